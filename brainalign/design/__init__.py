@@ -1,0 +1,1 @@
+"""Floor 2: from onsets to the rows of a regression."""

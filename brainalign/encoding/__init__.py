@@ -1,0 +1,1 @@
+"""Floor 2: how well features predict a brain on samples never seen."""

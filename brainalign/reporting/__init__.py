@@ -1,0 +1,1 @@
+"""Floor 5: results as a person looks at them."""

@@ -1,0 +1,1 @@
+"""Floor 4: verbs put in order by a study file."""
