@@ -182,14 +182,9 @@ class Signal:
         """
         import xarray
 
-        coords = {}
-        shared = set(self.samples.columns) & set(self.columns.columns)
-        for table, dim in ((self.samples, "sample"), (self.columns, "column")):
-            for name in table.columns:
-                label = f"{dim}_{name}" if name in shared or name in ("sample", "column") else str(name)
-                coords[label] = (dim, _plain(table[name]), {"table": dim, "name": str(name)})
+        coords = table_coordinates({"sample": self.samples, "column": self.columns})
         data = xarray.DataArray(self.array(), dims=("sample", "column"))
-        known = {"attrs": dict(self.attrs), "samples": list(self.samples), "columns": list(self.columns)}
+        known = {"attrs": dict(self.attrs)}
         return xarray.Dataset({"values": data}, coords=coords, attrs={"brainalign": json.dumps(known, sort_keys=True)})
 
     @classmethod
@@ -200,17 +195,9 @@ class Signal:
                 "a Signal's Dataset has a variable 'values' with dimensions (sample, column); found "
                 + ", ".join(f"{name}{tuple(map(str, v.dims))}" for name, v in dataset.data_vars.items())
             )
-        tables: dict[str, dict[str, Any]] = {"sample": {}, "column": {}}
-        for label, coord in dataset.coords.items():
-            if len(coord.dims) == 1 and str(coord.dims[0]) in tables:
-                dim = str(coord.dims[0])
-                tables[dim][coord.attrs.get("name", str(label))] = _restored(coord.values)
         known = json.loads(dataset.attrs.get("brainalign", "{}"))
-        frames = {dim: pd.DataFrame(table, index=range(dataset.sizes[dim])) for dim, table in tables.items()}
-        for dim, order in (("sample", known.get("samples")), ("column", known.get("columns"))):
-            if order is not None and set(order) == set(frames[dim]):
-                frames[dim] = frames[dim][order]
-        return cls(dataset["values"].values, frames["sample"], frames["column"], attrs=known.get("attrs", {}))
+        tables = coordinate_tables(dataset, ("sample", "column"))
+        return cls(dataset["values"].values, tables["sample"], tables["column"], attrs=known.get("attrs", {}))
 
 
 def join(*signals: Signal) -> Signal:
@@ -330,6 +317,28 @@ def same_samples(a: pd.DataFrame, b: pd.DataFrame) -> bool:
         and bool((a["run"].astype(str).to_numpy() == b["run"].astype(str).to_numpy()).all())
         and bool(np.allclose(a["time"].to_numpy(float), b["time"].to_numpy(float), rtol=0, atol=1e-6))
     )
+
+
+def table_coordinates(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    """Tables that describe dimensions, as coordinates xarray takes; a name two tables have is written `dimension_name`."""
+    names = [name for table in tables.values() for name in table.columns]
+    out = {}
+    for dim, table in tables.items():
+        for place, name in enumerate(table.columns):
+            label = f"{dim}_{name}" if names.count(name) > 1 or name in tables else str(name)
+            out[label] = (dim, _plain(table[name]), {"table": dim, "name": str(name), "place": place})
+    return out
+
+
+def coordinate_tables(dataset: xarray.Dataset, dims: Sequence[str]) -> dict[str, pd.DataFrame]:
+    """Inverse of `table_coordinates`; coordinates of another's Dataset become columns too."""
+    out = {}
+    for dim in dims:
+        mine = [(str(label), coord) for label, coord in dataset.coords.items() if coord.dims == (dim,)]
+        mine.sort(key=lambda pair: pair[1].attrs.get("place", len(dataset.coords)))
+        columns = {coord.attrs.get("name", label): _restored(coord.values) for label, coord in mine}
+        out[dim] = pd.DataFrame(columns, index=range(dataset.sizes[dim]))
+    return out
 
 
 def merge_attrs(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,272 @@
+"""How well do these features predict this brain on samples never seen?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.encoding.folds import FoldRule, Folds, by_run
+from brainalign.encoding.within import PCA, Space, learn_space
+from brainalign.errors import InputError, SettingsError, did_you_mean
+from brainalign.maths.banded import BandedRidge
+from brainalign.provenance import hash_array, versions
+from brainalign.signals import Signal, same_samples
+from brainalign.store import Store, key_of
+
+Progress = Callable[[int, int, str], None]
+"""Called with (pieces done, pieces in all, what is being done)."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """A named choice of bands; `alternative` is the one band in which it differs from its siblings."""
+
+    name: str
+    bands: tuple[str, ...]
+    alternative: str | None = None
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Everything that is held fixed while models and folds vary: samples in use, targets, splits."""
+
+    X: Signal
+    targets: np.ndarray  # (n, t) float32: the recording's own columns, then those of its people
+    n_own: int
+    samples: pd.DataFrame
+    folds: Folds
+    rule: FoldRule
+    inner: int
+    reduce: Mapping[str, PCA]
+    solver: Callable[..., Any]
+    seed: int
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def inner_folds(self, train: np.ndarray) -> Folds:
+        """The inner loop over one fold's training samples, by the rule of the outer one."""
+        return self.rule.inner(self.inner)(self.samples.iloc[train])
+
+    def hash_of(self, name: str) -> str:
+        """The content of a band, or of all targets; each is read once."""
+        if name not in self.hashes:
+            if name == "targets":
+                self.hashes[name] = hash_array(self.targets)
+            else:
+                self.hashes[name] = hash_array(self.X.select(band=name).array())
+        return self.hashes[name]
+
+
+def pose(
+    X: Signal,
+    Y: Signal,
+    *,
+    folds: FoldRule = by_run,
+    inner: int = 5,
+    within_fold: Mapping[str, PCA] | None = None,
+    solver: Callable[..., Any] = BandedRidge,
+    seed: int = 0,
+) -> Problem:
+    """Check that design and recording fit together, and fix samples, targets and folds.
+
+    Raises
+    ------
+    InputError
+        Different samples, no bands, a band or a target that never changes.
+    SettingsError
+        A band named in `within_fold` that the design does not have.
+    """
+    if not same_samples(X.samples, Y.samples):
+        raise InputError(f"design and recording are not on the same samples: {X!r} and {Y!r}; resample(X, onto=Y) first")
+    if not X.bands:
+        raise InputError("the design's columns have no `band`: banded ridge needs to know which belong together")
+    for band in within_fold or {}:
+        if band not in X.bands:
+            raise SettingsError(f"within_fold names band {band!r}; " + did_you_mean(band, X.bands))
+    keep = np.flatnonzero(X.use & Y.use)
+    if len(keep) < len(Y.samples):
+        X, Y = X.select(rows=keep), Y.select(rows=keep)
+    people = Y.related.get("people")
+    targets = Y.array() if people is None else np.concatenate([Y.array(), people.array()], axis=1)
+    still = np.flatnonzero(np.ptp(targets, axis=0) == 0)
+    if len(still):
+        tables = [Y.columns] if people is None else [Y.columns, people.columns]
+        where = pd.concat(tables, ignore_index=True).iloc[still[0]].to_dict()
+        raise InputError(f"{len(still)} targets never change, the first {where}: leave them out")
+    dead = [band for band in X.bands if not np.ptp(X.select(band=band).array(), axis=0).any()]
+    if dead:
+        raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
+    return Problem(
+        X, targets, Y.shape[1], Y.samples, folds(Y), folds, inner, dict(within_fold or {}), solver, seed
+    )
+
+
+def models_of(
+    bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]], choose: bool
+) -> list[Model]:
+    """Which models are fitted: the baseline, then each alternative beside all other bands, or everything at once.
+
+    Examples
+    --------
+    >>> [m.name for m in models_of(["rate", "lm.0", "lm.1"], ["rate"], {"lm": ["lm.0", "lm.1"]}, choose=True)]
+    ['baseline', 'lm.0', 'lm.1']
+    >>> [m.name for m in models_of(["rate", "lm.0"], [], {}, choose=True)]
+    ['full']
+    """
+    if len(alternatives) > 1:
+        raise SettingsError(f"one feature at a time can have alternatives; found {', '.join(alternatives)}")
+    options = [band for group in alternatives.values() for band in group]
+    for band in [*baseline, *options]:
+        if band not in bands:
+            raise SettingsError(f"there is no band {band!r}; " + did_you_mean(band, bands))
+    both = set(baseline) & set(options)
+    if both:
+        raise SettingsError(f"band {sorted(both)[0]!r} is named as baseline and as an alternative: it can be one")
+    rest = [band for band in bands if band not in options]
+    models = [Model("baseline", tuple(baseline))] if baseline else []
+    if options:
+        return models + [Model(band, (*rest, band), band) for band in options]
+    if list(baseline) == list(bands):
+        raise SettingsError("every band is in the baseline: there is nothing to compare it with")
+    return [*models, Model("full", tuple(bands))]
+
+
+@dataclass(frozen=True)
+class FoldFit:
+    """One model on one fold: (n_test, t) predictions, and per target what the inner loop found."""
+
+    predicted: np.ndarray  # (n_test, t) float32
+    cv_r2: np.ndarray  # (t,)
+    shrinkage: np.ndarray  # (b, t) log10 λ on the columns the ridge saw
+    explained: np.ndarray  # (b, t) Σ over test samples of f_b (2y − ŷ), y and ŷ less the training mean
+    train_mean: np.ndarray  # (t,)
+
+
+def fit_fold(problem: Problem, model: Model, fold: int) -> dict[str, np.ndarray]:
+    """Fit one model on the training samples of one fold and predict its test samples."""
+    train, test = problem.folds[fold]
+    space, ridge = _learn(problem, model, train)
+    Z = space.apply(np.asarray(problem.X.values[test]))
+    parts = ridge.predict(Z, split=True)
+    mean = problem.targets[train].mean(0, dtype=np.float64)
+    centred = parts.sum(0) + ridge.intercept_ - mean
+    y = problem.targets[test] - mean
+    return {
+        "predicted": (centred + mean).astype(np.float32),
+        "cv_r2": np.asarray(ridge.cv_r2_, np.float64),
+        "shrinkage": np.asarray(ridge.shrinkage_, np.float64),
+        "explained": np.einsum("bnt,nt->bt", parts, 2 * y - centred, dtype=np.float64),
+        "train_mean": mean,
+    }
+
+
+def fit_models(problem: Problem, models: Sequence[Model], store: Store | None, progress: Progress | None = None) -> Fits:
+    """Fit every model on every fold; with a store each (model, fold) is kept, so a second run takes up where one stopped."""
+    out: dict[str, list[FoldFit]] = {model.name: [] for model in models}
+    total = len(models) * len(problem.folds)
+    for k, (model, fold) in enumerate((m, f) for m in models for f in range(len(problem.folds))):
+        if progress:
+            progress(k, total, f"fitting {model.name}, fold {fold + 1} of {len(problem.folds)}")
+        if store is None:
+            arrays: Mapping[str, np.ndarray] = fit_fold(problem, model, fold)
+        else:
+            key = _key(problem, model, fold)
+            arrays = store.compute(key, lambda m=model, f=fold: fit_fold(problem, m, f), meta={"what": "fold fit"}).arrays
+        out[model.name].append(FoldFit(**{name: np.array(arrays[name]) for name in FoldFit.__dataclass_fields__}))
+    if progress:
+        progress(total, total, "fitted")
+    return Fits(tuple(models), out)
+
+
+@dataclass(frozen=True)
+class Fits:
+    """All models on all folds."""
+
+    models: tuple[Model, ...]
+    by_model: Mapping[str, Sequence[FoldFit]]
+
+    def model(self, name: str) -> Model:
+        """The model of that name."""
+        return next(m for m in self.models if m.name == name)
+
+    def chosen(self) -> np.ndarray | None:
+        """(n_folds, t) index into the alternatives with the best inner cross-validated R²; None without alternatives."""
+        names = [m.name for m in self.models if m.alternative]
+        if not names:
+            return None
+        inner = np.stack([[f.cv_r2 for f in self.by_model[name]] for name in names])  # (models, folds, t)
+        return np.argmax(np.where(np.isnan(inner), -np.inf, inner), axis=0)
+
+
+def choose(fits: Fits) -> list[FoldFit]:
+    """Per fold and target the alternative the inner folds like best: an honest 'best layer'.
+
+    Bands keep their order; the last row of `shrinkage` and `explained` is the chosen alternative's.
+    """
+    names = [m.name for m in fits.models if m.alternative]
+    picked = fits.chosen()
+    if picked is None:
+        raise SettingsError("there are no alternatives to choose from")
+    out = []
+    for fold, choice in enumerate(picked):
+        options = [fits.by_model[name][fold] for name in names]
+        at = np.arange(len(choice))
+
+        def take(what: str, options: list[FoldFit] = options, choice: np.ndarray = choice, at: np.ndarray = at):
+            return np.stack([getattr(o, what) for o in options])[choice, ..., at].T
+
+        out.append(
+            FoldFit(
+                take("predicted"), take("cv_r2"), take("shrinkage"), take("explained"), options[0].train_mean
+            )
+        )
+    return out
+
+
+def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Fit once more on every sample: weights (p, n_own) on the design's columns as given, intercept (n_own,), and the
+    alternative used for each target (empty without alternatives)."""
+    candidates = [m for m in models if m.alternative] or [m for m in models if m.name == "full"] or list(models)
+    rows = np.arange(len(problem.samples))
+    own = slice(0, problem.n_own)
+    weights = np.zeros((problem.X.shape[1], problem.n_own), np.float32)
+    intercept = np.zeros(problem.n_own)
+    best = np.full(problem.n_own, -np.inf)
+    used = [""] * problem.n_own
+    for model in candidates:
+        space, ridge = _learn(problem, model, rows, own)
+        better = np.flatnonzero(np.nan_to_num(ridge.cv_r2_, nan=-1e30) > best)
+        back, shift = space.back(np.asarray(ridge.coef_, np.float64)[:, better])
+        weights[:, better] = 0
+        weights[np.ix_(space.columns, better)] = back
+        intercept[better] = np.asarray(ridge.intercept_)[better] + shift
+        best[better] = np.nan_to_num(ridge.cv_r2_, nan=-1e30)[better]
+        for t in better:
+            used[t] = model.alternative or ""
+    return weights, intercept, used
+
+
+def _learn(problem: Problem, model: Model, train: np.ndarray, targets: slice = slice(None)) -> tuple[Space, Any]:
+    values = problem.X.values
+    space = learn_space(values, problem.X.columns, model.bands, train, problem.reduce)
+    ridge = problem.solver(bands=np.array(space.bands), folds=problem.inner_folds(train), seed=problem.seed)
+    return space, ridge.fit(space.apply(np.asarray(values[train])), problem.targets[train][:, targets])
+
+
+def _key(problem: Problem, model: Model, fold: int) -> str:
+    train, test = problem.folds[fold]
+    inner = np.concatenate([np.r_[-1, a, -2, b] for a, b in problem.inner_folds(train)])
+    return key_of(
+        what="fold fit 1",
+        bands=[[band, problem.hash_of(band), str(problem.reduce.get(band))] for band in model.bands],
+        delays=hash_array(problem.X.columns["delay"].to_numpy()) if "delay" in problem.X.columns else "",
+        targets=problem.hash_of("targets"),
+        rows=hash_array(np.r_[train, -1, test]),
+        inner=hash_array(inner),
+        solver=getattr(problem.solver, "__qualname__", repr(problem.solver)),
+        seed=problem.seed,
+        versions=versions("brainalign", "numpy", "scikit-learn", "himalaya"),
+    )
