@@ -1,0 +1,112 @@
+"""What would a model know that only counts: a word was there, how long it is, which category was shown?"""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pandas as pd
+
+from brainalign.features.samples import samples_of
+from brainalign.signals import Signal
+
+
+def word_rate(words: pd.DataFrame, name: str = "word_rate") -> Signal:
+    """One for every word: summed within volumes, or resampled onto them, it becomes how fast the words came.
+
+    Parameters
+    ----------
+    words : DataFrame
+        `run`, `onset` (s), `word`, and `duration` (s) where known; onsets never fall within a run.
+    name : str
+        The band.
+
+    Returns
+    -------
+    Signal
+        (n_words, 1), all ones; samples are the words (`run`, `time` = onset, `duration`, `stimulus` = the word).
+
+    Raises
+    ------
+    InputError
+        No words; a missing column, onset or word; onsets that fall within a run.
+
+    Examples
+    --------
+    >>> words = pd.DataFrame({"run": "1", "onset": [0.1, 0.6], "word": ["Alice", "was"]})
+    >>> word_rate(words).values.ravel().tolist()
+    [1.0, 1.0]
+    """
+    samples = samples_of(words, "word")
+    return _one_column(np.ones(len(samples)), samples, name)
+
+
+def word_length(words: pd.DataFrame, name: str = "word_length") -> Signal:
+    """How many characters each word has, as written; a letter with its accent is one.
+
+    Parameters
+    ----------
+    words : DataFrame
+        As for `word_rate`.
+    name : str
+        The band.
+
+    Returns
+    -------
+    Signal
+        (n_words, 1), characters; samples as in `word_rate`.
+
+    Raises
+    ------
+    InputError
+        As `word_rate`.
+
+    Examples
+    --------
+    >>> words = pd.DataFrame({"run": "1", "onset": [0.1, 0.6], "word": ["Alice", "café"]})
+    >>> word_length(words).values.ravel().tolist()
+    [5.0, 4.0]
+    """
+    samples = samples_of(words, "word")
+    letters = [len(unicodedata.normalize("NFC", word)) for word in samples["stimulus"]]
+    return _one_column(np.array(letters, float), samples, name)
+
+
+def categories(events: pd.DataFrame, column: str = "trial_type", name: str = "category") -> Signal:
+    """One column per category: one where the event belongs to it, zero elsewhere.
+
+    Parameters
+    ----------
+    events : DataFrame
+        `run`, `onset` (s), `column`, and `duration` (s) where known; onsets never fall within a run.
+    column : str
+        Which column holds the categories.
+    name : str
+        The band.
+
+    Returns
+    -------
+    Signal
+        (n_events, n_categories), 0 or 1; `unit` of the columns is the category, in alphabetical order. A sample lies at
+        its event's onset; `samples["duration"]` says how long it lasted, for whatever spreads it over volumes.
+
+    Raises
+    ------
+    InputError
+        No events; a missing column, onset or category; onsets that fall within a run.
+
+    Examples
+    --------
+    >>> events = pd.DataFrame({"run": "1", "onset": [0.0, 9.0], "duration": 2.0, "trial_type": ["house", "face"]})
+    >>> shown = categories(events)
+    >>> shown.columns["unit"].tolist(), shown.values.tolist()
+    (['face', 'house'], [[0.0, 1.0], [1.0, 0.0]])
+    """
+    samples = samples_of(events, column)
+    units = sorted(set(samples["stimulus"]))
+    belongs = samples["stimulus"].to_numpy(object)[:, None] == np.array(units, object)[None, :]
+    return Signal(belongs.astype(np.float32), samples, pd.DataFrame({"band": name, "unit": units}))
+
+
+def _one_column(values: np.ndarray, samples: pd.DataFrame, name: str) -> Signal:
+    return Signal(values.astype(np.float32)[:, None], samples, pd.DataFrame({"band": [name]}))

@@ -1,0 +1,88 @@
+"""The dull features: known values by hand, samples that are the events', messages that say what to do."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brainalign.errors import InputError
+from brainalign.features.simple import categories, word_length, word_rate
+
+
+@pytest.fixture
+def words() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "onset": [0.1, 0.6, 0.9, 0.0],
+            "duration": [0.5, 0.2, 0.4, 0.3],
+            "run": [1, 1, 1, 2],
+            "word": ["Alice", "don't", "—", " Café "],
+            "speaker": "x",
+        }
+    )
+
+
+@pytest.mark.parametrize("feature", [word_rate, word_length])
+def test_samples_are_the_words(words, feature):
+    samples = feature(words).samples
+    assert list(samples) == ["run", "time", "duration", "stimulus"]
+    assert samples["run"].tolist() == ["1", "1", "1", "2"]
+    assert samples["time"].tolist() == [0.1, 0.6, 0.9, 0.0]
+    assert samples["duration"].tolist() == [0.5, 0.2, 0.4, 0.3]
+    assert samples["stimulus"].tolist() == ["Alice", "don't", "—", "Café"]
+
+
+def test_values_and_bands(words):
+    assert word_rate(words).values.tolist() == [[1], [1], [1], [1]]
+    assert word_length(words).values.tolist() == [[5], [5], [1], [4]]
+    assert word_rate(words).bands == ["word_rate"]
+    assert word_length(words, name="letters").bands == ["letters"]
+
+
+def test_a_letter_and_its_accent_are_one_however_they_are_written(words):
+    words["word"] = [unicodedata.normalize("NFD", word) for word in words["word"]]
+    assert word_length(words).values.ravel().tolist() == [5, 5, 1, 4]
+
+
+def test_duration_may_be_unknown(words):
+    assert list(word_rate(words.drop(columns="duration")).samples) == ["run", "time", "stimulus"]
+
+
+@given(st.lists(st.sampled_from(["face", "house", "chair", "Ω"]), min_size=1, max_size=30))
+def test_categories_can_be_read_back(shown):
+    events = pd.DataFrame({"run": "1", "onset": np.arange(len(shown)) * 2.0, "duration": 1.5, "trial_type": shown})
+    signal = categories(events)
+    units = signal.columns["unit"].to_numpy()
+    assert (signal.values.sum(1) == 1).all()
+    assert [units[k] for k in signal.values.argmax(1)] == shown
+    assert units.tolist() == sorted(set(shown))
+    assert signal.samples["duration"].tolist() == [1.5] * len(shown)
+
+
+def test_categories_of_another_column():
+    events = pd.DataFrame({"run": "1", "onset": [0.0, 1.0], "colour": ["red", "blue"]})
+    signal = categories(events, column="colour", name="hue")
+    assert signal.bands == ["hue"]
+    assert signal.values.tolist() == [[0, 1], [1, 0]]
+
+
+def test_what_is_wrong_is_said(words):
+    with pytest.raises(InputError, match=r"no column 'run'; for a single run: events\['run'\] = '1'"):
+        word_rate(words.drop(columns="run"))
+    with pytest.raises(InputError, match="no column 'word'; did you mean 'words'"):
+        word_rate(words.rename(columns={"word": "words"}))
+    with pytest.raises(InputError, match="no column 'trial_type'"):
+        categories(words)
+    with pytest.raises(InputError, match="table is empty"):
+        word_length(words.iloc[:0])
+    with pytest.raises(InputError, match=r"event 2 \(onset 0.9 s\) has no word: .* keep_default_na=False"):
+        word_length(words.assign(word=["a", "b", None, "c"]))
+    with pytest.raises(InputError, match="event 1 has no onset in seconds; found 'soon'"):
+        word_rate(words.assign(onset=[0, "soon", 1, 2]))
+    with pytest.raises(InputError, match=r"event 1 \(run 1, onset 0.2 s\) begins before the one above it: sort"):
+        word_rate(words.assign(onset=[0.5, 0.2, 0.9, 0.0]))
