@@ -75,6 +75,8 @@ class Signal:
                 )
         _check_clock(samples)
         samples["run"] = samples["run"].astype(str)
+        if "use" in samples:
+            samples["use"] = _as_use(samples["use"])
         _check_nan(values, samples, columns)
         for name, other in self.related.items():
             if not same_samples(samples, other.samples):
@@ -88,7 +90,9 @@ class Signal:
         parts = [f"{n:,} samples × {p:,} columns", f"{runs} run{'s' * (runs != 1)}"]
         if n:
             parts.append(f"{self.samples['time'].min():.1f}–{self.samples['time'].max():.1f} s")
-        parts.append("bands " + ", ".join(_shorten(self.bands)) if "band" in self.columns else ", ".join(self.columns))
+        parts.append(
+            "bands " + ", ".join(_shorten(self.bands)) if "band" in self.columns else ", ".join(map(str, self.columns))
+        )
         parts += [f"with {name}" for name in self.related]
         return f"Signal({'; '.join(part for part in parts if part)})"
 
@@ -244,6 +248,8 @@ def join(*signals: Signal) -> Signal:
     for signal in signals[1:]:
         new = [c for c in signal.samples.columns if c not in samples]
         samples = pd.concat([samples, signal.samples[new]], axis=1) if new else samples
+    if "use" in samples:
+        samples = samples.assign(use=np.logical_and.reduce([s.use for s in signals]))
     return Signal(
         np.concatenate([s.array() for s in signals], axis=1),
         samples,
@@ -294,11 +300,15 @@ def average_people(people: Signal) -> Signal:
         raise InputError("columns have no `subject`: there are no people to average")
     what = [c for c in people.columns.columns if c != "subject"]
     values = people.array()
-    groups = people.columns.groupby(what, sort=False, dropna=False).indices if what else {"all": np.arange(people.shape[1])}
+    groups = (
+        people.columns.groupby(what, sort=False, dropna=False).indices if what else {"all": np.arange(people.shape[1])}
+    )
     n_people = people.columns["subject"].nunique()
     odd = [key for key, index in groups.items() if people.columns["subject"].iloc[index].nunique() != n_people]
     if odd:
-        raise InputError(f"{odd[0]} is not recorded in each of the {n_people} people: a mean over people needs it in all")
+        raise InputError(
+            f"{odd[0]} is not recorded in each of the {n_people} people: a mean over people needs it in all"
+        )
     columns = people.columns.iloc[[index[0] for index in groups.values()]].reset_index(drop=True)
     mean = np.stack([values[:, index].mean(1, dtype=np.float64) for index in groups.values()], axis=1)
     return Signal(
@@ -320,7 +330,7 @@ def same_samples(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 
 def table_coordinates(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """Tables that describe dimensions, as coordinates xarray takes; a name two tables have is written `dimension_name`."""
+    """Tables that describe dimensions, as coordinates xarray takes; a name two tables have becomes `dimension_name`."""
     names = [name for table in tables.values() for name in table.columns]
     out = {}
     for dim, table in tables.items():
@@ -393,16 +403,28 @@ def _check_clock(samples: pd.DataFrame) -> None:
     if not np.isfinite(time).all():
         row = int(np.flatnonzero(~np.isfinite(time))[0])
         raise InputError(f"sample {row} has no finite time (s); found {samples['time'].iloc[row]!r}")
+    if samples["run"].isna().any():
+        row = int(np.flatnonzero(samples["run"].isna())[0])
+        raise InputError(f"sample {row} has no run: name the run of every sample, also when there is only one")
     step = samples.assign(time=time).groupby("run", sort=False)["time"].diff().to_numpy(float)
     if (step < 0).any():
         row = int(np.flatnonzero(step < 0)[0])
         raise InputError(
-            f"time runs backwards at sample {row} (run {samples['run'].iloc[row]}, {time[row]:g} s): sort each run by time"
+            f"time runs backwards at sample {row} (run {samples['run'].iloc[row]}, {time[row]:g} s): "
+            "sort each run by time"
         )
 
 
+def _as_use(use: pd.Series) -> np.ndarray:
+    """As truth values; missing (a recording that censors nothing, put beside one that does) means in use."""
+    odd = np.flatnonzero(use.notna() & ~use.isin([True, False]))
+    if len(odd):
+        raise InputError(f"`use` says True or False; found {use.iloc[odd[0]]!r} at sample {odd[0]}")
+    return use.astype("boolean").fillna(True).to_numpy(bool)
+
+
 def _check_nan(values: Any, samples: pd.DataFrame, columns: pd.DataFrame) -> None:
-    use = samples["use"].to_numpy(bool) if "use" in samples else None
+    use = samples["use"].to_numpy() if "use" in samples else None
     for start in range(0, values.shape[0], ROWS_PER_LOOK):
         bad = ~np.isfinite(np.asarray(values[start : start + ROWS_PER_LOOK]))
         if use is not None:
@@ -435,7 +457,7 @@ def _take_rows(values: Any, rows: np.ndarray) -> Any:
 def _plain(column: pd.Series) -> np.ndarray:
     """A table's column as an array zarr stores: numbers and booleans as they are, the rest as text."""
     if pd.api.types.is_bool_dtype(column) or pd.api.types.is_numeric_dtype(column):
-        return column.to_numpy()
+        return column.to_numpy("float64", na_value=np.nan) if column.isna().any() else column.to_numpy()
     return column.astype("object").where(column.notna(), "n/a").map(str).to_numpy(dtype=np.str_)
 
 
