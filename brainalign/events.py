@@ -1,0 +1,141 @@
+"""What happened when, and can it be so?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from brainalign.signals import Signal
+
+NEEDED = ("onset", "duration")
+
+
+def check_events(
+    events: pd.DataFrame, *, ends: Mapping[str, float] | None = None
+) -> tuple[pd.DataFrame, list[str], list[str]]:
+    """Sort events within each run and find what cannot be true of them.
+
+    Parameters
+    ----------
+    events : DataFrame
+        `onset` and `duration` (s), `run` (str; all "1" where it is missing); other columns are kept.
+    ends : mapping of run → seconds, optional
+        When each run's recording ends, as `run_ends` gives it. An event may last beyond it, not start there.
+
+    Returns
+    -------
+    events : DataFrame
+        Runs in order of appearance, onsets rising in each; events at the same time stay in the order they were in.
+    notes : list of str
+        What was mended: events that were not sorted.
+    problems : list of str
+        What cannot be mended: missing columns; onsets or durations that are not numbers, missing or negative; events
+        after the end of their run.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> words = pd.DataFrame({"onset": [1.0, 0.5, 9.0], "duration": 0.2, "word": ["was", "Alice", "cake"]})
+    >>> events, notes, problems = check_events(words, ends={"1": 8.0})
+    >>> list(events["word"])
+    ['Alice', 'was', 'cake']
+    >>> notes
+    ['run 1: 1 event of 3 was earlier than the one before it; sorted by onset']
+    >>> problems[0].split(":")[:2]
+    ['run 1, event 3 (cake)', ' onset 9 s, after the recording ends (8 s)']
+    """
+    missing = [name for name in NEEDED if name not in events.columns]
+    if missing:
+        found = ", ".join(map(repr, events.columns)) or "none"
+        return events, [], [f"events have no column {' and '.join(map(repr, missing))}; found {found}"]
+    events = events.assign(run=events["run"].astype(str) if "run" in events.columns else "1").reset_index(drop=True)
+    problems = _not_numbers(events)
+    if problems:
+        return events, [], problems
+    events = events.assign(**{name: events[name].astype(float) for name in NEEDED})
+    problems += _negative(events, "onset", "onset 0 is the first volume: was something trimmed from one of the two?")
+    problems += _negative(events, "duration", "a duration is 0 or more")
+    problems += _too_late(events, ends or {})
+    notes, pieces = [], []
+    for run, rows in events.groupby("run", sort=False):
+        back = int((np.diff(rows["onset"]) < 0).sum())
+        if back:
+            what = f"{back} event{'s' * (back != 1)} of {len(rows)} {'were' if back != 1 else 'was'} earlier"
+            notes.append(f"run {run}: {what} than the one before it; sorted by onset")
+        pieces.append(rows.sort_values("onset", kind="stable"))
+    return pd.concat(pieces, ignore_index=True) if pieces else events, notes, problems
+
+
+def run_ends(brain: Signal) -> dict[str, float]:
+    """When each run ends (s): one TR after its last volume was begun.
+
+    Parameters
+    ----------
+    brain : Signal
+        With `attrs["tr"]` (s).
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> samples = pd.DataFrame({"run": "1", "time": np.arange(3) * 2.0})
+    >>> run_ends(Signal(np.zeros((3, 1)), samples, pd.DataFrame({"roi": ["LIFG"]}), attrs={"tr": 2.0}))
+    {'1': 6.0}
+    """
+    last = brain.samples.groupby("run", sort=False)["time"].max()
+    return {str(run): float(time) + float(brain.attrs["tr"]) for run, time in last.items()}
+
+
+def name_event(event: pd.Series) -> str:
+    """What an event is called in a message: its word, stimulus or trial type, where it has one."""
+    for name in ("word", "stimulus", "stim_file", "trial_type"):
+        if name in event.index:
+            return f" ({event[name]})"
+    return ""
+
+
+def _not_numbers(events: pd.DataFrame) -> list[str]:
+    problems = []
+    for name in NEEDED:
+        numbers = pd.to_numeric(events[name], errors="coerce").to_numpy(float)
+        bad = np.flatnonzero(~np.isfinite(numbers))
+        if len(bad):
+            row = events.iloc[bad[0]]
+            problems.append(
+                f"{_place(events, int(bad[0]))}: {name} is {row[name]!r}, a number of seconds is needed "
+                f"({_count(len(bad))} in all)"
+            )
+    return problems
+
+
+def _negative(events: pd.DataFrame, name: str, advice: str) -> list[str]:
+    bad = np.flatnonzero(events[name].to_numpy() < 0)
+    if not len(bad):
+        return []
+    value = events[name].iloc[bad[0]]
+    return [f"{_place(events, int(bad[0]))}: {name} {value:g} s is negative ({_count(len(bad))} in all); {advice}"]
+
+
+def _too_late(events: pd.DataFrame, ends: Mapping[str, float]) -> list[str]:
+    problems = []
+    for run, end in ends.items():
+        late = np.flatnonzero((events["run"] == str(run)).to_numpy() & (events["onset"].to_numpy() >= end))
+        if len(late):
+            more = f" (the first of {len(late)})" if len(late) > 1 else ""
+            problems.append(
+                f"{_place(events, int(late[0]))}: onset {events['onset'].iloc[late[0]]:g} s, after the recording ends "
+                f"({end:g} s){more}: the events belong to another run, or their clock is another"
+            )
+    return problems
+
+
+def _place(events: pd.DataFrame, row: int) -> str:
+    """Run and number of an event within it, counted from 1 as they came."""
+    run = events["run"].iloc[row]
+    number = int((events["run"].iloc[: row + 1] == run).sum())
+    return f"run {run}, event {number}{name_event(events.iloc[row])}"
+
+
+def _count(n: int) -> str:
+    return f"{n} event{'s' * (n != 1)}"
