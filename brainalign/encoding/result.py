@@ -14,7 +14,7 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.signals import Signal, coordinate_tables, load_signal, save_signal, table_coordinates
 
-TABLES = ("scores", "people", "layers", "gain", "folds", "controls")
+TABLES = ("scores", "people", "layers", "gain", "folds", "controls", "excerpt")
 DIGITS = "%.6g"  # what float32 fits hold; the same seed then gives the same bytes
 
 
@@ -53,6 +53,9 @@ class Encoding:
         Full less baseline in r: per target, over targets, over people, with intervals.
     controls : DataFrame
         The same study with one thing changed.
+    excerpt : DataFrame
+        The first half minute of the design, to be drawn: `kind` (event, volume), `run`, `time` (s), `duration` (s),
+        `text`, `feature` (its name), `value` (per event as extracted, per volume as resampled).
     settings, provenance : mapping
         What was asked; which inputs and versions answered.
     notes : tuple of str
@@ -69,6 +72,7 @@ class Encoding:
     layers: pd.DataFrame = field(default_factory=pd.DataFrame)
     gain: pd.DataFrame = field(default_factory=pd.DataFrame)
     controls: pd.DataFrame = field(default_factory=pd.DataFrame)
+    excerpt: pd.DataFrame = field(default_factory=pd.DataFrame)
     settings: Mapping[str, Any] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
@@ -167,8 +171,7 @@ def load_encoding(path: str | Path) -> Encoding:
     tables = {}
     for name in TABLES:
         file = folder / f"{name}.tsv"
-        text = {"subject": str, "roi": str, "run": str, "model": str}
-        tables[name] = pd.read_csv(file, sep="\t", na_values="n/a", dtype=text) if file.exists() else pd.DataFrame()
+        tables[name] = _read_table(file) if file.exists() else pd.DataFrame()
     record = json.loads((folder / "provenance.json").read_text("utf-8"))
     predictions = load_signal(folder / "predictions.zarr")
     weights = folder / "weights.zarr"
@@ -181,6 +184,12 @@ def load_encoding(path: str | Path) -> Encoding:
         weights=_load_weights(weights) if weights.exists() else None,
         **tables,
     )
+
+
+def _read_table(file: Path) -> pd.DataFrame:
+    """Only n/a is missing: a word may be "null", a region "NA"."""
+    text = dict.fromkeys(("subject", "roi", "run", "model", "kind", "text", "feature", "control", "what"), str)
+    return pd.read_csv(file, sep="\t", na_values="n/a", keep_default_na=False, dtype=text)
 
 
 def _labels(table: pd.DataFrame, names: list[str]) -> pd.Index:
