@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from brainalign.encoding.folds import FoldRule, Folds, by_run
 from brainalign.encoding.within import PCA, Space, learn_space
@@ -34,10 +37,9 @@ class Model:
 class Problem:
     """Everything that is held fixed while models and folds vary: samples in use, targets, splits."""
 
-    X: Signal
+    X: Signal  # the design, samples in use only
+    Y: Signal  # the recording, the same samples
     targets: np.ndarray  # (n, t) float32: the recording's own columns, then those of its people
-    n_own: int
-    samples: pd.DataFrame
     folds: Folds
     rule: FoldRule
     inner: int
@@ -46,9 +48,14 @@ class Problem:
     seed: int
     hashes: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def n_own(self) -> int:
+        """How many targets are the recording's own (the rest are people's)."""
+        return self.Y.shape[1]
+
     def inner_folds(self, train: np.ndarray) -> Folds:
         """The inner loop over one fold's training samples, by the rule of the outer one."""
-        return self.rule.inner(self.inner)(self.samples.iloc[train])
+        return self.rule.inner(self.inner)(self.Y.samples.iloc[train])
 
     def hash_of(self, name: str) -> str:
         """The content of a band, or of all targets; each is read once."""
@@ -99,21 +106,19 @@ def pose(
     dead = [band for band in X.bands if not np.ptp(X.select(band=band).array(), axis=0).any()]
     if dead:
         raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
-    return Problem(
-        X, targets, Y.shape[1], Y.samples, folds(Y), folds, inner, dict(within_fold or {}), solver, seed
-    )
+    return Problem(X, Y, targets, folds(Y), folds, inner, dict(within_fold or {}), solver, seed)
 
 
 def models_of(
-    bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]], choose: bool
+    bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]
 ) -> list[Model]:
     """Which models are fitted: the baseline, then each alternative beside all other bands, or everything at once.
 
     Examples
     --------
-    >>> [m.name for m in models_of(["rate", "lm.0", "lm.1"], ["rate"], {"lm": ["lm.0", "lm.1"]}, choose=True)]
+    >>> [m.name for m in models_of(["rate", "lm.0", "lm.1"], ["rate"], {"lm": ["lm.0", "lm.1"]})]
     ['baseline', 'lm.0', 'lm.1']
-    >>> [m.name for m in models_of(["rate", "lm.0"], [], {}, choose=True)]
+    >>> [m.name for m in models_of(["rate", "lm.0"], [], {})]
     ['full']
     """
     if len(alternatives) > 1:
@@ -164,21 +169,30 @@ def fit_fold(problem: Problem, model: Model, fold: int) -> dict[str, np.ndarray]
 
 
 def fit_models(problem: Problem, models: Sequence[Model], store: Store | None, progress: Progress | None = None) -> Fits:
-    """Fit every model on every fold; with a store each (model, fold) is kept, so a second run takes up where one stopped."""
-    out: dict[str, list[FoldFit]] = {model.name: [] for model in models}
-    total = len(models) * len(problem.folds)
-    for k, (model, fold) in enumerate((m, f) for m in models for f in range(len(problem.folds))):
-        if progress:
-            progress(k, total, f"fitting {model.name}, fold {fold + 1} of {len(problem.folds)}")
-        if store is None:
-            arrays: Mapping[str, np.ndarray] = fit_fold(problem, model, fold)
-        else:
-            key = _key(problem, model, fold)
-            arrays = store.compute(key, lambda m=model, f=fold: fit_fold(problem, m, f), meta={"what": "fold fit"}).arrays
-        out[model.name].append(FoldFit(**{name: np.array(arrays[name]) for name in FoldFit.__dataclass_fields__}))
-    if progress:
-        progress(total, total, "fitted")
-    return Fits(tuple(models), out)
+    """Fit every model on every fold, as many at once as there are cores: small factorisations gain nothing from several
+    threads each. With a store every (model, fold) is kept, so that a second run takes up where one stopped.
+    """
+    jobs = [(model, fold) for model in models for fold in range(len(problem.folds))]
+    for name in {"targets", *(band for model in models for band in model.bands)} if store else ():
+        problem.hash_of(name)  # once, before several threads ask for it
+    done: dict[tuple[str, int], FoldFit] = {}
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        try:
+            pieces = pool.map(lambda job: _kept_fit(problem, *job, store), jobs)
+            for (model, fold), piece in zip(jobs, pieces, strict=True):
+                done[model.name, fold] = piece
+                if progress:
+                    progress(len(done), len(jobs), f"fitting {model.name}")
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return Fits(tuple(models), {m.name: [done[m.name, f] for f in range(len(problem.folds))] for m in models})
+
+
+def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None) -> FoldFit:
+    if store is None:
+        return FoldFit(**fit_fold(problem, model, fold))
+    piece = store.compute(_key(problem, model, fold), lambda: fit_fold(problem, model, fold), meta={"what": "fold fit"})
+    return FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__})
 
 
 @dataclass(frozen=True)
@@ -230,7 +244,7 @@ def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.nda
     """Fit once more on every sample: weights (p, n_own) on the design's columns as given, intercept (n_own,), and the
     alternative used for each target (empty without alternatives)."""
     candidates = [m for m in models if m.alternative] or [m for m in models if m.name == "full"] or list(models)
-    rows = np.arange(len(problem.samples))
+    rows = np.arange(len(problem.Y.samples))
     own = slice(0, problem.n_own)
     weights = np.zeros((problem.X.shape[1], problem.n_own), np.float32)
     intercept = np.zeros(problem.n_own)

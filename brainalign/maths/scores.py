@@ -71,7 +71,7 @@ def pearson_within(y: np.ndarray, yhat: np.ndarray, fold: np.ndarray) -> np.ndar
     """
     y, yhat = _pair(y, yhat)
     labels = _labels(fold, len(y))
-    a, b = (_centre_within(values, labels) for values in (y, yhat))
+    a, b = (centre_within(values, labels) for values in (y, yhat))
     # Sums of squares at the level of rounding are a constant column, not a signal.
     moving = (_sum_squares(a) > _rounding(y)) & (_sum_squares(b) > _rounding(yhat))
     scale = np.where(moving, np.sqrt(_sum_squares(a) * _sum_squares(b)), np.nan)
@@ -253,7 +253,8 @@ def _labels(fold: np.ndarray, n_samples: int) -> np.ndarray:
     return labels
 
 
-def _centre_within(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def centre_within(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(n_samples, n_targets) less each target's mean over the samples of the same label (test fold)."""
     centred = values.astype(float)
     for one in np.unique(labels):
         centred[labels == one] -= centred[labels == one].mean(0)

@@ -1,0 +1,236 @@
+"""How is it run without Python?"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from brainalign.errors import BrainalignError, SettingsError
+from brainalign.shipped import shipped
+
+app = typer.Typer(
+    help="How well do a model's features predict a brain, and how well could anything?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+models_app = typer.Typer(help="The models that have a card: list, show, fetch.", no_args_is_help=True)
+datasets_app = typer.Typer(help="The data sets that have a card: list, show.", no_args_is_help=True)
+app.add_typer(models_app, name="models")
+app.add_typer(datasets_app, name="datasets")
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
+DEMO_MODEL = "smollm2-135m"
+
+
+@app.command()
+def fit(study: StudyFile, out: Annotated[Path | None, typer.Option(help="Instead of the study's `output`.")] = None) -> None:
+    """The main job: BIDS → features → banded ridge → ceiling-normalised scores → report. Takes up where it stopped."""
+    from brainalign.study.settings import read_study
+
+    settings = read_study(study)
+    _fit(settings if out is None else settings.model_copy(update={"output": out}))
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="The small model that came with the package.")] = False,
+    out: Annotated[Path, typer.Option(help="Where the results go.")] = Path("results/demo"),
+) -> None:
+    """The main job on the recording that came with the package: a story, eighteen brains, a language model."""
+    from brainalign.study.settings import read_study
+
+    small = shipped("studies", "listening-quick.yaml")
+    if quick:
+        chosen, left_out = small, f"--quick: the model {DEMO_MODEL} and its controls were left out"
+    else:
+        chosen, left_out = _demo_study(shipped("studies", "listening.yaml"), small)
+    settings = read_study(chosen)
+    if left_out:
+        _say(left_out)
+        settings = settings.model_copy(update={"title": f"{settings.title} ({left_out})"})
+    _fit(settings.model_copy(update={"output": out}))
+
+
+def _demo_study(whole: Path, small: Path) -> tuple[Path, str]:
+    """The whole demo where its model is here or can be fetched, else the small one and what that leaves out."""
+    from brainalign.features.models import fetch_model
+
+    try:
+        fetch_model(DEMO_MODEL, progress=_say)
+    except BrainalignError as error:
+        reason = " ".join(str(error).split())
+        return small, (
+            f"{DEMO_MODEL} could not be fetched, so this run uses stories260k, which came with the package; left out are "
+            f"{DEMO_MODEL}, its 31 layers and its controls. Reason: {reason}"
+        )
+    return whole, ""
+
+
+def _fit(settings: Any) -> None:
+    from brainalign.reporting.page import write_report
+    from brainalign.reporting.tables import summary
+    from brainalign.study.run import run_study
+
+    with _progress() as tell:
+        result = run_study(settings, progress=tell)
+        tell(0, 1, "drawing the report")
+        page = write_report(result, settings.output / "report.html")
+    for line in summary(result):
+        typer.echo(line)
+    typer.echo(f"\nreport: {page}")
+
+
+@app.command()
+def check(study: StudyFile, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+    """Look at every input and list every problem at once. Exit status 1 where there are any."""
+    from brainalign.study.run import check_study
+    from brainalign.study.settings import read_study
+
+    problems = check_study(read_study(study))
+    if as_json:
+        typer.echo(json.dumps({"problems": problems}, indent=2, ensure_ascii=False))
+    elif problems:
+        typer.echo(f"{len(problems)} problem{'s' * (len(problems) != 1)}:")
+        for problem in problems:
+            typer.echo(f"  - {problem}")
+    else:
+        typer.echo("no problems found")
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]) -> None:
+    """Make report.html again from saved results."""
+    from brainalign.encoding.result import load_encoding
+    from brainalign.reporting.page import write_report
+
+    typer.echo(f"report: {write_report(load_encoding(folder), folder / 'report.html')}")
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """Every model with a card, and whether it is here."""
+    from brainalign.features.models import is_here, model_cards
+
+    rows = [(c.name, c.title, c.licence, "here" if is_here(c.name) else "to fetch") for c in model_cards().values()]
+    _table(("name", "what", "licence", "files"), rows)
+    typer.echo("\nA local folder or a Hugging Face id (org/name) stands wherever a name does.")
+
+
+@models_app.command("show")
+def models_show(name: str) -> None:
+    """A model's card."""
+    from brainalign.features.models import model_card
+
+    _show(model_card(name))
+
+
+@models_app.command("fetch")
+def models_fetch(name: str) -> None:
+    """Download a model, check it, convert it once; afterwards it works offline."""
+    from brainalign.features.models import fetch_model
+
+    typer.echo(fetch_model(name, progress=_say))
+
+
+@datasets_app.command("list")
+def datasets_list() -> None:
+    """Every data set with a card."""
+    from brainalign.io.fetch import dataset_cards
+
+    _table(("name", "what", "licence"), [(c.name, c.title, c.licence) for c in dataset_cards().values()])
+
+
+@datasets_app.command("show")
+def datasets_show(name: str) -> None:
+    """A data set's card: what it is, its licence, and its clock."""
+    from brainalign.io.fetch import dataset_card
+
+    _show(dataset_card(name))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line: a user's mistake is one message on stderr and exit status 2, without a traceback."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in arguments
+    arguments = [a for a in arguments if a != "--debug"]
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # two busy processes on few cores would otherwise spin
+    try:
+        app(arguments, standalone_mode=True)
+    except BrainalignError as error:
+        if debug:
+            raise
+        typer.echo(f"brainalign: {error}", err=True)
+        sys.exit(2)
+    except ModuleNotFoundError as error:
+        if debug or error.name not in ("torch", "transformers", "gguf", "accelerate", "safetensors"):
+            raise
+        typer.echo(f"brainalign: {error.name} is not installed: pip install 'brainalign[language]'", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("brainalign: stopped; what was finished is kept, and the same command takes it up again", err=True)
+        sys.exit(130)
+
+
+def _progress() -> Any:
+    """A progress bar with the time left where stderr is a terminal; a line per stage where it is not."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    @contextmanager
+    def bar() -> Any:
+        console = Console(stderr=True)
+        if not console.is_terminal:
+            yield _stage_lines()
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, transient=True) as shown:
+            task = shown.add_task("starting", total=1)
+            yield lambda done, total, what: shown.update(task, completed=done, total=total, description=what)
+
+    return bar()
+
+
+def _stage_lines() -> Callable[[int, int, str], None]:
+    said: list[str] = []
+
+    def tell(done: int, total: int, what: str) -> None:
+        stage = what.split(" ")[0] if what.startswith("fitting") else what
+        if not said or said[-1] != stage:
+            said.append(stage)
+            _say(what if stage == what else f"fitting {total} models and folds")
+
+    return tell
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def _show(card: Any) -> None:
+    import yaml
+
+    from dataclasses import asdict
+
+    typer.echo(yaml.safe_dump(asdict(card), sort_keys=False, allow_unicode=True).strip())
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 160).print(table)

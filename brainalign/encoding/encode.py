@@ -1,0 +1,216 @@
+"""From a design and a recording to scores one may quote: the main verb."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.encoding.ceilings import CeilingRule, auto
+from brainalign.encoding.chance import Chance, gain_table, judge, mean_interval
+from brainalign.encoding.fit import Fits, FoldFit, Model, Problem, Progress, choose, fit_models, models_of, pose, refit
+from brainalign.encoding.folds import FoldRule, by_run, drawn
+from brainalign.encoding.result import Encoding, Weights
+from brainalign.encoding.score import HeldOut, held_out, profile, score_table
+from brainalign.encoding.within import PCA
+from brainalign.maths.banded import BandedRidge
+from brainalign.maths.ceiling import Ceiling
+from brainalign.provenance import versions
+from brainalign.signals import Signal
+from brainalign.store import Store
+
+
+def encode(
+    X: Signal,
+    Y: Signal,
+    *,
+    folds: FoldRule = by_run,
+    inner: int = 5,
+    baseline: Sequence[str] = (),
+    alternatives: Mapping[str, Sequence[str]] | None = None,
+    choose_one: bool = True,
+    within_fold: Mapping[str, PCA] | None = None,
+    ceiling: CeilingRule = auto,
+    chance: Chance = Chance(),
+    solver: Callable[..., Any] = BandedRidge,
+    seed: int = 0,
+    weights: bool = True,
+    store: Store | None = None,
+    progress: Progress | None = None,
+) -> Encoding:
+    """Fit banded ridge from features to responses, and score it on samples never seen.
+
+    Parameters
+    ----------
+    X : Signal (n_samples, n_features)
+        The design, columns with `band` (and `delay`). Every column is z-scored on the training samples of each fold.
+    Y : Signal (n_samples, n_targets)
+        Responses on the same samples. With `related["people"]` every person is scored too.
+    folds : fold rule
+        `by_run`, `by_stimulus`, `contiguous(6, gap_s=16)`, `hold_out(run=["10"])`, or any callable of that kind.
+    inner : int
+        Folds of the inner loop, which chooses penalties (and the alternative) by the same rule.
+    baseline : sequence of str
+        Bands of the model called "baseline".
+    alternatives : mapping name → bands
+        Bands of which a model takes one, beside all others: the layers of a network.
+    choose_one : bool
+        Whether the model "full" takes, per fold and target, the alternative the inner folds like best.
+    within_fold : mapping band → `pca(n)`
+        Fitted on the outer training samples.
+    ceiling : ceiling rule
+        `between_subjects`, `auto` (what the data allow), `none`.
+    chance : Chance
+        How many permutations and bootstrap samples.
+    solver : callable
+        With the parameters and attributes of `BandedRidge`.
+    seed : int
+    weights : bool
+        Fit once more on every sample, so that `Encoding.predict` works.
+    store : Store, optional
+        Keeps every (model, fold); a second run takes up where the first one stopped.
+    progress : function (done, total, what), optional
+
+    Returns
+    -------
+    Encoding
+
+    Raises
+    ------
+    InputError, SettingsError
+        Design and recording do not fit together, or a band is not there.
+
+    Notes
+    -----
+    `r` is Pearson's, observed and predicted centred within each test fold, then pooled. `r2` is against the training
+    mean; `r2_<band>` is the product measure, which sums to it (Pratt 1987). `p` shifts the responses in time and predicts
+    them anew at fixed penalties.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> rng = np.random.default_rng(0)
+    >>> samples = pd.DataFrame({"run": np.repeat(["1", "2", "3"], 60), "time": np.tile(np.arange(60.0), 3)})
+    >>> x = Signal(rng.standard_normal((180, 3)), samples, pd.DataFrame({"band": ["a", "a", "b"]}))
+    >>> y = Signal(x.values[:, :1] + rng.standard_normal((180, 1)), samples, pd.DataFrame({"roi": ["LIFG"]}))
+    >>> fit = encode(x, y, chance=Chance(permutations=99, bootstrap=100))
+    >>> bool(fit.scores["r"][0] > 0.5)
+    True
+    """
+    problem = pose(X, Y, folds=folds, inner=inner, within_fold=within_fold, solver=solver, seed=seed)
+    alternatives = dict(alternatives or {})
+    models = models_of(X.bands, baseline, alternatives)
+    fits = fit_models(problem, models, store, progress)
+    scored = gather(problem, fits, alternatives, choose_one)
+    ceilings = ceiling(problem.Y.select(rows=np.unique(np.concatenate([test for _, test in problem.folds]))))
+    tables = {name: one.table(problem.Y.columns, slice(0, problem.n_own), ceilings.own) for name, one in scored.items()}
+    people = _people_tables(problem, scored, ceilings.people)
+    notes = [f"ceiling: {ceilings.why}", *judge(problem, fits, scored, tables, people, chance, progress)]
+    gain = pd.DataFrame()
+    if {"baseline", "full"} <= set(scored):
+        for both in filter(None, (tables, people)):
+            _add_unique(both["full"], both["baseline"], scored)
+        gain = gain_table(scored["baseline"].held, scored["full"].held, problem, people, chance)
+    main = [name for name in ("baseline", "full") if name in scored] or list(scored)
+    predictions, observed = _signals(problem, {name: scored[name].held for name in main})
+    return Encoding(
+        scores=pd.concat([tables[name] for name in [*main, *(n for n in tables if n not in main)]], ignore_index=True),
+        people=pd.concat(people.values(), ignore_index=True) if people else pd.DataFrame(),
+        layers=layer_profile(problem, fits, scored, tables, chance) if alternatives else pd.DataFrame(),
+        gain=gain,
+        predictions=predictions,
+        observed=observed,
+        folds=drawn(problem.folds, problem.Y.samples),
+        settings=_settings(folds, inner, baseline, alternatives, within_fold, seed),
+        provenance=_provenance(X, Y, seed),
+        notes=tuple(notes),
+        weights=_weights(problem, models) if weights else None,
+    )
+
+
+def gather(
+    problem: Problem, fits: Fits, alternatives: Mapping[str, Sequence[str]], choose_one: bool
+) -> dict[str, Scored]:
+    """The held-out samples of every model, and of "full" where it is chosen among alternatives."""
+    out = {m.name: Scored(m.name, fits.by_model[m.name], held_out(problem, fits.by_model[m.name]), m.bands) for m in fits.models}
+    if alternatives and choose_one:
+        picked = choose(fits)
+        first = next(m for m in fits.models if m.alternative)
+        out["full"] = Scored("full", picked, held_out(problem, picked), (*first.bands[:-1], *alternatives))
+    return out
+
+
+def layer_profile(
+    problem: Problem, fits: Fits, scored: Mapping[str, Scored], tables: Mapping[str, pd.DataFrame], chance: Chance
+) -> pd.DataFrame:
+    """One row per alternative: mean score over the recording's own targets, its interval, and how often it was chosen."""
+    names = [m.name for m in fits.models if m.alternative]
+    columns = problem.X.columns
+    layer = dict(zip(columns["band"], columns["layer"], strict=True)) if "layer" in columns else {}
+    table = profile({name: tables[name] for name in names}, layer)
+    own = slice(0, problem.n_own)
+    spans = [mean_interval(scored[name].held.columns(own), problem, chance) for name in names]
+    table["r_low"], table["r_high"] = [s[0] for s in spans], [s[1] for s in spans]
+    if "full" in scored:
+        picked = fits.chosen()
+        assert picked is not None  # there are alternatives
+        table["chosen"] = np.bincount(picked[:, own].ravel(), minlength=len(names)) / picked[:, own].size
+    return table
+
+
+def _people_tables(problem: Problem, scored: Mapping[str, Scored], ceiling: Any) -> dict[str, pd.DataFrame]:
+    people = problem.Y.related.get("people")
+    if people is None:
+        return {}
+    theirs = slice(problem.n_own, None)
+    return {name: scored[name].table(people.columns, theirs, ceiling) for name in ("baseline", "full") if name in scored}
+
+
+def _add_unique(full: pd.DataFrame, baseline: pd.DataFrame, scored: Mapping[str, Scored]) -> None:
+    """What the bands beside the baseline explain that it cannot: the difference of nested models' held-out R²."""
+    added = [b for b in scored["full"].bands if b not in scored["baseline"].bands]
+    full["unique_" + "+".join(added)] = full["r2"].to_numpy() - baseline["r2"].to_numpy()
+
+
+def _signals(problem: Problem, held: Mapping[str, HeldOut]) -> tuple[Signal, Signal]:
+    """Held-out predictions and observations of the recording's own targets, in order of time."""
+    first = next(iter(held.values()))
+    order = np.argsort(first.rows, kind="stable")
+    own = slice(0, problem.n_own)
+    samples = problem.Y.samples.iloc[first.rows[order]].assign(fold=first.fold[order] + 1)
+    columns = pd.concat([problem.Y.columns.assign(model=name) for name in held], ignore_index=True)
+    predicted = np.concatenate([h.predicted[order, own] for h in held.values()], axis=1)
+    return Signal(predicted, samples, columns), Signal(first.y[order, own], samples, problem.Y.columns)
+
+
+def _weights(problem: Problem, models: Sequence[Model]) -> Weights:
+    values, intercept, used = refit(problem, models)
+    targets = problem.Y.columns.assign(chosen=used) if any(used) else problem.Y.columns
+    return Weights(values, intercept, problem.X.columns, targets)
+
+
+def _settings(
+    folds: FoldRule,
+    inner: int,
+    baseline: Sequence[str],
+    alternatives: Mapping[str, Sequence[str]],
+    within_fold: Mapping[str, PCA] | None,
+    seed: int,
+) -> dict[str, Any]:
+    return {
+        "folds": str(folds),
+        "inner": inner,
+        "baseline": list(baseline),
+        "alternatives": {name: list(bands) for name, bands in alternatives.items()},
+        "within_fold": {band: str(step) for band, step in (within_fold or {}).items()},
+        "seed": seed,
+    }
+
+
+def _provenance(X: Signal, Y: Signal, seed: int) -> dict[str, Any]:
+    inputs = {**X.attrs.get("inputs", {}), **Y.attrs.get("inputs", {})}
+    names = ("brainalign", "numpy", "scipy", "pandas", "scikit-learn")
+    return {"inputs": inputs, "features": dict(X.attrs.get("features", {})), "versions": versions(*names), "seed": seed}

@@ -1,0 +1,244 @@
+"""Which verbs, in which order, resumed where?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from brainalign.encoding.ceilings import CeilingRule, auto, between_subjects, none
+from brainalign.encoding.chance import Chance
+from brainalign.encoding.encode import encode
+from brainalign.encoding.fit import Progress
+from brainalign.encoding.folds import FoldRule
+from brainalign.encoding.result import Encoding, save
+from brainalign.errors import BrainalignError
+from brainalign.features.models import locate_model
+from brainalign.provenance import versions
+from brainalign.signals import Signal
+from brainalign.store import Store
+from brainalign.study import stages
+from brainalign.study.settings import Language, Study, written_out
+
+CEILINGS: dict[str, CeilingRule] = {"auto": auto, "between_subjects": between_subjects, "none": none}
+UNTRAINED_SEED = 0
+QUIET = Chance(permutations=0, bootstrap=0)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that is there before the first fit."""
+
+    brain: Signal
+    events: pd.DataFrame
+    features: list[stages.Named]
+    rule: FoldRule
+
+
+def run_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> Encoding:
+    """Do what a study file says, and save the results in its `output`.
+
+    Parameters
+    ----------
+    study : Study
+    store : Store, optional
+        Where finished pieces are kept; by default the user's cache.
+    progress : function (done, total, what), optional
+
+    Returns
+    -------
+    Encoding
+
+    Raises
+    ------
+    InputError, SettingsError
+        The first group of problems found; `check_study` lists all of them.
+    """
+    store = Store() if store is None else store
+    tell = progress or (lambda done, total, what: None)
+    ready = prepare(study, store, tell)
+    tell(0, 1, "laying out the design")
+    X = stages.lay_out(study, ready.features, ready.brain)
+    Y, notes = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
+    chance = Chance(study.inference.permutations, study.inference.bootstrap, study.inference.fdr)
+    fit = encode(
+        X,
+        Y,
+        **_asked(study, ready),
+        ceiling=CEILINGS[study.ceiling.kind],
+        chance=chance,
+        weights=study.encoding.weights,
+        store=store,
+        progress=tell,
+    )
+    controls = run_controls(study, ready, fit, store, tell)
+    fit = replace(
+        fit,
+        controls=controls,
+        settings={**written_out(study), "decided": _decided(study, ready, fit)},
+        provenance=_provenance(ready, fit),
+        notes=(*_notes(ready), *notes, *fit.notes),
+    )
+    save(fit, study.output)
+    return fit
+
+
+def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
+    """Read the recording and the events, and extract every feature."""
+    tell(0, 1, "looking for models")
+    stages.models(study)
+    tell(0, 1, "reading the recording")
+    brain = stages.recording(study)
+    met = stages.events(study, brain)
+    rule = stages.fold_rule(study.encoding.folds, brain)
+    rule(brain)  # folds that cannot be made are an error before an hour of features
+    features = []
+    for k, feature in enumerate(study.features):
+        tell(k, len(study.features), f"extracting {feature.name}")
+        features.append(stages.extract(feature, met, store, study.compute.device))
+    return Prepared(brain, met, features, rule)
+
+
+def check_study(study: Study) -> list[str]:
+    """Every problem of a study's inputs, all at once; the tests are those `run_study` stops at."""
+    problems: list[str] = []
+
+    def attempt(what: Callable[[], Any]) -> Any:
+        try:
+            return what()
+        except BrainalignError as error:
+            problems.extend(_lines(error))
+            return None
+
+    for feature in study.features:
+        if isinstance(feature, Language):
+            attempt(lambda model=feature.model: locate_model(model))
+    brain = attempt(lambda: stages.recording(study))
+    met = attempt(lambda: stages.events(study, brain))
+    if brain is not None:
+        rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
+        if rule is not None and attempt(lambda: rule(brain)) is not None:
+            attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
+    if met is not None:
+        for feature in study.features:
+            if not isinstance(feature, Language):
+                attempt(lambda f=feature: stages.extract(f, met, None, "cpu"))
+    return problems
+
+
+def run_controls(study: Study, ready: Prepared, fit: Encoding, store: Store, tell: Progress) -> pd.DataFrame:
+    """The same study with one thing changed, on the recording's own targets: mean r of baseline and full."""
+    if not study.controls:
+        return pd.DataFrame()
+    rows = [_row("as asked", "", fit)]
+    for name in study.controls:
+        changed, what = CONTROLS[name]
+        tell(0, 1, f"control: {what}")
+        X, Y = changed(study, ready, store)
+        again = encode(
+            X, _own(Y), **_asked(study, ready), ceiling=none, chance=QUIET, weights=False, store=store, progress=tell
+        )
+        rows.append(_row(name, what, again))
+    return pd.DataFrame(rows)
+
+
+def _untrained(study: Study, ready: Prepared, store: Store) -> tuple[Signal, Signal]:
+    features = []
+    for feature in ready.features:
+        settings = feature.settings
+        if isinstance(settings, Language):
+            twin = settings.model_copy(update={"untrained": UNTRAINED_SEED})
+            feature = stages.extract(twin, ready.events, store, study.compute.device)
+        features.append(feature)
+    return stages.lay_out(study, features, ready.brain), _clean(study, ready, study.design.clean)
+
+
+def _reversed(study: Study, ready: Prepared, store: Store) -> tuple[Signal, Signal]:
+    X = stages.lay_out(study, ready.features, ready.brain, reverse=True)
+    return X, _clean(study, ready, study.design.clean)
+
+
+def _segment(study: Study, ready: Prepared, store: Store) -> tuple[Signal, Signal]:
+    return stages.lay_out(study, ready.features, ready.brain), _clean(study, ready, "segment")
+
+
+CONTROLS: dict[str, tuple[Callable[[Study, Prepared, Store], tuple[Signal, Signal]], str]] = {
+    "untrained": (_untrained, "the same network with random weights"),
+    "reversed": (_reversed, "the stimulus reversed in time"),
+    "segment": (_segment, "drift and motion removed apart in each fold's segment"),
+}
+
+
+def _clean(study: Study, ready: Prepared, how: str) -> Signal:
+    return stages.cleaned(study, ready.brain, how, ready.rule)[0]
+
+
+def _own(brain: Signal) -> Signal:
+    return replace(brain, related={})
+
+
+def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
+    """What main fit and controls have in common."""
+    alternatives = stages.varied(ready.features)
+    return {
+        "folds": ready.rule,
+        "inner": study.encoding.folds.inner,
+        "baseline": stages.bands_of(study.encoding.baseline, ready.features),
+        "alternatives": alternatives,
+        "choose_one": any(isinstance(f.settings, Language) and f.settings.layers == "best" for f in ready.features),
+        "within_fold": stages.reductions(ready.features),
+        "seed": study.encoding.seed,
+    }
+
+
+def _row(name: str, what: str, fit: Encoding) -> dict[str, Any]:
+    means = fit.scores.groupby("model", sort=False)["r"].mean()
+    last = means["full"] if "full" in means else means.drop("baseline", errors="ignore").mean()
+    baseline = means.get("baseline", float("nan"))
+    return {"control": name, "what": what, "baseline_r": baseline, "full_r": last, "gain_r": last - baseline}
+
+
+def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
+    """What `auto` came to, and who was left out."""
+    kinds = fit.scores["ceiling_kind"].unique().tolist()
+    return {
+        "folds": str(ready.rule),
+        "ceiling": kinds[0] if len(kinds) == 1 else kinds,
+        "subjects": list(dict.fromkeys(ready.brain.related.get("people", ready.brain).columns["subject"])),
+        "left_out": ready.brain.attrs.get("left_out", []),
+    }
+
+
+def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
+    models = any(isinstance(f.settings, Language) for f in ready.features)
+    packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
+    return {
+        **fit.provenance,
+        "inputs": {**fit.provenance["inputs"], **ready.events.attrs.get("inputs", {})},
+        "versions": {**fit.provenance["versions"], **versions("python", *packages)},
+    }
+
+
+def _notes(ready: Prepared) -> list[str]:
+    notes = [f"sub-{who['subject']} left out: {who['why']}" for who in ready.brain.attrs.get("left_out", [])]
+    notes += list(ready.brain.attrs.get("notes", [])) + list(ready.events.attrs.get("notes", []))
+    if len(ready.brain.runs) == 1:
+        notes.append("one run only: every fold shares its scanner session, and slow changes are shared by neighbouring folds")
+    for feature in ready.features:
+        if feature.signal.attrs.get("context_crosses_runs"):
+            notes.append(f"{feature.settings.name}: the model's context crosses runs")
+        elif isinstance(feature.settings, Language) and len(ready.brain.runs) == 1:
+            notes.append(
+                f"{feature.settings.name}: the model's context ({feature.settings.context} tokens) crosses the borders of "
+                "folds, since they lie within one run; it sees words only, never responses"
+            )
+    return notes
+
+
+def _lines(error: BrainalignError) -> list[str]:
+    text = str(error)
+    if "problems:\n" not in text:
+        return [text]
+    return [line.removeprefix("  - ") for line in text.splitlines()[1:]]

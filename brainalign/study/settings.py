@@ -1,0 +1,278 @@
+"""What may a study file say?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, (str, int)) else value
+
+
+Names = Annotated[list[str], BeforeValidator(lambda v: [str(x) for x in _listed(v)] if isinstance(v, (str, int, list)) else v)]
+LAYER_WORDS = ("each", "best", "stack")
+
+
+def _layers(value: Any) -> Any:
+    if isinstance(value, str) and value not in LAYER_WORDS:
+        raise ValueError(f"is one of {', '.join(LAYER_WORDS)} or a list of layers; {did_you_mean(value, LAYER_WORDS)}")
+    return [value] if isinstance(value, int) else value
+
+
+Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]  # task: 1 is a name, not a number
+
+
+class Section(BaseModel):
+    """A part of a study file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Data(Section):
+    """Which recording."""
+
+    bids: Path
+    kind: Literal["fmri"] = "fmri"
+    subjects: Literal["all"] | Names = "all"
+    task: Text | None = None
+    session: Text | None = None
+    run: Text | None = None
+    space: str | None = None
+    derivatives: str | None = None
+    atlas: str | None = None
+    mask: Path | None = None
+    average: Literal["subjects", "none"] = "none"
+
+
+class Stimuli(Section):
+    """What was met; by default what the BIDS events say."""
+
+    words: Path | None = None
+
+
+class Feature(Section):
+    """What every feature has."""
+
+    name: str = Field(pattern=r"^[A-Za-z][\w-]*$")
+
+
+class WordRate(Feature):
+    """One per word."""
+
+    kind: Literal["word_rate"]
+
+
+class WordLength(Feature):
+    """Characters per word."""
+
+    kind: Literal["word_length"]
+
+
+class Category(Feature):
+    """One column per category of a column of the events."""
+
+    kind: Literal["category"]
+    column: str = "trial_type"
+
+
+class Language(Feature):
+    """Hidden states of a causal language model."""
+
+    kind: Literal["language"]
+    model: str
+    layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
+    context: int = Field(128, ge=2)
+    reset: Literal["run"] | None = "run"
+    pool: Literal["mean", "last", "first"] = "mean"
+    pca: int | None = Field(None, ge=1)
+    untrained: int | None = None  # a seed: the same architecture with random weights
+
+
+AnyFeature = Annotated[WordRate | WordLength | Category | Language, Field(discriminator="kind")]
+
+
+class Design(Section):
+    """From onsets to rows."""
+
+    resample: Literal["lanczos", "sum", "mean", "boxcar"] = "lanczos"
+    delays_volumes: list[int] = Field([1, 2, 3, 4, 5], min_length=1)
+    clean: Literal["run", "segment", "none"] = "run"
+    nuisance: Names = ["drift", "motion"]
+
+
+class Folds(Section):
+    """Who may predict whom."""
+
+    by: Literal["auto", "run", "stimulus", "session", "contiguous"] = "auto"
+    n: int | None = Field(None, ge=2)
+    gap_s: float = Field(16.0, ge=0)
+    inner: int = Field(5, ge=2)
+    test: dict[str, Names] | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Folds:
+        if self.test is not None and (self.by != "auto" or self.n is not None):
+            raise ValueError("folds.test holds out one named set: leave folds.by and folds.n away")
+        return self
+
+
+class EncodingSettings(Section):
+    """How it is fitted."""
+
+    solver: Literal["banded"] = "banded"
+    folds: Folds = Folds()
+    seed: int = Field(0, ge=0)
+    baseline: Names = []
+    weights: bool = False
+
+
+class CeilingSettings(Section):
+    """How good a model could be."""
+
+    kind: Literal["auto", "between_subjects", "none"] = "auto"
+
+
+class Inference(Section):
+    """Could it be chance?"""
+
+    permutations: int = Field(1000, ge=0)
+    bootstrap: int = Field(1000, ge=0)
+    fdr: float = Field(0.05, gt=0, lt=1)
+
+
+class Compute(Section):
+    """Where it runs."""
+
+    device: str = "auto"
+
+
+class Study(Section):
+    """A whole study file; the saved `settings.yaml` is this with every default written out."""
+
+    title: str = ""
+    data: Data
+    stimuli: Stimuli = Stimuli()
+    features: list[AnyFeature] = Field(min_length=1)
+    design: Design = Design()
+    encoding: EncodingSettings = EncodingSettings()
+    ceiling: CeilingSettings = CeilingSettings()
+    inference: Inference = Inference()
+    controls: list[Literal["untrained", "reversed", "segment"]] = []
+    compute: Compute = Compute()
+    output: Path = Path("results")
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Study:
+        names = [feature.name for feature in self.features]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise ValueError(f"two features are called {sorted(twice)[0]!r}: give each its own name")
+        for name in self.encoding.baseline:
+            if name not in names:
+                raise ValueError(f"encoding.baseline names {name!r}, which is no feature; {did_you_mean(name, names)}")
+        varied = [f.name for f in self.features if isinstance(f, Language) and f.layers in ("each", "best")]
+        if len(varied) > 1:
+            raise ValueError(
+                f"features {', '.join(map(repr, varied))} all vary their layers: one feature at a time can have "
+                "layers: each or best; give the others a list of layers"
+            )
+        if set(varied) & set(self.encoding.baseline):
+            raise ValueError(f"feature {varied[0]!r} varies its layers and is in the baseline: a baseline is fixed")
+        if set(names) == set(self.encoding.baseline):
+            raise ValueError("every feature is in encoding.baseline: there is nothing to compare with it")
+        if self.data.average == "subjects" and self.data.subjects != "all" and len(self.data.subjects) < 2:
+            raise ValueError("data.average: subjects needs more than one subject; use average: none")
+        if "untrained" in self.controls and not any(isinstance(f, Language) for f in self.features):
+            raise ValueError("controls: untrained needs a feature of kind language")
+        return self
+
+
+def read_study(path: str | Path) -> Study:
+    """Read and validate a study file; relative paths in it are relative to it.
+
+    Raises
+    ------
+    InputError
+        There is no such file, or it is not YAML.
+    SettingsError
+        Everything in it that is unknown, missing or out of range, in one message.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such study file")
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a study file is a mapping with data, features, …; found {type(content).__name__}")
+    return study_from(content, base=path.parent, name=str(path))
+
+
+def study_from(content: dict[str, Any], base: Path = Path(), name: str = "study") -> Study:
+    """Validate a study given as a mapping; relative paths are relative to `base`."""
+    try:
+        study = Study.model_validate(content)
+    except ValidationError as error:
+        raise one_message((f"{name}: {line}" for line in _in_words(error)), SettingsError) from None
+    data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": _under(base, study.data.mask)})
+    stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words)})
+    return study.model_copy(update={"data": data, "stimuli": stimuli, "output": base / study.output})
+
+
+def written_out(study: Study) -> dict[str, Any]:
+    """The study with every default, as plain YAML types. Paths are cut to their last part: they name, not locate."""
+    content = study.model_dump(mode="json")
+    content["data"]["bids"] = study.data.bids.resolve().name
+    content["output"] = study.output.name
+    for section, key in (("data", "mask"), ("stimuli", "words")):
+        if content[section][key] is not None:
+            content[section][key] = Path(content[section][key]).name
+    return content
+
+
+def _under(base: Path, path: Path | None) -> Path | None:
+    return None if path is None else base / path
+
+
+def _in_words(error: ValidationError) -> Iterable[str]:
+    """pydantic's findings as a person would say them; unknown keys name the close one."""
+    for item in error.errors():
+        place = [part for part in item["loc"] if part not in FEATURE_KINDS]
+        where = ".".join(str(p + 1) if isinstance(p, int) else str(p) for p in place)
+        if item["type"] == "extra_forbidden":
+            yield f"unknown key {where!r}; {did_you_mean(str(place[-1]), _keys_at(item['loc']))}"
+        elif item["type"] == "missing":
+            yield f"{where} is missing"
+        elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            found = item["input"].get("kind") if isinstance(item["input"], dict) else item["input"]
+            say = did_you_mean(str(found), FEATURE_KINDS) if found else "known: " + ", ".join(FEATURE_KINDS)
+            yield f"{where}: no feature is of kind {found!r}; {say}"
+        elif item["type"] == "literal_error" and isinstance(item["input"], str):
+            known = [word.strip(" '") for word in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+            yield f"{where}: {item['input']!r} is not known; {did_you_mean(item['input'], known)}"
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            yield f"{where}: {message}; found {item['input']!r}" if place else message
+
+
+FEATURE_KINDS = {"word_rate": WordRate, "word_length": WordLength, "category": Category, "language": Language}
+
+
+def _keys_at(loc: tuple[Any, ...]) -> list[str]:
+    """The keys that may stand where the unknown one was found."""
+    model: Any = Study
+    for part in loc[:-1]:
+        if part in FEATURE_KINDS:
+            model = FEATURE_KINDS[part]
+        elif isinstance(part, str) and isinstance(model, type) and part in model.model_fields:
+            model = model.model_fields[part].annotation
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

@@ -1,0 +1,227 @@
+"""The stations of a study: the recording, the stimuli, the features, the design, the folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.design.clean import clean
+from brainalign.design.delays import delay
+from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, sum_within
+from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut
+from brainalign.encoding.within import PCA, pca
+from brainalign.errors import InputError, SettingsError, one_message
+from brainalign.events import check_events, run_ends
+from brainalign.features.models import locate_model
+from brainalign.features.simple import categories, word_length, word_rate
+from brainalign.features.untrained import untrained
+from brainalign.features.words import embed_words
+from brainalign.io.fmri import read_fmri
+from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
+from brainalign.provenance import hash_file
+from brainalign.signals import Signal, join
+from brainalign.store import Store
+from brainalign.study.settings import AnyFeature, Category, Folds, Language, Study, WordLength, WordRate
+
+KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
+CONTIGUOUS_FOLDS = 6  # of a single run, where the study names no folds
+
+
+@dataclass(frozen=True)
+class Named:
+    """One feature of a study: a Signal per event, and the bands it has."""
+
+    settings: AnyFeature
+    signal: Signal
+
+    @property
+    def bands(self) -> list[str]:
+        """Its bands, in order."""
+        return self.signal.bands
+
+
+def recording(study: Study) -> Signal:
+    """Read what the study calls its data.
+
+    Raises
+    ------
+    InputError
+        Everything that is wrong with the files, in one message; or people on different clocks.
+    """
+    data = study.data
+    found = read_fmri(
+        data.bids,
+        subject=data.subjects,
+        task=data.task,
+        session=data.session,
+        run=data.run,
+        space=data.space,
+        derivatives=data.derivatives,
+        atlas=data.atlas,
+        mask=data.mask,
+        average=data.average,
+    )
+    if isinstance(found, Signal):
+        return found
+    clocks = "; ".join(f"sub-{s.columns['subject'].iloc[0]}: {s!r}" for s in found)
+    raise InputError(f"the people are on different clocks ({clocks}): fit them apart, one data.subjects at a time")
+
+
+def events(study: Study, brain: Signal | None) -> pd.DataFrame:
+    """The events of the study; with a recording, those past the end of their run are an error.
+
+    Raises
+    ------
+    InputError
+        Everything that is wrong with them, in one message.
+    """
+    ends = None if brain is None else run_ends(brain)
+    if study.stimuli.words is not None:
+        return transcript(study.stimuli.words, ends)
+    subject = None if study.data.subjects == "all" else list(study.data.subjects)
+    where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
+    problems = problems_in_events(*where, ends=ends)
+    if problems:
+        raise one_message(problems)
+    return read_events(*where)
+
+
+def transcript(path: Path, ends: Mapping[str, float] | None) -> pd.DataFrame:
+    """Words from a file of their own: a Praat TextGrid, or a table with onset, duration, word (and run where several)."""
+    if not path.is_file():
+        raise InputError(f"stimuli.words: there is no file {path}: check the path")
+    if path.suffix.lower() == ".textgrid":
+        found = read_textgrid(path)
+    else:
+        text = {"word": str, "run": str}
+        found = pd.read_csv(path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]})
+    found, notes, problems = check_events(found, ends=ends)
+    if problems:
+        raise one_message(f"{path.name}: {problem}" for problem in problems)
+    found.attrs = {"notes": [f"{path.name}: {note}" for note in notes], "inputs": {path.name: hash_file(path)}}
+    return found
+
+
+def models(study: Study) -> dict[str, Any]:
+    """Where the language models of the study lie; an unknown or missing one is an error before anything is computed."""
+    return {f.model: locate_model(f.model) for f in study.features if isinstance(f, Language)}
+
+
+def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device: str) -> Named:
+    """What one feature makes of the events."""
+    if isinstance(feature, Category):
+        return Named(feature, categories(met, column=feature.column, name=feature.name))
+    if "word" not in met:
+        raise InputError(
+            f"feature {feature.name!r} needs words, and the events have no column 'word' (found {', '.join(met)}): name "
+            "a transcript under stimuli.words"
+        )
+    if isinstance(feature, WordRate):
+        return Named(feature, word_rate(met, name=feature.name))
+    if isinstance(feature, WordLength):
+        return Named(feature, word_length(met, name=feature.name))
+    model = feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained)
+    layers = feature.layers if isinstance(feature.layers, list) else "all"
+    signal = embed_words(
+        met,
+        model=model,
+        layers=layers,
+        context=feature.context,
+        reset=feature.reset,
+        pool=feature.pool,
+        name=feature.name,
+        device=device,
+        store=store,
+    )
+    return Named(feature, signal)
+
+
+def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
+    """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards within each run."""
+    on_clock = []
+    for feature in features:
+        kernel = boxcar if isinstance(feature.settings, Category) else KERNELS[study.design.resample]
+        on_clock.append(resample(feature.signal, onto=brain, kernel=kernel))
+    spaces = join(*on_clock)
+    if reverse:
+        spaces = backwards(spaces)
+    about = {f.settings.name: _about(f.signal) for f in features}
+    delayed = delay(spaces, volumes=study.design.delays_volumes)
+    return Signal(delayed.values, delayed.samples, delayed.columns, attrs={**delayed.attrs, "features": about})
+
+
+def backwards(signal: Signal) -> Signal:
+    """The same numbers, last sample first within each run: a control that keeps every feature's own statistics."""
+    values = signal.array().copy()
+    for run in signal.runs:
+        rows = np.flatnonzero((signal.samples["run"] == run).to_numpy())
+        values[rows] = values[rows[::-1]]
+    return Signal(values, signal.samples, signal.columns, attrs=signal.attrs)
+
+
+def cleaned(study: Study, brain: Signal, how: str, rule: FoldRule) -> tuple[Signal, list[str]]:
+    """The recording without its nuisance, and what could not be removed.
+
+    `segment`: apart in each test fold, so that nothing removed from training samples was estimated on test samples.
+    """
+    if how == "none":
+        return brain, ["drift and motion were not removed (design.clean: none)"]
+    nuisance, notes = list(study.design.nuisance), []
+    recorded = brain.related.get("people", brain).related.get("confounds")
+    if recorded is None and "motion" in nuisance and "nuisance" not in study.design.model_fields_set:
+        nuisance.remove("motion")
+        notes.append("no confounds were recorded: head motion was not removed")
+    if how == "run":
+        return clean(brain, nuisance), notes
+    labels = np.zeros(len(brain.samples), int)
+    for k, (_, test) in enumerate(rule(brain), start=1):
+        labels[test] = k
+    return clean(brain, nuisance, within=labels), notes
+
+
+def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
+    """The fold rule a study names; `auto` leaves out runs where there are several, else takes contiguous blocks."""
+    if settings.test is not None:
+        return HoldOut({k: list(v) for k, v in settings.test.items()})
+    by = settings.by
+    if by == "auto":
+        by = "run" if len(brain.runs) > 1 else "contiguous"
+    if by == "contiguous":
+        return Contiguous(settings.n or CONTIGUOUS_FOLDS, settings.gap_s)
+    if by == "session" and "session" not in brain.samples:
+        raise SettingsError("encoding.folds.by: session, but the recording has one session: use by: run")
+    return ByGroup(by, settings.n)
+
+
+def reductions(features: list[Named]) -> dict[str, PCA]:
+    """What is fitted within each fold, by band."""
+    return {
+        band: pca(f.settings.pca)
+        for f in features
+        if isinstance(f.settings, Language) and f.settings.pca
+        for band in f.bands
+    }
+
+
+def bands_of(names: list[str], features: list[Named]) -> list[str]:
+    """The bands of the features of these names."""
+    return [band for f in features if f.settings.name in names for band in f.bands]
+
+
+def varied(features: list[Named]) -> dict[str, list[str]]:
+    """The feature whose layers are alternatives, if there is one."""
+    return {
+        f.settings.name: f.bands
+        for f in features
+        if isinstance(f.settings, Language) and f.settings.layers in ("each", "best")
+    }
+
+
+def _about(signal: Signal) -> Mapping[str, Any]:
+    """What made a feature, for the provenance."""
+    return {k: v for k, v in signal.attrs.items() if k != "inputs"}

@@ -1,0 +1,165 @@
+"""Onsets → volumes, lags, cleaning: known inputs, known outputs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brainalign.design.clean import MOTION, clean, drift
+from brainalign.design.delays import delay
+from brainalign.design.resample import boxcar, lanczos, mean_within, resample, sum_within
+from brainalign.errors import InputError, SettingsError
+from brainalign.signals import Signal, average_people
+
+
+def clock(n: int, tr: float = 2.0, run: str = "1") -> pd.DataFrame:
+    return pd.DataFrame({"run": run, "time": np.arange(n) * tr})
+
+
+def events(onsets, values=None, run="1", **columns) -> Signal:
+    values = np.ones((len(onsets), 1)) if values is None else values
+    return Signal(values, pd.DataFrame({"run": run, "time": onsets, **columns}), pd.DataFrame({"band": ["x"] * values.shape[1]}))
+
+
+def test_lanczos_reproduces_a_band_limited_input():
+    tr, n = 2.0, 200
+    fine = np.arange(0, n * tr, 0.25)  # eight samples a volume
+    wave = np.cos(2 * np.pi * 0.05 * fine) + 0.5 * np.sin(2 * np.pi * 0.02 * fine)  # well below 1 / (2 TR) = 0.25 Hz
+    out = resample(events(fine, wave[:, None]), onto=clock(n, tr)).values.ravel() / 8
+    inside = slice(5, n - 5)
+    expected = np.interp(np.arange(n) * tr, fine, wave)
+    assert np.abs(out[inside] - expected[inside]).max() < 0.01
+
+
+def test_lanczos_weights_are_the_published_formula():
+    t = np.array([-6.5, -3.0, 0.0, 1.0, 2.0, 5.9])
+    weights = lanczos(np.array([0.0]), t, np.zeros(6), 2.0)[0]
+    expected = [0, np.sinc(-1.5) * np.sinc(-0.5), 1, np.sinc(0.5) * np.sinc(0.5 / 3), 0, np.sinc(2.95) * np.sinc(2.95 / 3)]
+    np.testing.assert_allclose(weights, expected, atol=1e-12)
+
+
+def test_counts_and_means_and_blocks():
+    x = events([0.0, 0.5, 0.9, 4.1], np.array([[1.0], [2.0], [6.0], [5.0]]), duration=[1.0, 1.0, 1.0, 3.0])
+    onto = clock(4)
+    np.testing.assert_allclose(resample(x, onto, sum_within).values.ravel(), [9, 0, 5, 0])
+    np.testing.assert_allclose(resample(x, onto, mean_within).values.ravel(), [3, 0, 5, 0])
+    on = resample(events([4.0], duration=[3.0]), onto, boxcar).values.ravel()
+    np.testing.assert_allclose(on, [0, 0, 0.5, 1.0])  # 4–7 s: half of 3–5 s, the whole of 5–7 s
+
+
+def test_runs_do_not_touch_each_other():
+    both = pd.concat([clock(5), clock(5, run="2")], ignore_index=True)
+    x = events([0.0, 8.0], run=["2", "2"])
+    out = delay(resample(x, both), volumes=(0, 1)).values
+    assert not out[:5].any()
+    np.testing.assert_allclose(out[5:], [[1, 0], [0, 1], [0, 0], [0, 0], [1, 0]], atol=1e-7)
+
+
+def test_events_of_a_run_that_was_not_recorded():
+    with pytest.raises(InputError, match="events in run 3, but the recording has run 1"):
+        resample(events([0.0], run="3"), clock(4))
+
+
+def test_uneven_clock_is_refused():
+    uneven = pd.DataFrame({"run": "1", "time": [0.0, 2.0, 5.0, 7.0]})
+    with pytest.raises(InputError, match="not evenly sampled: steps of 2 to 3 s; keep dropped samples as rows"):
+        resample(events([0.0]), uneven)
+    with pytest.raises(InputError, match="run 1 has 1 sample"):
+        resample(events([0.0]), clock(1))
+
+
+@given(st.lists(st.integers(-4, 6), min_size=1, max_size=5, unique=True), st.integers(3, 12))
+def test_a_delay_is_a_shift_within_the_run(shifts, n):
+    rng = np.random.default_rng(0)
+    samples = pd.concat([clock(n), clock(n, run="b")], ignore_index=True)
+    x = Signal(rng.standard_normal((2 * n, 2)), samples, pd.DataFrame({"band": ["p", "q"]}))
+    out = delay(x, volumes=shifts)
+    for k, shift in enumerate(shifts):
+        for start in (0, n):
+            for row in range(n):
+                source = row - shift
+                expected = x.values[start + source] if 0 <= source < n else np.zeros(2)
+                np.testing.assert_array_equal(out.values[start + row, 2 * k : 2 * k + 2], expected)
+    assert out.columns["delay"].tolist() == [s for s in shifts for _ in range(2)]
+
+
+@pytest.mark.parametrize("volumes", [(), (1, 1), (0.5, 1)])
+def test_delays_are_different_whole_numbers(volumes):
+    x = Signal(np.ones((4, 1)), clock(4), pd.DataFrame({"band": ["x"]}))
+    with pytest.raises(SettingsError, match="different whole numbers of samples"):
+        delay(x, volumes=volumes)
+
+
+def two_people(n=120, seed=0):
+    rng = np.random.default_rng(seed)
+    motion = rng.standard_normal((n, 12)).cumsum(0)
+    signal = rng.standard_normal((n, 4))
+    slow = np.linspace(-1, 1, n)[:, None] ** 3
+    values = signal.copy()
+    for person in range(2):
+        values[:, 2 * person : 2 * person + 2] += motion[:, 6 * person : 6 * person + 1] * 3 + 50 * slow + 900
+    who = np.repeat(["a", "b"], 6)
+    confounds = Signal(motion, clock(n), pd.DataFrame({"subject": who, "confound": MOTION * 2}))
+    columns = pd.DataFrame({"subject": ["a", "a", "b", "b"], "roi": ["L", "R"] * 2})
+    return Signal(values, clock(n), columns, related={"confounds": confounds}), signal, motion
+
+
+def test_drift_and_own_motion_are_removed():
+    people, signal, motion = two_people()
+    out = clean(people).values
+    for person in range(2):
+        columns = slice(2 * person, 2 * person + 2)
+        regressors = np.c_[drift(120, 2.0), motion[:, 6 * person : 6 * person + 6]]
+        expected = signal[:, columns] - regressors @ np.linalg.lstsq(regressors, signal[:, columns], rcond=None)[0]
+        np.testing.assert_allclose(out[:, columns], expected, atol=2e-3)  # values of 900 in float32
+
+
+def test_a_mean_over_people_is_cleaned_person_by_person():
+    people, *_ = two_people()
+    both = clean(average_people(people))
+    one_by_one = clean(people).values
+    np.testing.assert_allclose(both.values, (one_by_one[:, :2] + one_by_one[:, 2:]) / 2, atol=1e-5)
+    assert both.related["people"].attrs["cleaned"] == {"nuisance": ["drift", "motion"], "within": "run"}
+
+
+def test_segments_are_cleaned_apart():
+    people, *_ = two_people(n=240)
+    labels = np.repeat([1, 2], 120)
+    whole = clean(people, within=labels).values[120:]
+    alone = clean(people.select(rows=slice(120, 240))).values
+    np.testing.assert_allclose(whole, alone, atol=2e-3)
+
+
+def test_censored_samples_have_no_say():
+    people, *_ = two_people()
+    censored = people.samples.assign(use=np.arange(120) != 60)
+    confounds = people.related["confounds"]
+    values = people.values.copy()
+    outputs = []
+    for spike in (0.0, 1e6):
+        values[60] = spike
+        beside = Signal(confounds.values, censored, confounds.columns)
+        outputs.append(clean(Signal(values, censored, people.columns, {"confounds": beside})).values)
+    keep = np.arange(120) != 60
+    np.testing.assert_array_equal(outputs[0][keep], outputs[1][keep])
+
+
+def test_what_cannot_be_removed_is_said():
+    people, *_ = two_people()
+    with pytest.raises(SettingsError, match="confound 'trans_q' is not among those of sub-a; did you mean 'trans_"):
+        clean(people, ["drift", "trans_q"])
+    with pytest.raises(InputError, match="no confounds were recorded beside this signal"):
+        clean(Signal(people.values, people.samples, people.columns))
+    with pytest.raises(InputError, match="a segment of 6 samples cannot have 10 nuisance regressors removed"):
+        clean(people, within=np.arange(120) // 6)
+    with pytest.raises(InputError, match="3 labels for 120 samples"):
+        clean(people, within=np.zeros(3))
+    with pytest.raises(SettingsError, match="within is 'run' or a label per sample"):
+        clean(people, within="fold")
+
+
+def test_slow_cosines_stop_at_128_s():
+    basis = drift(362, 2.0)
+    assert basis.shape[1] == 4 + int(2 * 724 / 128)
+    np.testing.assert_allclose(basis[:, 4:].T @ basis[:, 4:], np.eye(basis.shape[1] - 4) * 181, atol=1e-9)
