@@ -433,10 +433,11 @@ def test_killed_around_the_rename(start, store, tmp_path, when, there):
     assert unfinished(store) == []
 
 
-def test_killed_at_any_moment_nothing_half_written_is_seen(start, store, tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(60, marks=pytest.mark.verify)])
+def test_killed_at_any_moment_nothing_half_written_is_seen(start, store, tmp_path, kills):
     rng = np.random.default_rng(0)
     seen = 0
-    for _ in range(3):
+    for _ in range(kills):
         (tmp_path / "diary").unlink(missing_ok=True)
         process = start("put for ever")
         wait_for(tmp_path / "diary", "begun")

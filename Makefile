@@ -1,0 +1,53 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# two threads that wait for each other by spinning make a busy machine many times slower
+export OMP_WAIT_POLICY = PASSIVE
+export NO_MKDOCS_2_WARNING = 1
+
+.DEFAULT_GOAL := help
+.PHONY: demo test verify lint docs bench clean help
+
+help:  ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+
+demo: $(VENV)/installed-demo  ## install what the demo needs, and run the main job on a real recording
+	$(BIN)/brainalign demo --out results/demo
+
+test: lint  ## everything a change has to pass
+	$(BIN)/brainalign models fetch smollm2-135m
+	$(BIN)/python -m pytest -m "not verify" --cov=brainalign --cov-report=term-missing:skip-covered
+
+verify: $(VENV)/installed-dev  ## the long checks
+	$(BIN)/brainalign models fetch smollm2-135m
+	$(BIN)/python -m pytest -m verify
+
+lint: $(VENV)/installed-dev  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+docs: $(VENV)/installed-dev  ## the pages, into site/
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/installed-dev  ## how fast it is here
+	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:  ## remove what was built; results/ and the user's cache stay
+	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "brainalign needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv $(VENV)
+
+# stamps: a second make finds them newer than what they were made from and installs nothing
+$(VENV)/installed-demo: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable ".[language]"
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(INSTALL) --editable ".[dev]"
+	@touch $@ $(VENV)/installed-demo
