@@ -1,0 +1,223 @@
+"""Cards, finding a model wherever it lies, loading it without running its code."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from brainalign.errors import InputError, SettingsError
+from brainalign.features.models import (
+    ResolvedModel,
+    choose_device,
+    hub_problem,
+    load,
+    load_problem,
+    locate_model,
+    model_card,
+    model_cards,
+    model_folder,
+    read_card,
+)
+from brainalign.provenance import hash_file
+from brainalign.shipped import cards, shipped
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def stories(tmp_path) -> Path:
+    """A local folder with a copy of the shipped model, to be harmed."""
+    return Path(shutil.copytree(shipped("models", "stories260k"), tmp_path / "my stories"))
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_every_card_is_whole_and_names_its_files():
+    known = model_cards()
+    assert {"stories260k", "smollm2-135m"} <= set(known)
+    for card in known.values():
+        folder = shipped("models", card.name)
+        assert card.is_shipped == (folder / card.file).is_file()
+        if card.is_shipped:
+            assert {name: hash_file(folder / name) for name in card.sha256} == card.sha256
+            assert set(card.sha256) == {p.name for p in folder.iterdir()} - {"card.yaml", "README.md"}
+            assert "MIT" in (folder / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"licens": "MIT"}, "unknown field 'licens'; did you mean 'licence'"),
+        ({"width": "wide"}, r"needs 'width' \(int\); found 'wide'"),
+        ({"title": None}, r"needs 'title' \(str\); found None"),
+        ({"name": "other"}, "calls itself 'other'"),
+        ({"source": "somewhere"}, "source is 'shipped' or NAME==VERSION; found 'somewhere'"),
+        ({"source": "package; rm==1"}, "source is 'shipped' or NAME==VERSION"),
+        ({"sha256": {}}, "needs a sha256 .* of model.safetensors"),
+        ({"sha256": {"model.safetensors": "abc"}}, "needs a sha256 .* of model.safetensors"),
+    ],
+)
+def test_a_wrong_card_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        read_card("stories260k", cards("models")["stories260k"] | change)
+
+
+def test_unknown_names_are_answered_with_the_closest():
+    with pytest.raises(SettingsError, match=r"no model 'storys260k'; did you mean 'stories260k'"):
+        model_card("storys260k")
+    with pytest.raises(SettingsError, match=r"did you mean 'smollm2-135m'\? \(a folder with config.json .* works too"):
+        locate_model("smollm-135m")
+    with pytest.raises(SettingsError, match=r"no model '.*nowhere'.* \(a folder"):
+        locate_model(Path("/nowhere"))
+
+
+def test_not_fetched_yet_names_the_command(tmp_path, monkeypatch):
+    monkeypatch.setenv("BRAINALIGN_CACHE", str(tmp_path))
+    assert model_folder("smollm2-135m") is None
+    with pytest.raises(SettingsError, match=r"run `brainalign models fetch smollm2-135m` .* or use 'stories260k'"):
+        locate_model("smollm2-135m")
+
+
+def test_one_model_is_the_same_wherever_it_lies(stories):
+    card, folder = locate_model("stories260k"), locate_model(stories)
+    assert (card.name, folder.name) == ("stories260k", "my stories")
+    assert (card.revision, card.tokenizer) == (folder.revision, folder.tokenizer)
+    assert locate_model(str(stories)) == folder
+
+
+def test_revision_follows_what_changes_the_numbers(stories):
+    before = locate_model(stories)
+    edit(stories / "config.json", transformers_version="9.9", use_cache=False)
+    assert locate_model(stories).revision == before.revision
+    edit(stories / "config.json", rms_norm_eps=1e-6)
+    assert locate_model(stories).revision != before.revision
+    edit(stories / "config.json", rms_norm_eps=1e-5)
+    assert locate_model(stories).revision == before.revision
+    weights = bytearray((stories / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (stories / "model.safetensors").write_bytes(weights)
+    assert locate_model(stories).revision != before.revision
+    assert locate_model(stories).tokenizer == before.tokenizer
+    edit(stories / "tokenizer_config.json", bos_token="</s>")
+    assert locate_model(stories).tokenizer != before.tokenizer
+
+
+def test_folders_that_hold_no_model(stories):
+    (stories / "model.safetensors").rename(stories / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"no safetensors weights; other formats can run code"):
+        locate_model(stories)
+    (stories / "pytorch_model.bin").rename(stories / "model.safetensors")
+    (stories / "config.json").write_text("{")
+    with pytest.raises(InputError, match=r"config.json is not JSON"):
+        locate_model(stories)
+    (stories / "config.json").write_text("[]")
+    with pytest.raises(InputError, match=r"config.json is no model configuration: it holds a list"):
+        locate_model(stories)
+    (stories / "config.json").unlink()
+    with pytest.raises(InputError, match=r"is no model: it has no config.json"):
+        locate_model(stories)
+
+
+def test_load_gives_float32_for_reading_and_leaves_torch_as_it_was():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    tokenizer, network = load(locate_model("stories260k"), device="cpu")
+    assert torch.equal(torch.rand(2), expected)
+    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
+    assert not network.training
+    assert tokenizer.is_fast
+
+
+def test_weights_that_are_missing_are_not_made_up(stories):
+    from safetensors.torch import load_file, save_file
+
+    weights = load_file(stories / "model.safetensors")
+    gone = [name for name in weights if "layers.3" in name]
+    save_file({k: v for k, v in weights.items() if k not in gone}, stories / "model.safetensors", {"format": "pt"})
+    with pytest.raises(InputError, match=rf"incomplete: {len(gone)} tensors are missing \(model.layers.3"):
+        load(locate_model(stories))
+
+
+def test_harmed_weights_are_said(stories):
+    (stories / "model.safetensors").write_bytes((stories / "model.safetensors").read_bytes()[:1000])
+    with pytest.raises(InputError, match=r"model 'my stories' could not be loaded from"):
+        load(locate_model(stories))
+
+
+def test_code_that_comes_with_a_model_is_never_run(stories):
+    mark = stories / "ran"
+    (stories / "modeling_own.py").write_text(f"open({str(mark)!r}, 'w')\nclass Own: pass\nclass OwnConfig: pass\n")
+    auto = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.Own"}
+    edit(stories / "config.json", model_type="own", auto_map=auto)
+    with pytest.raises(SettingsError, match=r"wants to run code of its own, which brainalign never does"):
+        load(locate_model(stories))
+    assert not mark.exists()
+
+
+def test_a_model_of_another_kind_is_said():
+    t5 = ResolvedModel("t5", "t5", "r", "t")
+    message = "Unrecognized configuration class <T5Config> for this kind of AutoModel: AutoModelForCausalLM.\nModels …"
+    assert "'t5' is not a causal language model" in str(load_problem(t5, ValueError(message)))
+    assert isinstance(load_problem(t5, ValueError(message)), SettingsError)
+
+
+def test_devices():
+    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert choose_device("cpu") == "cpu"
+    with pytest.raises(SettingsError, match=r"no device 'warp' here: use 'auto' or 'cpu'"):
+        choose_device("warp")
+
+
+def on_hub(home: Path, code: str, model: str = "org/tiny") -> subprocess.CompletedProcess[str]:
+    """Run code in a fresh interpreter with a Hugging Face cache of its own and no network."""
+    there = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error"}
+    code = f"from brainalign.features.models import *\nmodel = {model!r}\n{code}"
+    return subprocess.run([sys.executable, "-c", code], env=os.environ | there, capture_output=True, text=True)
+
+
+def test_a_hub_id_is_read_from_the_hugging_face_cache(tmp_path):
+    repository = tmp_path / "hub" / "models--org--tiny"
+    shutil.copytree(shipped("models", "stories260k"), repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    done = on_hub(
+        tmp_path,
+        "found = locate_model(model); tokenizer, network = load(found)\n"
+        "print(found.name, found.place, found.revision, network.config.num_hidden_layers, sep='|')\n"
+        "print(settled_config(found)['hidden_size'])",
+    )
+    assert done.stdout.splitlines() == [f"tiny|org/tiny|org/tiny@{COMMIT}|5", "64"], done.stderr
+    assert done.stderr == ""
+
+
+def test_a_hub_id_that_cannot_be_reached(tmp_path):
+    done = on_hub(tmp_path, "locate_model(model)", model="org/absent")
+    last = done.stderr.splitlines()[-1]
+    assert "SettingsError" in last
+    assert "there is no folder 'org/absent', it is not in the Hugging Face cache, and the hub cannot be reached" in last
+    assert "run `hf download org/absent` once" in last
+
+
+def test_what_the_hub_says_is_told():
+    from huggingface_hub import errors
+
+    answer: Any = SimpleNamespace(headers={}, request=None)  # which HTTP library answers changes with the version
+    gated = errors.GatedRepoError("403", response=answer)
+    absent = errors.RepositoryNotFoundError("404", response=answer)
+    empty = errors.RemoteEntryNotFoundError("404", response=answer)
+    assert "is gated: accept its terms" in hub_problem("a/b", gated)
+    assert "no folder and no Hugging Face model 'a/b'" in hub_problem("a/b", absent)
+    assert "no transformers model" in hub_problem("a/b", empty)
+    assert "could not be found on the Hugging Face hub: odd" in hub_problem("a/b", OSError("odd\nlines"))
