@@ -49,7 +49,11 @@ def check_events(
     missing = [name for name in NEEDED if name not in events.columns]
     if missing:
         found = ", ".join(map(repr, events.columns)) or "none"
-        return events, [], [f"events have no column {' and '.join(map(repr, missing))}; found {found}"]
+        return (
+            events,
+            [],
+            [f"events have no column {' and '.join(map(repr, missing))}; found {found}; both are in seconds"],
+        )
     events = events.assign(run=events["run"].astype(str) if "run" in events.columns else "1").reset_index(drop=True)
     problems = _not_numbers(events)
     if problems:
@@ -101,9 +105,10 @@ def _not_numbers(events: pd.DataFrame) -> list[str]:
         numbers = pd.to_numeric(events[name], errors="coerce").to_numpy(float)
         bad = np.flatnonzero(~np.isfinite(numbers))
         if len(bad):
-            row = events.iloc[bad[0]]
+            value = events[name].iloc[bad[0]]
+            found = "missing" if pd.isna(value) else repr(value) if isinstance(value, str) else f"{value:g}"
             problems.append(
-                f"{_place(events, int(bad[0]))}: {name} is {row[name]!r}, a number of seconds is needed "
+                f"{_place(events, int(bad[0]))}: {name} is {found}, a number of seconds is needed "
                 f"({_count(len(bad))} in all)"
             )
     return problems

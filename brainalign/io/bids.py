@@ -71,6 +71,11 @@ class BidsTree:
             and entities.items() <= file.entities.items()
         ]
 
+    def in_folder(self, folder: tuple[str, ...], suffix: str, extension: str) -> list[BidsFile]:
+        """Files at one place, such as ("sub-01", "func"), in the tree itself and in each of its derivatives."""
+        datasets = dict.fromkeys(dataset for dataset, *_ in self._places)
+        return [f for dataset in datasets for f in self._places.get((dataset, folder, suffix, extension), [])]
+
     def inherited(self, file: BidsFile, suffix: str, extension: str) -> list[BidsFile]:
         """What applies to `file` by the inheritance principle, the most general first.
 
@@ -149,7 +154,9 @@ def parse_name(name: str) -> tuple[dict[str, str], str, str] | None:
     stem, dot, extension = name.partition(".")
     *parts, suffix = stem.split("_")
     pairs = [part.partition("-") for part in parts]
-    if not pairs or not dot or not suffix.isalnum() or not all(key and label for key, _, label in pairs):
+    if not dot or not suffix.isalnum() or not all(key and label for key, _, label in pairs):
+        return None
+    if not pairs and extension not in ("json", "tsv"):  # bold.json speaks of every recording, README.md of none
         return None
     return {key: label for key, _, label in pairs}, suffix, "." + extension
 

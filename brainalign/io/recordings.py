@@ -63,21 +63,20 @@ def find_recordings(
         The task is not named and there are several, or a task, subject, session or run does not exist.
     """
     tree = index_bids(root)
-    files = [file for file in tree.files if recording_kind(file)]
+    files = [file for file in tree.files if recording_kind(file) and "sub" in file.entities]
     if not files:
         suffixes = sorted({f"_{file.suffix}{file.extension}" for file in tree.files})
         raise InputError(
-            f"{tree.root} holds no fMRI recording: looked for *_timeseries.tsv (regions) and *_bold.nii.gz, "
+            f"{tree.root} holds no fMRI recording: looked for sub-*_timeseries.tsv (regions) and sub-*_bold.nii.gz, "
             f"derivatives/ included, found {', '.join(suffixes[:8])}; give the folder that holds sub-01/ …"
         )
-    files = [file for file in files if "sub" in file.entities]
-    files = _with_label(files, "task", _the_task(files, task))
+    files = _with_label(files, "task", _the_task(files, task), tree.root)
     labels = run_labels(files, several=session is None)
     if subject != "all":
-        wanted = [subject] if isinstance(subject, (str, int)) else list(subject)
-        files = [file for one in wanted for file in _with_label(files, "sub", str(one).removeprefix("sub-"), "subject")]
-    files = _with_label(files, "ses", None if session is None else str(session).removeprefix("ses-"), "session")
-    files = _with_label(files, "run", None if run is None else str(run).removeprefix("run-"))
+        wanted = dict.fromkeys([subject] if isinstance(subject, (str, int)) else subject)
+        files = [file for one in wanted for file in _with_label(files, "sub", one, tree.root)]
+    files = _with_label(files, "ses", session, tree.root)
+    files = _with_label(files, "run", run, tree.root)
     recordings = [Recording(f, f.entities["sub"], labels[f.path], recording_kind(f) or "table") for f in files]
     return tree, sorted(recordings, key=lambda r: (natural(r.subject), natural(r.run)))
 
@@ -113,7 +112,7 @@ def choose_recordings(
     tree, everything = find_recordings(root, subject, task, session, run)
     left = everything
     if derivatives is not None:
-        name = "" if derivatives == RAW else derivatives
+        name = "" if derivatives == RAW else derivatives.removeprefix("derivatives/").rstrip("/")
         left = [r for r in left if r.file.dataset == name]
         if not left:
             known = {r.file.dataset or RAW for r in everything}
@@ -137,10 +136,20 @@ def choose_recordings(
         raise SettingsError(
             f"{tree.root} holds {len(variants)} versions of this task's recordings; say which is meant:{lines}"
         )
+    notes = []
     others = list(dict.fromkeys(variant(r.file) for r in everything if variant(r.file) != variants[0]))
-    named = nifti or not (space is None and derivatives is None and atlas is None)
-    read = f"read {describe_variant(variants[0])}; also there: " + "; ".join(map(describe_variant, others))
-    return Chosen(tree, left, [] if named or not others else [read])
+    if others and not nifti and space is derivatives is atlas is None:
+        also = "; ".join(map(describe_variant, others))
+        notes.append(f"read {describe_variant(variants[0])}; also there: {also}")
+    there = {r.subject for r in left}
+    without = ", ".join(dict.fromkeys(f"sub-{r.subject}" for r in everything if r.subject not in there))
+    if without and subject != "all":
+        raise SettingsError(
+            f"no recording of {without} as {describe_variant(variants[0])}: name others, or another form"
+        )
+    if without:
+        notes.append(f"no recording of {without} as {describe_variant(variants[0])}")
+    return Chosen(tree, left, notes)
 
 
 def recording_kind(file: BidsFile) -> Literal["table", "nifti"] | None:
@@ -197,29 +206,26 @@ def describe_variant(key: tuple[str, str, tuple[tuple[str, str], ...]]) -> str:
 
 
 def _the_task(files: Sequence[BidsFile], task: str | None) -> str | None:
-    if task is not None:
-        return str(task).removeprefix("task-")
     tasks = list(dict.fromkeys(file.entities["task"] for file in files if "task" in file.entities))
-    if len(tasks) > 1:
+    if task is None and len(tasks) > 1:
         raise SettingsError(f"there are recordings of several tasks: {', '.join(map(repr, tasks))}; name one as task")
-    return tasks[0] if tasks else None
+    return tasks[0] if task is None and tasks else task
 
 
-def _with_label(
-    files: Sequence[BidsFile], entity: str, label: str | None, argument: str | None = None
-) -> list[BidsFile]:
-    """The files with that label; a run may be named as 1 where its files say 01."""
+def _with_label(files: Sequence[BidsFile], entity: str, label: str | int | None, root: Path) -> list[BidsFile]:
+    """The files with that label; sub-01 may be named as "01", "sub-01" or 1."""
     if label is None:
         return list(files)
+    label = str(label).removeprefix(f"{entity}-")
     known = list(dict.fromkeys(file.entities[entity] for file in files if entity in file.entities))
-    exact = [name for name in known if name == label]
-    close = exact or [name for name in known if name.lstrip("0") == label.lstrip("0")]
-    if len(close) != 1:
-        there = did_you_mean(label, known) if known else f"no file name has {entity}-…"
-        if close:
-            there = f"it could be any of {', '.join(map(repr, close))}"
-        raise SettingsError(f"no {argument or entity} {label!r} among the recordings; {there}")
-    return [file for file in files if file.entities.get(entity) == close[0]]
+    close = [name for name in known if name == label] or [n for n in known if n.lstrip("0") == label.lstrip("0")]
+    if len(close) == 1:
+        return [file for file in files if file.entities.get(entity) == close[0]]
+    there = did_you_mean(label, known) if known else f"no file name has {entity}-…"
+    if close:
+        there = f"it could be any of {', '.join(map(repr, close))}"
+    called = {"sub": "subject", "ses": "session"}.get(entity, entity)
+    raise SettingsError(f"no {called} {label!r} among the recordings in {root}; {there}")
 
 
 def _of_variant(

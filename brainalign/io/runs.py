@@ -197,7 +197,9 @@ def _finish(
 
 def find_confounds(tree: BidsTree, recording: BidsFile) -> tuple[BidsFile | None, list[str]]:
     """The confounds of a recording: those of its own pipeline, else those of the only pipeline that has some."""
-    fits = [file for file in tree.files if is_confounds(file) and same_recording(file, recording)]
+    forms = [(suffix, extension) for suffix in ("timeseries", "regressors") for extension in (".tsv", ".txt")]
+    near = [file for form in forms for file in tree.in_folder(recording.folder, *form)]
+    fits = [file for file in near if is_confounds(file) and same_recording(file, recording)]
     own = [file for file in fits if file.dataset == recording.dataset]
     tables = [file for file in own or fits if file.extension == ".tsv"] or own or fits
     if len(tables) > 1:
@@ -208,10 +210,10 @@ def find_confounds(tree: BidsTree, recording: BidsFile) -> tuple[BidsFile | None
 
 def _why_dead(values: np.ndarray, name: str) -> str:
     """Why a recording says nothing at all; "" where it says something."""
-    if not values.size:
+    if not len(values):
         return f"{name} holds no rows"
-    if (values != values[:1]).any():
+    if not values.size or (values != values[:1]).any():
         # a column of NaN differs from itself, and is another problem
-        return "" if np.isfinite(values).any() else f"{name} holds not one finite number"
+        return "" if not values.size or np.isfinite(values).any() else f"{name} holds not one finite number"
     first = np.unique(values[0])
     return f"every value of {name} is {first[0]:g}" if len(first) == 1 else f"every column of {name} is constant"

@@ -130,12 +130,12 @@ def read_mask(path: Path, name: str) -> Mask:
 
 def find_mask(tree: BidsTree, file: BidsFile) -> BidsFile | None:
     """The brain mask beside a recording: of the same person, space and resolution, of its own run if there is one."""
+    places = dict.fromkeys([file.folder, (*file.folder[:-1], "anat"), (*file.folder[:1], "anat")])
+    near = [f for place in places for form in (".nii.gz", ".nii") for f in tree.in_folder(place, "mask", form)]
     fits = [
         other
-        for other in tree.files
-        if other.suffix == "mask"
-        and other.extension in (".nii.gz", ".nii")
-        and other.dataset == file.dataset
+        for other in near
+        if other.dataset == file.dataset
         and other.entities.get("desc") == "brain"
         and all(other.entities.get(key) == file.entities.get(key) for key in GRID)
         and all(other.entities[key] == file.entities.get(key) for key in SCANNED if key in other.entities)

@@ -1,0 +1,116 @@
+"""Trees to be read and broken: a copy of the alice sample, and generated images under fMRIPrep's names."""
+
+import json
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from brainalign.io.fetch import sample_path
+
+
+@dataclass
+class Alice:
+    """The sample, to be broken one piece at a time."""
+
+    root: Path
+
+    def table(self, subject="18"):
+        return (
+            self.root / f"derivatives/rois/sub-{subject}/func/sub-{subject}_task-alice_atlas-sphere6mm_timeseries.tsv"
+        )
+
+    def sidecar(self, subject="18"):
+        return self.table(subject).with_suffix(".json")
+
+    def confounds(self, subject="18"):
+        return self.table(subject).with_name(f"sub-{subject}_task-alice_desc-confounds_timeseries.tsv")
+
+    @property
+    def events(self):
+        return self.root / "task-alice_events.tsv"
+
+    def edit(self, path, change):
+        """Rewrite a table by a function from its rows (lists of cells, the header first) to new rows."""
+        rows = [line.split("\t") for line in path.read_text().splitlines()]
+        path.write_text("".join("\t".join(row) + "\n" for row in change(rows)))
+
+    def edit_json(self, path, **changes):
+        content = json.loads(path.read_text()) | changes
+        path.write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+
+
+@pytest.fixture
+def alice(tmp_path):
+    """Four of the eighteen, the one without a recording among them."""
+    root = Path(shutil.copytree(sample_path("alice"), tmp_path / "alice"))
+    for folder in (root / "derivatives/rois").glob("sub-*"):
+        if folder.name not in ("sub-18", "sub-22", "sub-23", "sub-33"):
+            shutil.rmtree(folder)
+    return Alice(root)
+
+
+@dataclass
+class Images:
+    """A generated tree of NIfTI images whose every number is known."""
+
+    root: Path
+    shape: tuple = (4, 5, 3)
+    tr: float = 1.5
+    affine: np.ndarray = field(
+        default_factory=lambda: np.array([[-3.0, 0, 0, 30], [0, 3, 0, -40], [0, 0, 4, -20], [0, 0, 0, 1]])
+    )
+
+    def data(self, subject, run, volumes=6):
+        """Numbers that int16 and float32 hold exactly, other ones for every person and run."""
+        rng = np.random.default_rng([int(subject), int(run)])
+        return rng.integers(100, 30_000, (*self.shape, volumes)).astype(np.float32)
+
+    def name(self, subject, run, rest, session=None):
+        within = [f"sub-{subject}", *([f"ses-{session}"] if session else [])]
+        entities = "_".join([*within, "task-x", f"run-{run}"])
+        return Path(*within, "func", f"{entities}_{rest}")
+
+    def write(self, path, data, tr="same", affine=None):
+        """Write an image in int16, with the TR in its header in seconds."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        image = nibabel.Nifti1Image(data.astype(np.int16), self.affine if affine is None else affine)
+        image.header.set_xyzt_units("mm", "sec")
+        if data.ndim == 4:
+            image.header.set_zooms((*image.header.get_zooms()[:3], self.tr if tr == "same" else tr))
+        nibabel.save(image, path)
+
+    def preproc(self, subject, run, data=None, space="MNI", session=None, **sidecar):
+        """One run as fMRIPrep leaves it, without a mask."""
+        base = self.root / "derivatives/fmriprep"
+        path = base / self.name(subject, run, f"space-{space}_desc-preproc_bold.nii.gz", session)
+        self.write(path, self.data(subject, run) if data is None else data)
+        content = {"RepetitionTime": self.tr, "StartTime": 0.25} | sidecar
+        path.with_name(path.name.replace(".nii.gz", ".json")).write_text(json.dumps(content))
+        return path
+
+    def mask(self, subject, run, voxels, space="MNI", affine=None):
+        """A brain mask beside a run."""
+        path = self.root / "derivatives/fmriprep" / self.name(subject, run, f"space-{space}_desc-brain_mask.nii.gz")
+        self.write(path, np.asarray(voxels, np.int16), affine=affine)
+        return path
+
+    def confounds(self, subject, run, text):
+        path = self.root / "derivatives/fmriprep" / self.name(subject, run, "desc-confounds_timeseries.tsv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def half(self, axis=0):
+        """A mask of the first half of the grid."""
+        voxels = np.zeros(self.shape, bool)
+        voxels[tuple(slice(0, 2) if k == axis else slice(None) for k in range(3))] = True
+        return voxels
+
+
+@pytest.fixture
+def images(tmp_path):
+    return Images(tmp_path / "study")

@@ -1,0 +1,115 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brainalign.events import check_events, run_ends
+from brainalign.signals import Signal
+
+
+def words(**columns):
+    return pd.DataFrame({"onset": [0.0, 1.0, 2.0], "duration": [0.5, 0.5, 0.5], "word": ["a", "b", "c"], **columns})
+
+
+def test_good_events_come_back_as_they_are():
+    events, notes, problems = check_events(words(run="1", stress=[1, 2, 3]), ends={"1": 3.0})
+    pd.testing.assert_frame_equal(events, words(run="1", stress=[1, 2, 3])[list(events)])
+    assert (notes, problems) == ([], [])
+
+
+def test_events_without_a_run_are_of_run_1_and_runs_become_text():
+    assert list(check_events(words())[0]["run"]) == ["1"] * 3
+    assert list(check_events(words(run=[1, 1, 2]))[0]["run"]) == ["1", "1", "2"]
+
+
+def test_unsorted_events_are_sorted_within_their_run_and_it_is_said():
+    mixed = words(run=["2", "1", "2"], onset=[5.0, 9.0, 1.0])
+    events, notes, problems = check_events(mixed)
+    assert list(events["word"]) == ["c", "a", "b"]
+    assert list(events["run"]) == ["2", "2", "1"]
+    assert notes == ["run 2: 1 event of 2 was earlier than the one before it; sorted by onset"]
+    assert problems == []
+    _, notes, _ = check_events(words(onset=[3.0, 2.0, 1.0]))
+    assert notes == ["run 1: 2 events of 3 were earlier than the one before it; sorted by onset"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 1e6)), min_size=1, max_size=30))
+def test_sorting_loses_nothing_and_leaves_runs_where_they_first_stood(rows):
+    table = pd.DataFrame({"run": [run for run, _ in rows], "onset": [onset for _, onset in rows], "duration": 0.1})
+    table["number"] = range(len(table))
+    events, notes, problems = check_events(table)
+    assert sorted(events["number"]) == list(range(len(rows)))
+    assert list(dict.fromkeys(events["run"])) == list(dict.fromkeys(table["run"]))
+    for run, piece in events.groupby("run", sort=False):
+        assert (np.diff(piece["onset"]) >= 0).all()
+        same_time = piece[piece["onset"].duplicated(keep=False)]
+        assert all((np.diff(group["number"]) > 0).all() for _, group in same_time.groupby("onset"))
+        was_sorted = (np.diff(table.loc[table["run"] == run, "onset"]) >= 0).all()
+        assert was_sorted != any(note.startswith(f"run {run}:") for note in notes)
+    assert problems == []
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        (
+            {"onset": [-1.0, -0.5, 2]},
+            "run 1, event 1 (a): onset -1 s is negative (2 events in all); onset 0 is the first",
+        ),
+        (
+            {"duration": [0.5, -2.0, 1]},
+            "run 1, event 2 (b): duration -2 s is negative (1 event in all); a duration is 0",
+        ),
+        (
+            {"onset": [0.0, np.nan, 2]},
+            "run 1, event 2 (b): onset is missing, a number of seconds is needed (1 event in all)",
+        ),
+        ({"onset": [0.0, 1.0, np.inf]}, "run 1, event 3 (c): onset is inf, a number of seconds is needed"),
+        ({"onset": ["0", "one", "2"]}, "run 1, event 2 (b): onset is 'one', a number of seconds is needed"),
+        (
+            {"duration": [None, None, 1]},
+            "run 1, event 1 (a): duration is missing, a number of seconds is needed (2 events",
+        ),
+        (
+            {"onset": [0.0, 1.0, 4.0]},
+            "run 1, event 3 (c): onset 4 s, after the recording ends (4 s): the events belong",
+        ),
+        ({"onset": [0.0, 5, 6]}, "run 1, event 2 (b): onset 5 s, after the recording ends (4 s) (the first of 2): the"),
+        ({"run": [1, 2, 2], "onset": [0, 0, -1]}, "run 2, event 2 (c): onset -1 s is negative"),
+    ],
+)
+def test_what_cannot_be_true_is_named(columns, problem):
+    (found,) = check_events(words(**columns), ends={"1": 4.0})[2]
+    assert found.startswith(problem)
+
+
+def test_several_problems_come_together():
+    problems = check_events(words(onset=[-1.0, 1.0, 9.0], duration=[0, -1, 0]), ends={"1": 4.0})[2]
+    assert [problem.split(":")[0] for problem in problems] == [
+        "run 1, event 1 (a)",
+        "run 1, event 2 (b)",
+        "run 1, event 3 (c)",
+    ]
+
+
+def test_missing_columns_are_named_with_those_that_are_there():
+    _, _, problems = check_events(pd.DataFrame({"start": [1.0], "word": ["a"]}))
+    assert problems == ["events have no column 'onset' and 'duration'; found 'start', 'word'; both are in seconds"]
+
+
+def test_an_event_may_last_beyond_the_end_and_runs_without_a_recording_are_not_judged():
+    late = words(run=["1", "1", "9"], onset=[0.0, 3.9, 99.0])
+    assert check_events(late, ends={"1": 4.0})[2] == []
+
+
+def test_an_event_is_called_what_it_is():
+    table = pd.DataFrame({"onset": [-1.0], "duration": [1.0]})
+    assert check_events(table)[2][0].startswith("run 1, event 1: onset")
+    assert check_events(table.assign(trial_type="face"))[2][0].startswith("run 1, event 1 (face): onset")
+
+
+def test_a_run_ends_one_tr_after_its_last_volume_began():
+    samples = pd.DataFrame({"run": ["a"] * 3 + ["b"] * 2, "time": [0.5, 2.0, 3.5, 0.5, 2.0]})
+    brain = Signal(np.zeros((5, 1)), samples, pd.DataFrame({"roi": ["x"]}), attrs={"tr": 1.5})
+    assert run_ends(brain) == {"a": 5.0, "b": 3.5}
