@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import BrainalignError, InputError, SettingsError, did_you_mean, one_message
+from brainalign.io.people import alike, by_clock, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
 from brainalign.io.runs import Run, read_run
 from brainalign.io.volumes import Mask, Volumes, read_mask
 from brainalign.provenance import hash_file, relative_name
-from brainalign.signals import Signal, average_people, join, merge_attrs, same_samples
+from brainalign.signals import Signal, average_people
 
 Average = Literal["none", "subjects"]
 
@@ -137,12 +138,9 @@ def read_fmri(
     signals = [person.signal for person in people if person.signal is not None]
     notes = [*chosen.notes, *_gather_notes(signals)]
     signals = [replace(s, attrs={**s.attrs, "notes": notes, "left_out": left_out}) for s in signals]
-    clocks = _by_clock(signals)
     if average == "subjects":
-        if len(clocks) > 1:
-            raise InputError(_different_clocks(clocks))
-        return average_people(_side_by_side(_common_voxels(clocks[0])))
-    together = [_side_by_side(group) for group in clocks]
+        return average_people(side_by_side(alike(signals)))
+    together = [side_by_side(group) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
 
 
@@ -171,14 +169,13 @@ def problems_in_fmri(
         voxels = _find_mask_file(mask, root)
     except BrainalignError as error:
         return [str(error)]
-    people = []
-    for person in _read_people(chosen, voxels):
-        thin = person.signal and person.signal.select(columns=slice(0, 1))  # the clock is enough: memory stays free
-        people.append(replace(person, signal=thin))
+    people = [replace(p, signal=p.signal and _without_values(p.signal)) for p in _read_people(chosen, voxels)]
     problems, _ = _sort_out(people, subject == "all")
-    clocks = _by_clock([person.signal for person in people if person.signal is not None])
-    if average == "subjects" and len(clocks) > 1:
-        problems.append(_different_clocks(clocks))
+    if average == "subjects" and not problems:
+        try:
+            alike([person.signal for person in people if person.signal is not None])
+        except InputError as error:
+            problems.append(str(error))
     return problems
 
 
@@ -198,7 +195,10 @@ def _read_people(chosen: Chosen, mask: Mask | None) -> Iterator[Person]:
             problems.append(f"sub-{subject}, run {label} was recorded twice: {files}; keep one of them in the tree")
         if not problems:
             problems = _problems_between_runs(subject, runs)
-        yield Person(subject, None if problems else _one_person(chosen, subject, runs), "", problems)
+        signal = None if problems else _one_person(chosen, subject, runs)
+        if signal is not None and not signal.shape[1]:
+            problems = [f"sub-{subject}: no voxel is in the mask of every run and varies in all of them; name a mask"]
+        yield Person(subject, None if problems else signal, "", problems)
 
 
 def _problems_between_runs(subject: str, runs: list[Run]) -> list[str]:
@@ -304,68 +304,12 @@ def _gather_notes(signals: list[Signal]) -> list[str]:
         for note in signal.attrs["notes"]:
             about.setdefault(note, []).append(f"sub-{signal.columns['subject'].iloc[0]}")
     everyone = len(signals)
-    return [note if len(who) == everyone > 1 else f"{_names(who)}: {note}" for note, who in about.items()]
+    return [note if len(who) == everyone > 1 else f"{list_names(who)}: {note}" for note, who in about.items()]
 
 
-def _names(who: list[str], most: int = 5) -> str:
-    return ", ".join(who[:most]) + (f" and {len(who) - most} more" if len(who) > most else "")
-
-
-def _by_clock(signals: list[Signal]) -> list[list[Signal]]:
-    """People grouped by the runs and times they share, in order of appearance."""
-    groups: list[list[Signal]] = []
-    for signal in signals:
-        for group in groups:
-            if same_samples(group[0].samples, signal.samples):
-                group.append(signal)
-                break
-        else:
-            groups.append([signal])
-    return groups
-
-
-def _different_clocks(clocks: list[list[Signal]]) -> str:
-    lines = []
-    for group in clocks:
-        who = _names([f"sub-{signal.columns['subject'].iloc[0]}" for signal in group])
-        first = group[0]
-        n, runs = len(first.samples), len(first.runs)
-        start = first.samples["time"].iloc[0]
-        lines.append(
-            f"{who}: {n} volumes in {runs} run{'s' * (runs != 1)}, TR {first.attrs['tr']:g} s, from {start:g} s"
-        )
-    return (
-        "a mean over subjects needs all of them on one clock, found " + "; ".join(lines) + "; name those to be averaged"
-    )
-
-
-def _common_voxels(people: list[Signal]) -> list[Signal]:
-    """The voxels that everybody has; regions as they are."""
-    if "i" not in people[0].columns:
-        return people
-    keys = [set(map(tuple, p.columns[["i", "j", "k"]].to_numpy().tolist())) for p in people]
-    shared = set.intersection(*keys)
-    kept = [
-        p.select(columns=np.array([tuple(v) in shared for v in p.columns[["i", "j", "k"]].to_numpy().tolist()], bool))
-        for p in people
-    ]
-    first = kept[0].columns[["x", "y", "z"]].to_numpy()
-    if not shared or not all(np.allclose(p.columns[["x", "y", "z"]], first, atol=0.01) for p in kept):
-        raise InputError(
-            "a mean over subjects needs their images on one grid, in one space: name a space, or average: none"
-        )
-    note = f"mean over the {len(shared)} voxels that all {len(people)} people have"
-    return [replace(p, attrs={**p.attrs, "notes": [*p.attrs["notes"], note]}) for p in kept]
-
-
-def _side_by_side(people: list[Signal]) -> Signal:
-    """People on one clock as columns of one Signal, their confounds alike."""
-    beside = [p.related["confounds"] for p in people if "confounds" in p.related]
-    together = join(*(replace(p, related={}) for p in people))
-    attrs: dict[str, Any] = {}
-    for p in reversed(people):
-        attrs = merge_attrs(p.attrs, attrs)
-    return replace(together, attrs=attrs, related={"confounds": join(*beside)} if beside else {})
+def _without_values(signal: Signal) -> Signal:
+    """The same tables over zeros that take no memory: enough to see whether people go together."""
+    return Signal(np.broadcast_to(np.float32(0), signal.shape), signal.samples, signal.columns, {}, signal.attrs)
 
 
 def _find_mask_file(mask: str | Path | None, root: str | Path) -> Mask | None:

@@ -100,6 +100,14 @@ def test_a_voxel_has_to_be_in_the_mask_of_every_run(images):
     assert np.array_equal(read_fmri(images.root).columns[["i", "j", "k"]], np.argwhere(both))
 
 
+def test_masks_without_a_voxel_in_common_are_a_problem(images):
+    study(images, subjects=["01"])
+    images.mask("01", "2", ~images.half())
+    with pytest.raises(InputError, match="sub-01: no voxel is in the mask of every run and varies in all of them"):
+        read_fmri(images.root)
+    assert len(problems_in_fmri(images.root)) == 1
+
+
 def test_constant_voxels_are_dropped_and_counted(images):
     study(images, subjects=["01"])
     data = images.data("01", "2")
@@ -139,8 +147,9 @@ def test_people_on_other_grids_have_no_mean(images):
     study(images, subjects=["01"], runs=["1"])
     images.affine = images.affine + np.array([[0, 0, 0, 3.0], *[[0] * 4] * 3])
     study(images, subjects=["02"], runs=["1"])
-    with pytest.raises(InputError, match="a mean over subjects needs their images on one grid, in one space"):
+    with pytest.raises(InputError, match="a mean over subjects needs their images on one grid, in one space") as why:
         read_fmri(images.root, average="subjects")
+    assert problems_in_fmri(images.root, average="subjects") == [str(why.value)]
     assert read_fmri(images.root).shape == (6, 60)
 
 
@@ -181,6 +190,14 @@ def truncate(path):
     path.write_bytes(content[:-100])
 
 
+def cut_mask(images):
+    path = images.mask("01", "1", images.half())
+    plain = path.with_name(path.name.removesuffix(".gz"))
+    images.write(plain, images.half().astype(np.int16))
+    path.unlink()
+    truncate(plain)
+
+
 def with_nan(images, voxel, volumes):
     data = images.data("01", "1")
     data[(*voxel, volumes)] = np.nan
@@ -189,6 +206,12 @@ def with_nan(images, voxel, volumes):
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_zooms((3, 3, 4, 1.5))
     nibabel.save(image, path)
+
+
+def unfetched(images):
+    path = images.preproc("01", "1")
+    path.unlink()
+    path.symlink_to(images.root / ".git/annex/objects/not-here")
 
 
 def twice(images):
@@ -207,6 +230,7 @@ BROKEN = {
         r"desc-preproc_bold.nii.gz cannot be read as an image",
     ),
     "no image": (lambda i: i.preproc("01", "1").write_text("no"), r"bold.nii.gz cannot be read as an image"),
+    "not fetched": (unfetched, r"there is no file .*desc-preproc_bold.nii.gz: check the path, or fetch it"),
     "three dimensions": (
         lambda i: i.preproc("01", "1", i.data("01", "1")[..., 0]),
         r"has the shape \(4, 5, 3\): a rec",
@@ -224,7 +248,7 @@ BROKEN = {
         r"is of another grid than .* or elsewhere in space\): resample the mask",
     ),
     "a mask of four dimensions": (lambda i: i.mask("01", "1", np.ones((4, 5, 3, 2))), r"a mask has three dimensions"),
-    "a mask cut short": (lambda i: truncate(i.mask("01", "1", i.half())), r"brain_mask.nii.gz cannot be read"),
+    "a mask cut short": (lambda i: cut_mask(i), r"brain_mask.nii cannot be read to its end"),
     "a hole": (
         lambda i: with_nan(i, (1, 2, 0), 3),
         r"not a finite number in volume 4, voxel \(1, 2, 0\), and in 1 voxels in all",

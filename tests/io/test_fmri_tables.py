@@ -140,6 +140,16 @@ def test_people_on_different_clocks_are_a_list_and_have_no_mean(alice):
     assert problem.startswith("a mean over subjects needs all of them on one clock")
 
 
+def test_people_with_other_regions_have_no_mean(alice):
+    alice.edit(alice.table("22"), lambda rows: [row[:-1] for row in rows])
+    assert read_fmri(alice.root).shape == (362, 17)
+    with pytest.raises(
+        InputError, match=r"the same regions in all of them: LIFG in only one of sub-18 and sub-22"
+    ) as why:
+        read_fmri(alice.root, average="subjects")
+    assert problems_in_fmri(alice.root, average="subjects") == [str(why.value)]
+
+
 def break_nothing_left(alice):
     for path in alice.root.rglob("*_timeseries.tsv"):
         path.unlink()

@@ -1,0 +1,91 @@
+"""Which people can stand side by side, and of which may a mean be taken?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from brainalign.errors import InputError
+from brainalign.signals import Signal, join, merge_attrs, same_samples
+
+
+def list_names(who: list[str], most: int = 5) -> str:
+    """Names for a sentence, the first few of many."""
+    return ", ".join(who[:most]) + (f" and {len(who) - most} more" if len(who) > most else "")
+
+
+def by_clock(signals: list[Signal]) -> list[list[Signal]]:
+    """People grouped by the runs and times they share, in order of appearance."""
+    groups: list[list[Signal]] = []
+    for signal in signals:
+        for group in groups:
+            if same_samples(group[0].samples, signal.samples):
+                group.append(signal)
+                break
+        else:
+            groups.append([signal])
+    return groups
+
+
+def alike(people: list[Signal]) -> list[Signal]:
+    """People whose mean may be taken: on one clock, with the same regions; of voxels, those that everybody has."""
+    clocks = by_clock(people)
+    if len(clocks) > 1:
+        raise InputError(_different_clocks(clocks))
+    if "roi" not in people[0].columns:
+        return _common_voxels(people)
+    first = people[0].columns
+    for other in people[1:]:
+        differ = sorted(set(first["roi"]) ^ set(other.columns["roi"]))
+        if differ:
+            who = [f"sub-{columns['subject'].iloc[0]}" for columns in (first, other.columns)]
+            raise InputError(
+                f"a mean over subjects needs the same regions in all of them: {', '.join(differ)} in only one of "
+                f"{' and '.join(who)}; take them out, or name those to be averaged"
+            )
+    return people
+
+
+def _different_clocks(clocks: list[list[Signal]]) -> str:
+    lines = []
+    for group in clocks:
+        who = list_names([f"sub-{signal.columns['subject'].iloc[0]}" for signal in group])
+        first, runs = group[0], len(group[0].runs)
+        n, start = len(first.samples), first.samples["time"].iloc[0]
+        lines.append(
+            f"{who}: {n} volumes in {runs} run{'s' * (runs != 1)}, TR {first.attrs['tr']:g} s, from {start:g} s"
+        )
+    return (
+        "a mean over subjects needs all of them on one clock, found " + "; ".join(lines) + "; name those to be averaged"
+    )
+
+
+def _common_voxels(people: list[Signal]) -> list[Signal]:
+    """The voxels that everybody has, on one grid."""
+    axes = ["i", "j", "k"]
+    voxels = [[tuple(v) for v in p.columns[axes].to_numpy().tolist()] for p in people]
+    shared = set.intersection(*map(set, voxels))
+    kept = [
+        p.select(columns=np.array([v in shared for v in mine], bool)) for p, mine in zip(people, voxels, strict=True)
+    ]
+    first = kept[0].columns[["x", "y", "z"]].to_numpy()
+    if not shared or not all(np.allclose(p.columns[["x", "y", "z"]], first, atol=0.01) for p in kept):
+        raise InputError(
+            "a mean over subjects needs their images on one grid, in one space: name a space, or average: none"
+        )
+    # what differs by less than that is rounding of the affine, and would keep the voxels apart
+    kept = [replace(p, columns=p.columns.assign(x=first[:, 0], y=first[:, 1], z=first[:, 2])) for p in kept]
+    note = f"mean over the {len(shared)} voxels that all {len(people)} people have"
+    return [replace(p, attrs={**p.attrs, "notes": [*p.attrs["notes"], note]}) for p in kept]
+
+
+def side_by_side(people: list[Signal]) -> Signal:
+    """People on one clock as columns of one Signal, their confounds alike."""
+    beside = [p.related["confounds"] for p in people if "confounds" in p.related]
+    together = join(*(replace(p, related={}) for p in people))
+    attrs: dict[str, Any] = {}
+    for p in reversed(people):
+        attrs = merge_attrs(p.attrs, attrs)
+    return replace(together, attrs=attrs, related={"confounds": join(*beside)} if beside else {})

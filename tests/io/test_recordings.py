@@ -1,0 +1,88 @@
+import pytest
+
+from brainalign import InputError, SettingsError
+from brainalign.io.recordings import choose_recordings, find_recordings
+
+
+def make(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("{}" if name.endswith(".json") else "")
+    return root
+
+
+def labels(recordings):
+    return [(recording.subject, recording.run) for recording in recordings]
+
+
+def test_people_and_runs_are_in_their_natural_order(tmp_path):
+    names = [f"sub-{s}/func/sub-{s}_task-x_run-{r}_bold.nii.gz" for s in ("2", "10", "1") for r in ("10", "9")]
+    _, recordings = find_recordings(make(tmp_path, *names))
+    assert labels(recordings) == [(s, r) for s in ("1", "2", "10") for r in ("9", "10")]
+
+
+def test_runs_are_named_alike_whatever_part_of_the_tree_is_asked_for(tmp_path):
+    root = make(
+        tmp_path,
+        "sub-1/ses-a/func/sub-1_ses-a_task-x_bold.nii.gz",
+        "sub-1/ses-b/func/sub-1_ses-b_task-x_run-2_bold.nii.gz",
+        "sub-2/ses-a/func/sub-2_ses-a_task-x_bold.nii.gz",
+    )
+    assert labels(find_recordings(root)[1]) == [("1", "a-1"), ("1", "b-2"), ("2", "a-1")]
+    assert labels(find_recordings(root, subject="2")[1]) == [("2", "a-1")]
+    assert labels(find_recordings(root, session="a")[1]) == [("1", "1"), ("2", "1")]
+
+
+def test_several_tasks_are_a_question(tmp_path):
+    root = make(tmp_path, *(f"sub-1/func/sub-1_task-{task}_bold.nii.gz" for task in ("rest", "story")))
+    with pytest.raises(SettingsError, match="several tasks: 'rest', 'story'; name one as task"):
+        find_recordings(root)
+    assert find_recordings(root, task="story")[1][0].file.entities["task"] == "story"
+
+
+def test_a_tree_without_tasks_has_recordings_too(tmp_path):
+    assert labels(find_recordings(make(tmp_path, "sub-1/func/sub-1_bold.nii"))[1]) == [("1", "1")]
+
+
+def test_leading_zeros_need_not_be_typed_unless_they_decide(tmp_path):
+    root = make(tmp_path, *(f"sub-{s}/func/sub-{s}_task-x_bold.nii.gz" for s in ("01", "1", "001", "02")))
+    assert find_recordings(root, subject="2")[1][0].subject == "02"
+    assert find_recordings(root, subject=2)[1][0].subject == "02"
+    assert find_recordings(root, subject="1")[1][0].subject == "1"
+    with pytest.raises(SettingsError, match=r"no subject '0001' .*; it could be any of '001', '01', '1'"):
+        find_recordings(root, subject="0001")
+    assert labels(find_recordings(root, subject=["02", "01", "02"])[1]) == [("01", "1"), ("02", "1")]
+
+
+def test_what_is_at_hand_decides_and_the_rest_is_a_note(tmp_path):
+    raw, prep = "sub-1/func/sub-1_task-x_", "derivatives/prep/sub-1/func/sub-1_task-x_"
+    root = make(tmp_path, f"{prep}space-MNI_res-2_desc-preproc_bold.nii.gz", f"{prep}desc-confounds_timeseries.tsv")
+    assert choose_recordings(root).notes == []
+    make(root, f"{raw}bold.nii.gz")
+    chosen = choose_recordings(root)
+    assert chosen.recordings[0].file.dataset == ""
+    (note,) = chosen.notes
+    assert note == (
+        "read derivatives='raw' (images); also there: derivatives='prep', space='MNI:res-2:desc-preproc' (images)"
+    )
+    make(root, f"{prep}seg-Schaefer_timeseries.tsv")
+    assert choose_recordings(root).recordings[0].kind == "table"
+    assert choose_recordings(root, atlas="Schaefer").recordings[0].kind == "table"
+    for arguments in ({"space": "MNI"}, {"space": "MNI:res-2"}, {"nifti": True, "derivatives": "prep"}):
+        chosen = choose_recordings(root, **arguments)
+        assert chosen.recordings[0].file.entities.get("space") == "MNI"
+        assert chosen.notes == []
+    assert choose_recordings(root, derivatives="raw").recordings[0].file.dataset == ""
+
+
+def test_what_the_argument_cannot_name_is_listed_all_the_same(tmp_path):
+    root = make(tmp_path, *(f"sub-1/func/sub-1_task-x_echo-{echo}_bold.nii.gz" for echo in "12"))
+    with pytest.raises(SettingsError, match=r"2 versions .*\n.*\(images, echo-1\)\n.*\(images, echo-2\)"):
+        choose_recordings(root)
+
+
+def test_tables_of_nobody_are_no_recordings(tmp_path):
+    with pytest.raises(
+        InputError, match=r"holds no fMRI recording: looked for sub-\*_timeseries.tsv .*found _timeseries"
+    ):
+        find_recordings(make(tmp_path, "task-x_timeseries.tsv", "sub-1/func/sub-1_desc-confounds_timeseries.tsv"))
