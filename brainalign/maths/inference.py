@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from brainalign.errors import InputError
+from brainalign.maths.scores import rounding
 
 EXACT_PEOPLE = 17  # up to so many, every pattern of signs is tried (131,072)
 LEVEL = 95  # per cent
@@ -24,16 +25,20 @@ class Interval:
 
 
 def interval(samples: np.ndarray) -> Interval:
-    """The percentile interval of bootstrap samples (n_resamples, ..).
+    """The percentile interval of bootstrap samples (n_resamples, ..); NaN samples are left out, NaN where all are.
 
     Examples
     --------
     >>> interval(np.arange(1001.0)).low
-    np.float64(25.0)
+    array(25.)
     """
     tail = (100 - LEVEL) / 2
-    low, high = np.nanpercentile(samples, [tail, 100 - tail], axis=0)
-    return Interval(low, high, np.nanstd(samples, axis=0, ddof=1))
+    samples = np.asarray(samples, float)
+    usable = (~np.isnan(samples)).sum(0) > 1
+    filled = np.where(usable, samples, 0.0)  # keeps numpy from warning of columns without a number
+    low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
+    low, high, se = (np.where(usable, one, np.nan) for one in (low, high, np.nanstd(filled, axis=0, ddof=1)))
+    return Interval(low, high, se)
 
 
 def fdr(p: np.ndarray) -> np.ndarray:
@@ -81,8 +86,7 @@ def block_length(values: np.ndarray, run: np.ndarray | None = None) -> int:
     size = 1 << int(np.ceil(np.log2(2 * longest)))
     total = np.zeros(size)
     for k in range(labels.max() + 1):
-        part = np.asarray(values[labels == k], float)
-        part = part - part.mean(0)
+        part = _centred(np.asarray(values[labels == k]))
         scale = np.sqrt((part**2).sum(0))
         spectrum = np.fft.fft(part[:, scale > 0] / scale[scale > 0], size, axis=0)
         total += np.fft.ifft((np.abs(spectrum) ** 2).mean(1)).real * len(part) if spectrum.size else 0
@@ -108,6 +112,11 @@ def shifts(run: np.ndarray, n: int, minimum: int, seed: int = 0) -> np.ndarray:
     array (m, n_samples) int
         All different; none leaves the recording where it was.
 
+    Raises
+    ------
+    InputError
+        No run longer than one sample.
+
     Examples
     --------
     >>> shifts(np.zeros(5), n=10, minimum=2).tolist()
@@ -115,6 +124,8 @@ def shifts(run: np.ndarray, n: int, minimum: int, seed: int = 0) -> np.ndarray:
     """
     labels = _labels(run, len(run))
     rows = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+    if max(len(r) for r in rows) < 2:
+        raise InputError("no run is longer than one sample: there is nothing to shift in time")
     options = [_steps(len(r), minimum) for r in rows]
     count = float(np.prod([float(len(o)) for o in options]))
     if count <= n:
@@ -135,8 +146,11 @@ def shifts(run: np.ndarray, n: int, minimum: int, seed: int = 0) -> np.ndarray:
     return out
 
 
-def moving_blocks(n_samples: int, block: int, n: int, run: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
+def drawn_blocks(n_samples: int, block: int, n: int, run: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """How often each sample is drawn when blocks of neighbours are drawn with replacement, within each run.
+
+    Blocks go round the end of a run to its beginning (Politis & Romano 1992), so that every sample is as likely as any
+    other; moving blocks that stop at the ends draw the first and last samples too rarely.
 
     Returns
     -------
@@ -149,27 +163,37 @@ def moving_blocks(n_samples: int, block: int, n: int, run: np.ndarray | None = N
     for k in range(labels.max() + 1):
         rows = np.flatnonzero(labels == k)
         length = min(block, len(rows))
-        starts = rng.integers(0, len(rows) - length + 1, size=(n, -(-len(rows) // length)))
-        drawn = (starts[:, :, None] + np.arange(length)).reshape(n, -1)[:, : len(rows)]
-        for one, index in zip(counts, drawn, strict=True):
-            one[rows] += np.bincount(index, minlength=len(rows))
+        starts = rng.integers(0, len(rows), size=(n, -(-len(rows) // length)))
+        drawn = ((starts[:, :, None] + np.arange(length)) % len(rows)).reshape(n, -1)[:, : len(rows)]
+        cells = drawn + len(rows) * np.arange(n)[:, None]
+        counts[:, rows] = np.bincount(cells.ravel(), minlength=n * len(rows)).reshape(n, len(rows))
     return counts
 
 
 def weighted_r(y: np.ndarray, yhat: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """(n, t) Pearson correlation of each target in each resample, from how often each sample was drawn."""
+    """(n, t) Pearson correlation of each target in each resample, from how often each sample was drawn.
+
+    `counts` is (n, n_samples), as `drawn_blocks` makes it; NaN where what was drawn is constant.
+    """
     w = counts / counts.sum(1, keepdims=True)
-    a, b = (np.asarray(v, float) - np.mean(v, axis=0, dtype=float) for v in (y, yhat))
+    a, b = _centred(np.asarray(y)), _centred(np.asarray(yhat))
     mean_a, mean_b = w @ a, w @ b
     cov = w @ (a * b) - mean_a * mean_b
-    spread = (w @ a**2 - mean_a**2) * (w @ b**2 - mean_b**2)
-    return np.divide(cov, np.sqrt(np.maximum(spread, 0)), out=np.full(cov.shape, np.nan), where=spread > 0)
+    power_a, power_b = w @ a**2, w @ b**2
+    left_a, left_b = power_a - mean_a**2, power_b - mean_b**2
+    moving = (left_a > 1e-12 * power_a) & (left_b > 1e-12 * power_b)  # less is rounding
+    return np.divide(cov, np.sqrt(np.maximum(left_a * left_b, 0)), out=np.full(cov.shape, np.nan), where=moving)
 
 
 def block_bootstrap(
-    y: np.ndarray, yhat: np.ndarray, n: int = 1000, block: int | None = None, run: np.ndarray | None = None, seed: int = 0
+    y: np.ndarray,
+    yhat: np.ndarray,
+    n: int = 1000,
+    block: int | None = None,
+    run: np.ndarray | None = None,
+    seed: int = 0,
 ) -> Interval:
-    """Interval of r on an untouched test set, blocks of neighbouring samples resampled (Künsch 1989).
+    """Interval of r on an untouched test set, blocks of neighbouring samples resampled (Politis & Romano 1992).
 
     On K-fold predictions it holds the fitted models fixed and undercovers (0.72–0.82 for a nominal 0.95).
 
@@ -193,11 +217,16 @@ def block_bootstrap(
     """
     y, yhat = _pair(y, yhat)
     block = block_length(y, run) if block is None else block
-    return interval(weighted_r(y, yhat, moving_blocks(len(y), block, n, run, seed)))
+    return interval(weighted_r(y, yhat, drawn_blocks(len(y), block, n, run, seed)))
 
 
 def permutation_test(
-    y: np.ndarray, yhat: np.ndarray, n: int = 1000, block: int | None = None, run: np.ndarray | None = None, seed: int = 0
+    y: np.ndarray,
+    yhat: np.ndarray,
+    n: int = 1000,
+    block: int | None = None,
+    run: np.ndarray | None = None,
+    seed: int = 0,
 ) -> np.ndarray:
     """One-sided p of r > 0 for one untouched test set: responses shifted in a circle within each run.
 
@@ -228,14 +257,14 @@ def permutation_test(
     labels = _labels(run, len(y))
     moved = shifts(labels, n, block_length(y, run) if block is None else block, seed)
     observed = weighted_r(y, yhat, np.ones((1, len(y))))[0]
-    a, b = y - y.mean(0), yhat - yhat.mean(0)
+    a, b = _centred(y), _centred(yhat)
     norm = np.sqrt((a**2).sum(0) * (b**2).sum(0))
     null = np.stack([np.einsum("nt,nt->t", a[index], b) for index in moved]) / np.where(norm > 0, norm, np.inf)
     return exceeded(observed, null)
 
 
 def exceeded(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
-    """p = (1 + #{null ≥ observed}) / (1 + n) for observed (t,), null (n, t); 1 where nothing was observed (NaN).
+    """One-sided p = (1 + #{null ≥ observed}) / (1 + n) of observed (t,), null (n, t); 1 where nothing was observed.
 
     A null value that is not defined counts as 0: a prediction that never changes correlates with nothing.
 
@@ -255,6 +284,7 @@ def sign_flip(x: np.ndarray, n: int = 10_000, seed: int = 0) -> np.ndarray:
     Parameters
     ----------
     x : array (n_people,) or (n_people, n_targets)
+        A person who is NaN does not count; p is NaN where all are.
     n : int
         Random patterns of signs, where there are more than 17 people; up to 17 all patterns are tried and p is exact.
 
@@ -271,9 +301,12 @@ def sign_flip(x: np.ndarray, n: int = 10_000, seed: int = 0) -> np.ndarray:
     else:
         signs = np.random.default_rng(seed).choice([-1.0, 1.0], size=(n, people))
         extra = 1
-    null, observed = signs @ x / people, x.mean(0)
-    slack = 1e-12 * np.abs(x).max() if x.size else 0.0
-    return (extra + (null >= observed - slack).sum(0)) / (extra + len(signs))
+    there = ~np.isnan(x)
+    known = np.where(there, x, 0.0)  # nothing to flip: it adds to no sum
+    null, observed = signs @ known, known.sum(0)
+    slack = 1e-12 * np.abs(known).sum(0)  # equal up to rounding is as high
+    p = (extra + (null >= observed - slack).sum(0)) / (extra + len(signs))
+    return np.where(there.any(0), p, np.nan)
 
 
 def bootstrap_mean(x: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
@@ -282,6 +315,7 @@ def bootstrap_mean(x: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
     Parameters
     ----------
     x : array (n_people,) or (n_people, n_targets)
+        NaN: not drawn from.
 
     Examples
     --------
@@ -290,8 +324,9 @@ def bootstrap_mean(x: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
     True
     """
     x = np.asarray(x, float)
-    index = np.random.default_rng(seed).integers(0, len(x), size=(n, len(x)))
-    return interval(x[index].mean(1))
+    drawn = x[np.random.default_rng(seed).integers(0, len(x), size=(n, len(x)))]
+    there = ~np.isnan(drawn)
+    return interval(np.where(there, drawn, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan))
 
 
 def _labels(run: Any, n: int) -> np.ndarray:
@@ -301,6 +336,12 @@ def _labels(run: Any, n: int) -> np.ndarray:
     if len(run) != n:
         raise InputError(f"{len(run)} run labels for {n} samples: one per sample")
     return np.unique(np.asarray(run), return_inverse=True)[1]
+
+
+def _centred(values: np.ndarray) -> np.ndarray:
+    """Less the mean, float64; a column that is constant up to rounding becomes exactly 0."""
+    deviation = values - values.mean(0, dtype=float)
+    return np.where((deviation**2).sum(0) > rounding(values), deviation, 0.0)
 
 
 def _steps(length: int, minimum: int) -> list[int]:

@@ -73,7 +73,7 @@ def pearson_within(y: np.ndarray, yhat: np.ndarray, fold: np.ndarray) -> np.ndar
     labels = _labels(fold, len(y))
     a, b = (centre_within(values, labels) for values in (y, yhat))
     # Sums of squares at the level of rounding are a constant column, not a signal.
-    moving = (_sum_squares(a) > _rounding(y)) & (_sum_squares(b) > _rounding(yhat))
+    moving = (_sum_squares(a) > rounding(y)) & (_sum_squares(b) > rounding(yhat))
     scale = np.where(moving, np.sqrt(_sum_squares(a) * _sum_squares(b)), np.nan)
     return np.clip(np.einsum("nt,nt->t", a, b) / scale, -1, 1)
 
@@ -265,8 +265,8 @@ def _sum_squares(values: np.ndarray) -> np.ndarray:
     return np.einsum("nt,nt->t", values, values)
 
 
-def _rounding(values: np.ndarray) -> np.ndarray:
-    """(n_targets,) the sum of squares that rounding alone may leave in a centred constant column."""
+def rounding(values: np.ndarray) -> np.ndarray:
+    """(n_targets,) the sum of squares that rounding alone may leave of a constant column after centring."""
     stored = float(np.finfo(values.dtype).eps) if np.issubdtype(values.dtype, np.floating) else 0.0
     summed = len(values) * float(np.finfo(float).eps)  # a mean over n rows is off by up to n roundings
     return len(values) * (max(2 * stored, summed) * np.abs(values).max(0, initial=0).astype(float)) ** 2
@@ -276,4 +276,4 @@ def _total(y: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
     """(n_targets,) Σ(y − mean)², NaN where that is rounding."""
     deviation = y - (y.mean(0, dtype=float) if mean is None else np.asarray(mean, float))
     total = _sum_squares(deviation)
-    return np.where(total > _rounding(y), total, np.nan)
+    return np.where(total > rounding(y), total, np.nan)

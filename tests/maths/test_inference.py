@@ -1,0 +1,260 @@
+from itertools import product
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from scipy.signal import lfilter
+
+from brainalign.errors import InputError
+from brainalign.maths.banded import BandedRidge, hat_operator
+from brainalign.maths.folds import contiguous
+from brainalign.maths.inference import (
+    block_bootstrap,
+    block_length,
+    bootstrap_mean,
+    drawn_blocks,
+    exceeded,
+    fdr,
+    interval,
+    permutation_test,
+    shifts,
+    sign_flip,
+    weighted_r,
+)
+from brainalign.maths.scores import pearson, pearson_within
+
+
+def slow(rng, n, t, rho=0.8):
+    """AR(1) series of variance 1, (n, t)."""
+    white = rng.standard_normal((n + 200, t))
+    return lfilter([np.sqrt(1 - rho**2)], [1, -rho], white, axis=0)[200:]
+
+
+def test_fdr_is_scipys_and_leaves_nan_out():
+    p = np.random.default_rng(0).uniform(size=50) ** 2
+    with_nan = np.insert(p, [3, 20], np.nan)
+    q = fdr(with_nan)
+    np.testing.assert_allclose(q[~np.isnan(with_nan)], stats.false_discovery_control(p))
+    np.testing.assert_array_equal(np.isnan(q), np.isnan(with_nan))
+    assert np.isnan(fdr(np.full(3, np.nan))).all()
+
+
+def test_block_length_follows_the_autocorrelation():
+    rng = np.random.default_rng(0)
+    lengths = [block_length(slow(rng, 1000, 50, rho)) for rho in (0.0, 0.5, 0.8, 0.95)]
+    # the first lag with rho^lag < 2/√1000: 1, 4, 13, 54
+    np.testing.assert_allclose(lengths, [2, 4, 13, 54], rtol=0.15)
+    step = np.repeat([[0.0], [1.0]], 200, axis=0)
+    assert block_length(step) == 100  # never more than a quarter
+
+
+def test_block_length_looks_within_runs_only():
+    rng = np.random.default_rng(0)
+    run = np.repeat(["a", "b", "c"], 200)
+    levels = rng.standard_normal((600, 20)) + 10 * np.repeat(np.arange(3), 200)[:, None]
+    assert block_length(levels, run) == 2
+    assert block_length(levels) > 20
+    constant = np.hstack([slow(rng, 500, 5), np.full((500, 100), 0.1)])
+    assert block_length(constant) == block_length(constant[:, :5])
+
+
+@given(
+    lengths=st.lists(st.integers(4, 40), min_size=1, max_size=4),
+    n=st.integers(1, 30),
+    minimum=st.integers(1, 10),
+    seed=st.integers(0, 3),
+)
+def test_shifts_turn_each_run_far_enough_and_never_twice_alike(lengths, n, minimum, seed):
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    moved = shifts(run, n, minimum, seed)
+    possible = np.prod([length - 2 * min(minimum, length // 2) + 1 for length in lengths])
+    assert len(moved) == min(n, possible)
+    assert len(np.unique(moved, axis=0)) == len(moved)
+    for index in moved:
+        for k, length in enumerate(lengths):
+            rows = np.flatnonzero(run == k)
+            turn = (rows - index[rows]) % length
+            assert (turn == turn[0]).all()
+            assert (run[index[rows]] == k).all()
+            assert min(turn[0], length - turn[0]) >= min(minimum, length // 2)
+
+
+def test_shifts_have_a_floor_and_a_seed():
+    run = np.zeros(362)
+    assert len(shifts(run, 1000, 16)) == 362 - 31
+    np.testing.assert_array_equal(shifts(run, 50, 16, seed=1), shifts(run, 50, 16, seed=1))
+    assert not np.array_equal(shifts(run, 50, 16, seed=1), shifts(run, 50, 16, seed=2))
+    with pytest.raises(InputError, match="no run is longer than one sample"):
+        shifts(np.arange(5), 10, 1)
+
+
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=4), block=st.integers(1, 12))
+def test_blocks_stay_within_runs(lengths, block):
+    run = np.repeat(np.arange(len(lengths)), lengths)
+    counts = drawn_blocks(len(run), block, 20, run)
+    for k, length in enumerate(lengths):
+        np.testing.assert_array_equal(counts[:, run == k].sum(1), length)
+        if block >= length:
+            np.testing.assert_array_equal(counts[:, run == k], 1)
+
+
+def test_blocks_are_neighbours_and_favour_no_sample():
+    counts = drawn_blocks(100, 10, 4000, seed=0)
+    np.testing.assert_allclose(counts.mean(0), 1, atol=0.08)  # five standard errors; the ends are no exception
+    alike = (counts[:, 1:] == counts[:, :-1]).mean()
+    assert alike > 0.8  # samples drawn one by one are as often drawn as their neighbour in 0.31
+    one_by_one = drawn_blocks(100, 1, 500, seed=0)
+    assert (one_by_one[:, 1:] == one_by_one[:, :-1]).mean() < 0.35
+
+
+def test_weighted_r_is_the_correlation_of_what_was_drawn():
+    rng = np.random.default_rng(0)
+    y, yhat = rng.standard_normal((2, 40, 3)) + 1e4
+    counts = drawn_blocks(40, 5, 6)
+    for r, one in zip(weighted_r(y, yhat, counts), counts.astype(int), strict=True):
+        np.testing.assert_allclose(r, pearson(np.repeat(y, one, 0), np.repeat(yhat, one, 0)), atol=1e-7)
+
+
+@pytest.mark.parametrize("constant", [0.1, 1e6 + 0.1])
+def test_a_constant_has_neither_interval_nor_evidence(constant):
+    rng = np.random.default_rng(0)
+    y, yhat = rng.standard_normal((2, 100, 3))
+    yhat[:, 1] = constant
+    span = block_bootstrap(y, yhat, n=50)
+    for one in (span.low, span.high, span.se):
+        np.testing.assert_array_equal(np.isnan(one), [False, True, False])
+    assert permutation_test(y, yhat, n=50)[1] == 1
+
+
+def test_intervals_of_an_untouched_test_set_cover():
+    """True r 0.5 in AR(0.8) series of 1,000: 300 intervals cover 0.93 of the time (0.89–0.97: binomial, 99.9 %)."""
+    rng = np.random.default_rng(0)
+    signal, noise = slow(rng, 1000, 300), slow(rng, 1000, 300)
+    y = 0.5 * signal + np.sqrt(0.75) * noise
+    span = block_bootstrap(y, signal, n=400)
+    covered = ((span.low < 0.5) & (span.high > 0.5)).mean()
+    assert 0.89 <= covered <= 0.97
+    np.testing.assert_allclose(span.se.mean(), pearson(y, signal).std(), rtol=0.2)
+    single = block_bootstrap(y, signal, n=400, block=1)
+    assert ((single.low < 0.5) & (single.high > 0.5)).mean() < 0.85  # samples drawn one by one do not
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_permutation_p_values_are_calibrated(rho):
+    """400 unrelated pairs: rejections at 0.05 within the binomial's 99.8 %."""
+    rng = np.random.default_rng(1)
+    y, yhat = slow(rng, 362, 400, rho), slow(rng, 362, 400, rho)
+    rejected = (permutation_test(y, yhat, n=400) <= 0.05).sum()
+    low, high = stats.binom.ppf([0.001, 0.999], 400, 0.05)
+    assert low <= rejected <= high
+
+
+def test_permutation_finds_what_is_there_and_has_a_floor():
+    rng = np.random.default_rng(2)
+    signal = slow(rng, 362, 20)
+    y = signal + slow(rng, 362, 20)
+    run = np.repeat([1, 2], 181)
+    assert (permutation_test(y, signal, n=199) == 1 / 200).all()
+    assert (permutation_test(y, -signal, n=199) > 0.9).all()  # one-sided
+    assert (permutation_test(y, signal, n=199, run=run) == 1 / 200).all()
+    block = block_length(y)
+    assert permutation_test(y, signal, n=10_000)[0] == 1 / (1 + 362 - 2 * block + 1)
+
+
+@pytest.fixture(scope="module")
+def folded():
+    """K-fold ridge of AR(0.8) responses on AR(0.8) features; the last 20 of 400 targets depend on the features."""
+    rng = np.random.default_rng(3)
+    n, t = 362, 400
+    bands = ["a"] * 5 + ["b"] * 60
+    X, Y = slow(rng, n, 65), slow(rng, n, t)
+    Y[:, -20:] += X[:, :5] @ rng.standard_normal((5, 20))
+    folds = contiguous(n, 6, gap=8)
+    predicted, models = np.empty((n, t)), []
+    for train, test in folds:
+        models.append(BandedRidge(bands, folds=5).fit(X[train], Y[train]))
+        predicted[test] = models[-1].predict(X[test])
+    return bands, X, Y, folds, predicted, models
+
+
+def test_refitted_shifts_are_calibrated_for_cross_validated_predictions(folded):
+    """Shift the whole series, predict anew at fixed penalties: false positives at most nominal, effects found."""
+    bands, X, Y, folds, predicted, models = folded
+    fold = np.empty(len(Y), int)
+    for f, (_, test) in enumerate(folds):
+        fold[test] = f
+    moved = shifts(np.zeros(len(Y)), 200, block_length(Y))
+    null_predicted = np.empty((len(moved), *Y.shape))
+    for (train, test), model in zip(folds, models, strict=True):
+        operators, which = hat_operator(X[train], X[test], bands, model.shrinkage_)
+        for k in range(len(operators)):
+            mine = np.flatnonzero(which == k)
+            at = np.ix_(range(len(moved)), test, mine)
+            null_predicted[at] = operators[k] @ Y[:, mine][moved[:, train]]
+    null = np.stack([pearson_within(Y[index], one, fold) for index, one in zip(moved, null_predicted, strict=True)])
+    p = exceeded(pearson_within(Y, predicted, fold), null)
+    assert (p[-20:] == 1 / (1 + len(moved))).all()
+    rejected = (p[:-20] <= 0.05).sum()
+    assert rejected <= stats.binom.ppf(0.999, 380, 0.05)  # conservative: about 0.02–0.05 expected
+
+
+def test_exceeded_counts_ties_and_leaves_undefined_alone():
+    null = np.array([[0.1, np.nan, 0.3], [0.2, 0.1, 0.3], [0.3, -0.1, 0.3]])
+    np.testing.assert_allclose(exceeded(np.array([0.2, 0.0, np.nan]), null), [3 / 4, 3 / 4, 1.0])
+
+
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=8))
+def test_sign_flip_is_exact_for_few_people(values):
+    x = np.array(values, float)
+    means = [np.mean(np.array(signs) * x) for signs in product([1, -1], repeat=len(x))]
+    expected = np.mean(np.array(means) >= x.mean() - 1e-12)
+    np.testing.assert_allclose(sign_flip(x), expected)
+
+
+def test_sign_flip_over_targets_missing_people_and_many_people():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((10, 4)) + np.array([0, 0, 2, 0])
+    x[3, 1] = np.nan
+    x[:, 3] = np.nan
+    p = sign_flip(x)
+    np.testing.assert_allclose(p[0], sign_flip(x[:, 0]))
+    np.testing.assert_allclose(p[1], sign_flip(np.delete(x[:, 1], 3)))
+    assert p[2] == 1 / 2**10
+    assert np.isnan(p[3])
+    many = rng.standard_normal((30, 400))
+    low, high = stats.binom.ppf([0.001, 0.999], 400, 0.05)
+    assert low <= (sign_flip(many, n=999) <= 0.05).sum() <= high
+    assert sign_flip(many[:, 0] + 5, n=999) == 1 / 1000
+    seventeen = sign_flip(np.ones(17))
+    assert seventeen == 1 / 2**17
+
+
+def test_bootstrap_over_people_covers():
+    """17 people: a percentile interval covers about 0.92 (400 of them: 0.87–0.96, binomial, 99.9 %)."""
+    x = np.random.default_rng(0).standard_normal((17, 400)) + 1
+    span = bootstrap_mean(x)
+    assert 0.87 <= ((span.low < 1) & (span.high > 1)).mean() <= 0.96
+    np.testing.assert_allclose(span.se.mean(), np.sqrt(16 / 17) / np.sqrt(17), rtol=0.05)
+    x[2, 0], x[:, 1] = np.nan, np.nan
+    again = bootstrap_mean(x)
+    assert np.isfinite(again.low[0])
+    assert np.isnan([again.low[1], again.high[1], again.se[1]]).all()
+    np.testing.assert_array_equal(again.low[2:], span.low[2:])
+
+
+def test_interval_is_the_percentiles():
+    samples = np.column_stack([np.arange(1001.0), np.full(1001, np.nan)])
+    span = interval(samples)
+    np.testing.assert_allclose([span.low[0], span.high[0]], [25, 975])
+    np.testing.assert_allclose(span.se[0], np.arange(1001).std(ddof=1))
+    assert np.isnan(span.low[1])
+
+
+def test_shapes_that_do_not_agree():
+    y = np.zeros((10, 2))
+    with pytest.raises(InputError, match=r"one shape; found \(10, 2\) and \(10, 1\)"):
+        block_bootstrap(y, y[:, :1])
+    with pytest.raises(InputError, match="3 run labels for 10 samples"):
+        permutation_test(y, y, run=np.zeros(3))
