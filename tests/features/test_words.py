@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.models import load, locate_model, model_folder
+from brainalign.features.loading import load
+from brainalign.features.models import locate_model, model_folder
 from brainalign.features.words import choose_sink, embed_words, plan_windows, words_to_tokens
 from brainalign.shipped import shipped
 from brainalign.signals import Signal, join
@@ -341,6 +342,14 @@ def test_a_tokenizer_without_any_special_token_is_said():
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0})))
     with pytest.raises(SettingsError, match="tokenizer of model 'bare' has no special token to open a window with"):
         choose_sink(bare, "bare")
+
+
+def test_a_tokenizer_without_offsets_is_said(monkeypatch):
+    tokenizer, network = load(locate_model("stories260k"), device="cpu")
+    monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda self: False))
+    monkeypatch.setattr("brainalign.features.words.load", lambda found, device: (tokenizer, network))
+    with pytest.raises(SettingsError, match=r"cannot say which characters a token covers: it needs tokenizer.json"):
+        embed_words(transcript(), model="stories260k")
 
 
 def test_what_is_kept_is_found_again_byte_for_byte(tmp_path):
