@@ -5,9 +5,9 @@ from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 from sklearn.base import clone
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.maths import banded
-from brainalign.maths.banded import BandedRidge, candidate_ratios, hat_operator
+from brainalign.maths.banded import BandedRidge, hat_operator
 from brainalign.maths.folds import contiguous
+from brainalign.maths.penalties import SIGNAL_TO_NOISE, candidate_ratios
 from brainalign.maths.scores import r2, r2_split
 
 BANDS = ["rate"] * 3 + ["lm"] * 20 + ["noise"] * 10
@@ -102,7 +102,7 @@ def test_the_search_takes_the_best_point_and_reports_it():
     power = np.array([(Xc[:, np.array(BANDS) == b] ** 2).sum() / 60 for b in model.bands_])
     tried = []
     for ratio in candidate_ratios(3, None, 0):
-        for delta in banded.SIGNAL_TO_NOISE:
+        for delta in SIGNAL_TO_NOISE:
             with np.errstate(divide="ignore"):
                 tried.append(-np.log10(delta * ratio / power))
     scores = np.array([refit_error(X, Y, BANDS, point, folds) for point in tried])
@@ -126,7 +126,7 @@ def test_himalaya_agrees():
             Ks,
             Y,
             n_iter=candidate_ratios(3, None, 0),
-            alphas=1 / banded.SIGNAL_TO_NOISE,
+            alphas=1 / SIGNAL_TO_NOISE,
             cv=5,
             fit_intercept=True,
             return_weights="dual",
