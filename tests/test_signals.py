@@ -356,7 +356,7 @@ def signals(draw):
     return Signal(values, draw(table(n, fixed)), draw(table(p, {"at": range(p)})), attrs=attrs)
 
 
-@settings(max_examples=40, deadline=None)  # each writes and reads a dozen files
+@settings(max_examples=40)  # each writes and reads a dozen files
 @given(signals())
 def test_save_and_load_are_inverse(original):
     with tempfile.TemporaryDirectory() as folder:
