@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from brainalign.errors import BrainalignError, SettingsError
+from brainalign.errors import BrainalignError
 from brainalign.shipped import shipped
 
 app = typer.Typer(
@@ -31,7 +31,9 @@ DEMO_MODEL = "smollm2-135m"
 
 
 @app.command()
-def fit(study: StudyFile, out: Annotated[Path | None, typer.Option(help="Instead of the study's `output`.")] = None) -> None:
+def fit(
+    study: StudyFile, out: Annotated[Path | None, typer.Option(help="Instead of the study's `output`.")] = None
+) -> None:
     """The main job: BIDS → features → banded ridge → ceiling-normalised scores → report. Takes up where it stopped."""
     from brainalign.study.settings import read_study
 
@@ -219,9 +221,9 @@ def _say(line: str) -> None:
 
 
 def _show(card: Any) -> None:
-    import yaml
-
     from dataclasses import asdict
+
+    import yaml
 
     typer.echo(yaml.safe_dump(asdict(card), sort_keys=False, allow_unicode=True).strip())
 

@@ -18,7 +18,9 @@ MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 
 
 def clean(signal: Signal, nuisance: Sequence[str] = ("drift", "motion"), within: str | np.ndarray = "run") -> Signal:
-    """Remove nuisance by least squares, apart in each run (or in each segment of it).
+    """Remove nuisance by least squares, apart in each run (or in each segment of it), and z-score what is left.
+
+    After it every person and run weighs alike: raw scanner units differ between sequences and sessions.
 
     Parameters
     ----------
@@ -34,7 +36,8 @@ def clean(signal: Signal, nuisance: Sequence[str] = ("drift", "motion"), within:
     Returns
     -------
     Signal
-        The residuals; samples with `use` False have no say in the fit.
+        The residuals, mean 0 and SD 1 within each run (or segment); samples with `use` False have no say in it. A
+        column of which nothing is left is 0.
 
     Raises
     ------
@@ -47,8 +50,9 @@ def clean(signal: Signal, nuisance: Sequence[str] = ("drift", "motion"), within:
     --------
     >>> import numpy as np, pandas as pd
     >>> t = np.arange(100) * 2.0
-    >>> x = Signal(np.c_[5 + 0.1 * t], pd.DataFrame({"run": "1", "time": t}), pd.DataFrame({"roi": ["LIFG"]}))
-    >>> bool(np.abs(clean(x, nuisance=["drift"]).values).max() < 1e-3)
+    >>> fast = np.sin(t)
+    >>> x = Signal(np.c_[fast + 5 + 0.1 * t], pd.DataFrame({"run": "1", "time": t}), pd.DataFrame({"roi": ["LIFG"]}))
+    >>> bool(np.corrcoef(clean(x, nuisance=["drift"]).values[:, 0], fast)[0, 1] > 0.99)
     True
     """
     people = signal.related.get("people")
@@ -109,6 +113,7 @@ def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
 
 
 def _residual(values: np.ndarray, regressors: np.ndarray, use: np.ndarray, run: str) -> np.ndarray:
+    """z-scored residuals of values (n, t) on regressors (n, k), fitted on the samples in use."""
     size = regressors.std(0)
     scaled = regressors / np.where(size > 0, size, 1)  # rotations in radians and translations in mm weigh alike
     if use.sum() <= scaled.shape[1]:
@@ -117,4 +122,7 @@ def _residual(values: np.ndarray, regressors: np.ndarray, use: np.ndarray, run: 
             "use fewer folds, clean: run, or a shorter design.nuisance"
         )
     weights = np.linalg.lstsq(scaled[use], values[use], rcond=None)[0]
-    return values - scaled @ weights
+    left = values - scaled @ weights
+    spread = left[use].std(0)
+    there = spread > 1e-7 * np.abs(values[use]).max(0)  # less is what rounding leaves of a column that was all nuisance
+    return np.where(there, left - left[use].mean(0), 0) / np.where(there, spread, 1)

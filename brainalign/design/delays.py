@@ -42,7 +42,9 @@ def delay(signal: Signal, volumes: Sequence[int] = (1, 2, 3, 4, 5)) -> Signal:
     """
     shifts = [int(v) for v in volumes]
     if not shifts or len(set(shifts)) < len(shifts) or shifts != list(volumes):
-        raise SettingsError(f"delays are different whole numbers of samples, such as (1, 2, 3, 4); found {list(volumes)}")
+        raise SettingsError(
+            f"delays are different whole numbers of samples, such as (1, 2, 3, 4); found {list(volumes)}"
+        )
     values = signal.array()
     width = values.shape[1]
     out = np.zeros((len(values), width * len(shifts)), np.float32)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
-from brainalign.encoding.fit import Fits, Problem, Progress
+from brainalign.encoding.fit import Fits, Problem, Progress, key_of_fit
 from brainalign.encoding.within import learn_space
 from brainalign.maths import inference, scores
 from brainalign.maths.banded import hat_operator
+from brainalign.provenance import hash_array
+from brainalign.store import Store, key_of
 
 if TYPE_CHECKING:
     from brainalign.encoding.encode import Scored
@@ -39,6 +44,7 @@ def judge(
     tables: Mapping[str, pd.DataFrame],
     people: Mapping[str, pd.DataFrame],
     chance: Chance,
+    store: Store | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
     """Fill `p`, `q`, `r_low`, `r_high` of every table, and say what kind of p and interval they are.
@@ -56,7 +62,7 @@ def judge(
                 continue
             if shifts is not None:
                 observed = table["r"].to_numpy(float)
-                table["p"] = _p_values(problem, fits, one, targets, observed, shifts)
+                table["p"] = _kept_p(problem, fits, one, targets, observed, shifts, store)
                 table["q"] = inference.fdr(table["p"].to_numpy(float))
             if chance.bootstrap:
                 held = one.held.columns(slice(targets[0], targets[-1] + 1))
@@ -86,7 +92,8 @@ def gain_table(
     each = _r(b) - _r(a)
     rows = [{"over": "targets", "what": "mean over targets", "gain_r": each.mean(), "n": len(each)}]
     if problem.n_own <= NAMED:
-        places = problem.Y.columns.astype(str).agg(" ".join, axis=1)
+        varying = [c for c in problem.Y.columns if problem.Y.columns[c].nunique() > 1] or list(problem.Y.columns[:1])
+        places = problem.Y.columns[varying].astype(str).agg(" ".join, axis=1)
         rows += [{"over": "target", "what": place, "gain_r": each[k], "n": 1} for k, place in enumerate(places)]
     if chance.bootstrap:
         difference = _resampled(b, problem, chance) - _resampled(a, problem, chance)
@@ -112,6 +119,31 @@ def per_person(people: Mapping[str, pd.DataFrame]) -> pd.Series:
     return means[0] - means[1]
 
 
+def _kept_p(
+    problem: Problem,
+    fits: Fits,
+    one: Scored,
+    targets: np.ndarray,
+    observed: np.ndarray,
+    shifts: np.ndarray,
+    store: Store | None,
+) -> np.ndarray:
+    if store is None:
+        return _p_values(problem, fits, one, targets, observed, shifts)
+    used = fits.models if one.name not in fits.by_model else [fits.model(one.name)]
+    key = key_of(
+        what="p of shifted responses 1",
+        model=one.name,
+        fits=[key_of_fit(problem, model, fold) for model in used for fold in range(len(problem.folds))],
+        targets=targets.tolist(),
+        shifts=hash_array(shifts),
+    )
+    piece = store.compute(
+        key, lambda: {"p": _p_values(problem, fits, one, targets, observed, shifts)}, meta={"what": "p"}
+    )
+    return np.array(piece.arrays["p"])
+
+
 def _p_values(
     problem: Problem, fits: Fits, one: Scored, targets: np.ndarray, observed: np.ndarray, shifts: np.ndarray
 ) -> np.ndarray:
@@ -120,19 +152,29 @@ def _p_values(
     Training and test samples both come from the shifted series. Permuting finished predictions against responses would be
     invalid: every pair of folds shares training data (false positives 0.11–0.13 at 0.05).
     """
-    y = problem.targets[:, targets]
-    sums = np.zeros((3, len(targets), len(shifts)))  # Σŷy, Σŷ², Σy² over test samples, both centred within the fold
-    for fold, (train, test) in enumerate(problem.folds):
-        for k, predict in _predictors(problem, fits, one, fold, targets):
-            moved = y[:, k][shifts].T  # (n, m)
-            predicted = predict @ moved[train]
-            predicted -= predicted.mean(0)
-            seen = moved[test] - moved[test].mean(0, dtype=np.float64)
-            for total, a, b in zip(sums, (predicted, predicted, seen), (seen, predicted, seen), strict=True):
-                total[k] += np.einsum("nm,nm->m", a, b)
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        folds = pool.map(lambda k: _null_sums(problem, fits, one, k, targets, shifts), range(len(problem.folds)))
+        covariance, predicted, seen = np.sum(list(folds), axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        null = sums[0] / np.sqrt(sums[1] * sums[2])
+        null = covariance / np.sqrt(predicted * seen)
     return inference.exceeded(observed, null.T)
+
+
+def _null_sums(
+    problem: Problem, fits: Fits, one: Scored, fold: int, targets: np.ndarray, shifts: np.ndarray
+) -> np.ndarray:
+    """(3, t, m): Σŷy, Σŷ², Σy² over one fold's test samples, both centred within it, for every target and shift."""
+    train, test = problem.folds[fold]
+    sums = np.zeros((3, len(targets), len(shifts)))
+    for k, operator in _predictors(problem, fits, one, fold, targets):
+        y = problem.targets[:, targets[k]].astype(np.float64)
+        predicted = operator @ y[shifts[:, train]].T
+        predicted -= predicted.mean(0)
+        seen = y[shifts[:, test]].T
+        seen -= seen.mean(0)
+        for total, a, b in zip(sums, (predicted, predicted, seen), (seen, predicted, seen), strict=True):
+            total[k] = np.einsum("nm,nm->m", a, b)
+    return sums
 
 
 def _predictors(
@@ -180,7 +222,7 @@ def _resampled(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
     y, predicted = held.centred()
     block = inference.block_length(problem.targets[held.rows], run=held.fold)
     return inference.weighted_r(
-        y, predicted, inference.moving_blocks(len(y), block, chance.bootstrap, run=held.fold, seed=problem.seed)
+        y, predicted, inference.drawn_blocks(len(y), block, chance.bootstrap, run=held.fold, seed=problem.seed)
     )
 
 

@@ -108,7 +108,7 @@ def encode(
     ceilings = ceiling(problem.Y.select(rows=np.unique(np.concatenate([test for _, test in problem.folds]))))
     tables = {name: one.table(problem.Y.columns, slice(0, problem.n_own), ceilings.own) for name, one in scored.items()}
     people = _people_tables(problem, scored, ceilings.people)
-    notes = [f"ceiling: {ceilings.why}", *judge(problem, fits, scored, tables, people, chance, progress)]
+    notes = [f"ceiling: {ceilings.why}", *judge(problem, fits, scored, tables, people, chance, store, progress)]
     gain = pd.DataFrame()
     if {"baseline", "full"} <= set(scored):
         for both in filter(None, (tables, people)):
@@ -131,11 +131,30 @@ def encode(
     )
 
 
+@dataclass(frozen=True)
+class Scored:
+    """One model's fits and held-out samples, and the names of the parts its R² is split into."""
+
+    name: str
+    fits: Sequence[FoldFit]
+    held: HeldOut
+    bands: tuple[str, ...]
+
+    def table(self, columns: pd.DataFrame, targets: slice, ceiling: Ceiling | None) -> pd.DataFrame:
+        """Its score table, for some of the targets."""
+        return score_table(self.held.columns(targets), columns, self.name, self.bands, ceiling)
+
+
 def gather(
     problem: Problem, fits: Fits, alternatives: Mapping[str, Sequence[str]], choose_one: bool
 ) -> dict[str, Scored]:
     """The held-out samples of every model, and of "full" where it is chosen among alternatives."""
-    out = {m.name: Scored(m.name, fits.by_model[m.name], held_out(problem, fits.by_model[m.name]), m.bands) for m in fits.models}
+    group = {band: name for name, bands in alternatives.items() for band in bands}
+    out = {
+        m.name: Scored(m.name, done, held_out(problem, done), tuple(group.get(band, band) for band in m.bands))
+        for m in fits.models
+        for done in [fits.by_model[m.name]]
+    }
     if alternatives and choose_one:
         picked = choose(fits)
         first = next(m for m in fits.models if m.alternative)
@@ -149,7 +168,7 @@ def layer_profile(
     """One row per alternative: mean score over the recording's own targets, its interval, and how often it was chosen."""
     names = [m.name for m in fits.models if m.alternative]
     columns = problem.X.columns
-    layer = dict(zip(columns["band"], columns["layer"], strict=True)) if "layer" in columns else {}
+    layer = {n: int(columns["layer"][columns["band"] == n].iloc[0]) for n in names} if "layer" in columns else {}
     table = profile({name: tables[name] for name in names}, layer)
     own = slice(0, problem.n_own)
     spans = [mean_interval(scored[name].held.columns(own), problem, chance) for name in names]
@@ -166,7 +185,9 @@ def _people_tables(problem: Problem, scored: Mapping[str, Scored], ceiling: Any)
     if people is None:
         return {}
     theirs = slice(problem.n_own, None)
-    return {name: scored[name].table(people.columns, theirs, ceiling) for name in ("baseline", "full") if name in scored}
+    return {
+        name: scored[name].table(people.columns, theirs, ceiling) for name in ("baseline", "full") if name in scored
+    }
 
 
 def _add_unique(full: pd.DataFrame, baseline: pd.DataFrame, scored: Mapping[str, Scored]) -> None:

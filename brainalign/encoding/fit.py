@@ -87,7 +87,9 @@ def pose(
         A band named in `within_fold` that the design does not have.
     """
     if not same_samples(X.samples, Y.samples):
-        raise InputError(f"design and recording are not on the same samples: {X!r} and {Y!r}; resample(X, onto=Y) first")
+        raise InputError(
+            f"design and recording are not on the same samples: {X!r} and {Y!r}; resample(X, onto=Y) first"
+        )
     if not X.bands:
         raise InputError("the design's columns have no `band`: banded ridge needs to know which belong together")
     for band in within_fold or {}:
@@ -109,9 +111,7 @@ def pose(
     return Problem(X, Y, targets, folds(Y), folds, inner, dict(within_fold or {}), solver, seed)
 
 
-def models_of(
-    bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]
-) -> list[Model]:
+def models_of(bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]) -> list[Model]:
     """Which models are fitted: the baseline, then each alternative beside all other bands, or everything at once.
 
     Examples
@@ -168,7 +168,9 @@ def fit_fold(problem: Problem, model: Model, fold: int) -> dict[str, np.ndarray]
     }
 
 
-def fit_models(problem: Problem, models: Sequence[Model], store: Store | None, progress: Progress | None = None) -> Fits:
+def fit_models(
+    problem: Problem, models: Sequence[Model], store: Store | None, progress: Progress | None = None
+) -> Fits:
     """Fit every model on every fold, as many at once as there are cores: small factorisations gain nothing from several
     threads each. With a store every (model, fold) is kept, so that a second run takes up where one stopped.
     """
@@ -191,7 +193,9 @@ def fit_models(problem: Problem, models: Sequence[Model], store: Store | None, p
 def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None) -> FoldFit:
     if store is None:
         return FoldFit(**fit_fold(problem, model, fold))
-    piece = store.compute(_key(problem, model, fold), lambda: fit_fold(problem, model, fold), meta={"what": "fold fit"})
+    piece = store.compute(
+        key_of_fit(problem, model, fold), lambda: fit_fold(problem, model, fold), meta={"what": "fold fit"}
+    )
     return FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__})
 
 
@@ -233,16 +237,15 @@ def choose(fits: Fits) -> list[FoldFit]:
             return np.stack([getattr(o, what) for o in options])[choice, ..., at].T
 
         out.append(
-            FoldFit(
-                take("predicted"), take("cv_r2"), take("shrinkage"), take("explained"), options[0].train_mean
-            )
+            FoldFit(take("predicted"), take("cv_r2"), take("shrinkage"), take("explained"), options[0].train_mean)
         )
     return out
 
 
 def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Fit once more on every sample: weights (p, n_own) on the design's columns as given, intercept (n_own,), and the
-    alternative used for each target (empty without alternatives)."""
+    alternative used for each target (empty without alternatives).
+    """
     candidates = [m for m in models if m.alternative] or [m for m in models if m.name == "full"] or list(models)
     rows = np.arange(len(problem.Y.samples))
     own = slice(0, problem.n_own)
@@ -270,7 +273,8 @@ def _learn(problem: Problem, model: Model, train: np.ndarray, targets: slice = s
     return space, ridge.fit(space.apply(np.asarray(values[train])), problem.targets[train][:, targets])
 
 
-def _key(problem: Problem, model: Model, fold: int) -> str:
+def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
+    """What a fit depends on; the same key is the same numbers."""
     train, test = problem.folds[fold]
     inner = np.concatenate([np.r_[-1, a, -2, b] for a, b in problem.inner_folds(train)])
     return key_of(

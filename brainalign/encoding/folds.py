@@ -78,7 +78,8 @@ class ByGroup:
         samples = table_of(signal)
         if self.column not in samples:
             raise SettingsError(
-                f"folds by {self.column!r}: the samples have no such column; " + did_you_mean(self.column, samples.columns)
+                f"folds by {self.column!r}: the samples have no such column; "
+                + did_you_mean(self.column, samples.columns)
             )
         groups = samples[self.column].to_numpy()
         count = len(dict.fromkeys(groups))
@@ -136,7 +137,9 @@ class HoldOut:
                     raise SettingsError(f"hold_out: no {column} {str(value)!r}; " + did_you_mean(str(value), known))
             test |= samples[column].astype(str).isin([str(v) for v in wanted]).to_numpy()
         if test.all() or not test.any():
-            raise SettingsError(f"hold_out {dict(self.where)}: {'nothing' if test.all() else 'everything'} is left to train on")
+            raise SettingsError(
+                f"hold_out {dict(self.where)}: {'nothing' if test.all() else 'everything'} is left to train on"
+            )
         return keep_repeats_together(samples, [(np.flatnonzero(~test), np.flatnonzero(test))])
 
     def inner(self, n: int) -> FoldRule:

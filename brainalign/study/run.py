@@ -225,9 +225,11 @@ def _notes(ready: Prepared) -> list[str]:
     notes = [f"sub-{who['subject']} left out: {who['why']}" for who in ready.brain.attrs.get("left_out", [])]
     notes += list(ready.brain.attrs.get("notes", [])) + list(ready.events.attrs.get("notes", []))
     if len(ready.brain.runs) == 1:
-        notes.append("one run only: every fold shares its scanner session, and slow changes are shared by neighbouring folds")
+        notes.append(
+            "one run only: every fold shares its scanner session, and slow changes are shared by neighbouring folds"
+        )
     for feature in ready.features:
-        if feature.signal.attrs.get("context_crosses_runs"):
+        if feature.about.get("context_crosses_runs"):
             notes.append(f"{feature.settings.name}: the model's context crosses runs")
         elif isinstance(feature.settings, Language) and len(ready.brain.runs) == 1:
             notes.append(

@@ -15,7 +15,9 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, (str, int)) else value
 
 
-Names = Annotated[list[str], BeforeValidator(lambda v: [str(x) for x in _listed(v)] if isinstance(v, (str, int, list)) else v)]
+Names = Annotated[
+    list[str], BeforeValidator(lambda v: [str(x) for x in _listed(v)] if isinstance(v, (str, int, list)) else v)
+]
 LAYER_WORDS = ("each", "best", "stack")
 
 
@@ -244,7 +246,7 @@ def _under(base: Path, path: Path | None) -> Path | None:
 
 
 def _in_words(error: ValidationError) -> Iterable[str]:
-    """pydantic's findings as a person would say them; unknown keys name the close one."""
+    """Pydantic's findings as a person would say them; unknown keys name the close one."""
     for item in error.errors():
         place = [part for part in item["loc"] if part not in FEATURE_KINDS]
         where = ".".join(str(p + 1) if isinstance(p, int) else str(p) for p in place)

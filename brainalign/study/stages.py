@@ -44,6 +44,11 @@ class Named:
         """Its bands, in order."""
         return self.signal.bands
 
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What made it: model, revision, context, … (empty for a feature that is counted)."""
+        return self.signal.attrs.get("features", {}).get(self.settings.name, {})
+
 
 def recording(study: Study) -> Signal:
     """Read what the study calls its data.
@@ -99,7 +104,9 @@ def transcript(path: Path, ends: Mapping[str, float] | None) -> pd.DataFrame:
         found = read_textgrid(path)
     else:
         text = {"word": str, "run": str}
-        found = pd.read_csv(path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]})
+        found = pd.read_csv(
+            path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]}
+        )
     found, notes, problems = check_events(found, ends=ends)
     if problems:
         raise one_message(f"{path.name}: {problem}" for problem in problems)
@@ -150,9 +157,7 @@ def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = 
     spaces = join(*on_clock)
     if reverse:
         spaces = backwards(spaces)
-    about = {f.settings.name: _about(f.signal) for f in features}
-    delayed = delay(spaces, volumes=study.design.delays_volumes)
-    return Signal(delayed.values, delayed.samples, delayed.columns, attrs={**delayed.attrs, "features": about})
+    return delay(spaces, volumes=study.design.delays_volumes)
 
 
 def backwards(signal: Signal) -> Signal:
@@ -220,8 +225,3 @@ def varied(features: list[Named]) -> dict[str, list[str]]:
         for f in features
         if isinstance(f.settings, Language) and f.settings.layers in ("each", "best")
     }
-
-
-def _about(signal: Signal) -> Mapping[str, Any]:
-    """What made a feature, for the provenance."""
-    return {k: v for k, v in signal.attrs.items() if k != "inputs"}

@@ -67,7 +67,7 @@ def test_the_inner_loop_follows_the_outer_rule():
 
 def test_one_untouched_test_set():
     samples = runs(5, 6, 7)
-    (train, test), = hold_out(run=["2"])(samples)
+    ((train, test),) = hold_out(run=["2"])(samples)
     assert set(samples["run"].iloc[test]) == {"2"}
     assert len(train) == 12
     with pytest.raises(SettingsError, match="hold_out: no run '9'; known: '1', '2', '3'"):

@@ -61,3 +61,19 @@ def test_components_are_counted():
     values, columns = design()
     space = learn_space(values, columns, ("lm",), np.arange(60), {"lm": pca(500)})
     assert len(space.bands) == 2 * 12  # never more than there are
+
+
+@pytest.mark.parametrize("shape", [(40, 90), (90, 40)])
+def test_axes_are_those_of_scikit_learn(shape):
+    from sklearn.decomposition import PCA as SklearnPCA
+
+    z = np.random.default_rng(0).standard_normal(shape)
+    z -= z.mean(0)
+    ours, theirs = pca(5).axes(z), SklearnPCA(5, svd_solver="full").fit(z).components_.T
+    np.testing.assert_allclose(np.abs((ours * theirs).sum(0)), 1, atol=1e-10)
+
+
+def test_no_axes_beyond_the_rank():
+    z = np.outer(np.arange(30.0) - 14.5, np.ones(8))
+    axes = pca(4).axes(z)
+    np.testing.assert_allclose(np.linalg.norm(axes, axis=0), [1, 0, 0, 0], atol=1e-12)
