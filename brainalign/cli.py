@@ -70,7 +70,7 @@ def _demo_study(whole: Path, small: Path) -> tuple[Path, str]:
     except BrainalignError as error:
         reason = " ".join(str(error).split())
         return small, (
-            f"{DEMO_MODEL} could not be fetched, so this run uses stories260k, which came with the package; left out are "
+            f"{DEMO_MODEL} could not be fetched: this run uses stories260k, which came with the package; left out are "
             f"{DEMO_MODEL}, its 31 layers and its controls. Reason: {reason}"
         )
     return whole, ""

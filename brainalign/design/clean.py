@@ -66,14 +66,21 @@ def clean(signal: Signal, nuisance: Sequence[str] = ("drift", "motion"), within:
     values = signal.array().astype(np.float64)
     subjects = signal.columns["subject"] if "subject" in signal.columns else pd.Series("", index=signal.columns.index)
     motion = [name for name in nuisance if name != "drift"]
-    segments = signal.samples.groupby([signal.samples["run"], labels], sort=False).indices
-    for (run, _), rows in segments.items():
+    segments = [
+        (run, np.flatnonzero((signal.samples["run"] == run) & (labels == label)))
+        for run in signal.runs
+        for label in np.unique(labels)
+    ]
+    for run, rows in segments:
+        if not len(rows):
+            continue
         times = signal.samples["time"].to_numpy(float)[rows]
-        slow = drift(len(rows), spacing(times, str(run))) if "drift" in nuisance else np.ones((len(rows), 1))
-        for subject, columns in subjects.groupby(subjects, sort=False).indices.items():
-            extra = _recorded(signal, motion, str(subject))[rows] if motion else np.zeros((len(rows), 0))
+        slow = drift(len(rows), spacing(times, run)) if "drift" in nuisance else np.ones((len(rows), 1))
+        for subject in dict.fromkeys(subjects):
+            columns = np.flatnonzero(subjects == subject)
+            extra = _recorded(signal, motion, subject)[rows] if motion else np.zeros((len(rows), 0))
             values[np.ix_(rows, columns)] = _residual(
-                values[np.ix_(rows, columns)], np.c_[slow, extra], signal.use[rows], str(run)
+                values[np.ix_(rows, columns)], np.c_[slow, extra], signal.use[rows], run
             )
     done = {"nuisance": list(nuisance), "within": "run" if isinstance(within, str) else "segment"}
     attrs: dict[str, Any] = {**signal.attrs, "cleaned": done}
@@ -118,8 +125,8 @@ def _residual(values: np.ndarray, regressors: np.ndarray, use: np.ndarray, run: 
     scaled = regressors / np.where(size > 0, size, 1)  # rotations in radians and translations in mm weigh alike
     if use.sum() <= scaled.shape[1]:
         raise InputError(
-            f"run {run}: a segment of {int(use.sum())} samples cannot have {scaled.shape[1]} nuisance regressors removed; "
-            "use fewer folds, clean: run, or a shorter design.nuisance"
+            f"run {run}: a segment of {int(use.sum())} samples cannot have {scaled.shape[1]} nuisance regressors "
+            "removed; use fewer folds, clean: run, or a shorter design.nuisance"
         )
     weights = np.linalg.lstsq(scaled[use], values[use], rcond=None)[0]
     left = values - scaled @ weights

@@ -36,7 +36,8 @@ def delay(signal: Signal, volumes: Sequence[int] = (1, 2, 3, 4, 5)) -> Signal:
     Examples
     --------
     >>> import numpy as np, pandas as pd
-    >>> x = Signal([[1.0], [2.0], [3.0]], pd.DataFrame({"run": "1", "time": [0, 2, 4]}), pd.DataFrame({"band": ["rate"]}))
+    >>> clock = pd.DataFrame({"run": "1", "time": [0.0, 2.0, 4.0]})
+    >>> x = Signal([[1.0], [2.0], [3.0]], clock, pd.DataFrame({"band": ["rate"]}))
     >>> delay(x, volumes=(0, 1)).values.tolist()
     [[1.0, 0.0], [2.0, 1.0], [3.0, 2.0]]
     """

@@ -77,7 +77,8 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
     Examples
     --------
     >>> import numpy as np, pandas as pd
-    >>> words = Signal(np.ones((3, 1)), pd.DataFrame({"run": "1", "time": [0.1, 0.4, 2.2]}), pd.DataFrame({"band": ["n"]}))
+    >>> onsets = pd.DataFrame({"run": "1", "time": [0.1, 0.4, 2.2]})
+    >>> words = Signal(np.ones((3, 1)), onsets, pd.DataFrame({"band": ["n"]}))
     >>> clock = pd.DataFrame({"run": "1", "time": [0.0, 2.0, 4.0]})
     >>> resample(words, onto=clock, kernel=sum_within).values.ravel().tolist()
     [2.0, 1.0, 0.0]

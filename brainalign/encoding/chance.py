@@ -84,8 +84,8 @@ def gain_table(
 ) -> pd.DataFrame:
     """Full less baseline in r: for each target, for their mean, and over people (mean over each person's targets).
 
-    Intervals of targets resample blocks of time, the fitted models held fixed ("conditional"); those over people resample
-    people, and p is the sign-flip test of a mean gain above zero.
+    Intervals of targets resample blocks of time, the fitted models held fixed ("conditional"); those over people
+    resample people, and p is the sign-flip test of a mean gain above zero.
     """
     own = slice(0, problem.n_own)
     a, b = baseline.columns(own), full.columns(own)
@@ -149,8 +149,8 @@ def _p_values(
 ) -> np.ndarray:
     """Shift the responses, predict them anew at each target's fixed penalties, count how often r is as high.
 
-    Training and test samples both come from the shifted series. Permuting finished predictions against responses would be
-    invalid: every pair of folds shares training data (false positives 0.11–0.13 at 0.05).
+    Training and test samples both come from the shifted series. Permuting finished predictions against responses would
+    be invalid: every pair of folds shares training data (false positives 0.11–0.13 at 0.05).
     """
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         folds = pool.map(lambda k: _null_sums(problem, fits, one, k, targets, shifts), range(len(problem.folds)))
@@ -238,7 +238,7 @@ def _say(problem: Problem, chance: Chance, shifts: np.ndarray | None) -> list[st
         notes.append(
             "intervals of r: blocks of time resampled on the untouched test set"
             if tested_once
-            else "intervals of r are conditional on the fitted models (blocks of time resampled within test folds): they do "
+            else "intervals of r are conditional on the fitted models (blocks of time resampled): they do "
             "not contain the uncertainty of fitting, and cover less than 95 %"
         )
     return notes

@@ -22,6 +22,8 @@ from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 
+CHANCE = Chance()  # as much as is usual
+
 
 def encode(
     X: Signal,
@@ -34,7 +36,7 @@ def encode(
     choose_one: bool = True,
     within_fold: Mapping[str, PCA] | None = None,
     ceiling: CeilingRule = auto,
-    chance: Chance = Chance(),
+    chance: Chance = CHANCE,
     solver: Callable[..., Any] = BandedRidge,
     seed: int = 0,
     weights: bool = True,
@@ -86,8 +88,8 @@ def encode(
     Notes
     -----
     `r` is Pearson's, observed and predicted centred within each test fold, then pooled. `r2` is against the training
-    mean; `r2_<band>` is the product measure, which sums to it (Pratt 1987). `p` shifts the responses in time and predicts
-    them anew at fixed penalties.
+    mean; `r2_<band>` is the product measure, which sums to it (Pratt 1987). `p` shifts the responses in time and
+    predicts them anew at fixed penalties.
 
     Examples
     --------
@@ -165,7 +167,7 @@ def gather(
 def layer_profile(
     problem: Problem, fits: Fits, scored: Mapping[str, Scored], tables: Mapping[str, pd.DataFrame], chance: Chance
 ) -> pd.DataFrame:
-    """One row per alternative: mean score over the recording's own targets, its interval, and how often it was chosen."""
+    """One row per alternative: mean score over the recording's own targets, its interval, how often it was chosen."""
     names = [m.name for m in fits.models if m.alternative]
     columns = problem.X.columns
     layer = {n: int(columns["layer"][columns["band"] == n].iloc[0]) for n in names} if "layer" in columns else {}

@@ -180,7 +180,7 @@ def fit_models(
     done: dict[tuple[str, int], FoldFit] = {}
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         try:
-            pieces = pool.map(lambda job: _kept_fit(problem, *job, store), jobs)
+            pieces = pool.map(lambda job: _kept_fit(problem, job[0], job[1], store), jobs)
             for (model, fold), piece in zip(jobs, pieces, strict=True):
                 done[model.name, fold] = piece
                 if progress:
@@ -211,7 +211,7 @@ class Fits:
         return next(m for m in self.models if m.name == name)
 
     def chosen(self) -> np.ndarray | None:
-        """(n_folds, t) index into the alternatives with the best inner cross-validated R²; None without alternatives."""
+        """(n_folds, t) the alternative with the best inner cross-validated R², by number; None without alternatives."""
         names = [m.name for m in self.models if m.alternative]
         if not names:
             return None

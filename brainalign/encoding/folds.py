@@ -41,6 +41,7 @@ class Contiguous:
     gap_s: float = GAP_S
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording."""
         samples = table_of(signal)
         run, time = samples["run"].to_numpy(), samples["time"].to_numpy(float)
         out = []
@@ -61,6 +62,7 @@ class Contiguous:
         return out
 
     def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
         return Contiguous(n, self.gap_s)
 
     def __str__(self) -> str:
@@ -75,6 +77,7 @@ class ByGroup:
     n: int | None = None
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording."""
         samples = table_of(signal)
         if self.column not in samples:
             raise SettingsError(
@@ -91,6 +94,7 @@ class ByGroup:
         return keep_repeats_together(samples, splits.by_group(groups, n=min(self.n, count) if self.n else None))
 
     def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
         return GroupsElseContiguous(self.column, n)
 
     def __str__(self) -> str:
@@ -99,18 +103,20 @@ class ByGroup:
 
 @dataclass(frozen=True)
 class GroupsElseContiguous:
-    """Whole groups while there are at least two among the samples; within a single one, contiguous blocks with a gap."""
+    """Whole groups while there are at least two among the samples; in a single one, contiguous blocks with a gap."""
 
     column: str
     n: int
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording."""
         samples = table_of(signal)
         if samples[self.column].nunique() > 1:
             return ByGroup(self.column, self.n)(samples)
         return Contiguous(self.n)(samples)
 
     def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
         return GroupsElseContiguous(self.column, n)
 
     def __str__(self) -> str:
@@ -124,6 +130,7 @@ class HoldOut:
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording."""
         samples = table_of(signal)
         test = np.zeros(len(samples), bool)
         for column, wanted in self.where.items():
@@ -143,6 +150,7 @@ class HoldOut:
         return keep_repeats_together(samples, [(np.flatnonzero(~test), np.flatnonzero(test))])
 
     def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
         return GroupsElseContiguous(next(iter(self.where)), n)
 
     def __str__(self) -> str:
@@ -209,8 +217,8 @@ def keep_repeats_together(samples: pd.DataFrame, folds: Folds) -> Folds:
         both = set(stimulus[train]) & set(stimulus[test])
         if both:
             raise InputError(
-                f"fold {k}: {len(both)} stimuli are on both sides, the first {sorted(map(str, both))[0]!r}: repeats of one "
-                "stimulus belong to one fold (folds: {by: stimulus})"
+                f"fold {k}: {len(both)} stimuli are on both sides, the first {min(map(str, both))!r}: repeats of "
+                "one stimulus belong to one fold (folds: {by: stimulus})"
             )
     return folds
 

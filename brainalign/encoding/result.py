@@ -23,7 +23,7 @@ class Weights:
     """A linear map from a design's columns as given to the targets: predicted = X @ values + intercept.
 
     values : (n_columns, n_targets) float32; intercept : (n_targets,); columns : the design's columns table;
-    targets : the recording's columns table, with `chosen`, the alternative used for each target where there was a choice.
+    targets : the recording's columns table, with `chosen`, the alternative used for each target where there was one.
     """
 
     values: np.ndarray
@@ -39,8 +39,8 @@ class Encoding:
     Parameters
     ----------
     scores : DataFrame, one row per target and model
-        The target's own columns, `model` (baseline, full, or a layer), `r`, `r2`, ceilings, normalised scores, `p`, `q`,
-        intervals, `r2_<band>`.
+        The target's own columns, `model` (baseline, full, or a layer), `r`, `r2`, ceilings, normalised scores, `p`,
+        `q`, intervals, `r2_<band>`.
     predictions, observed : Signal (n_test, targets)
         Held-out predictions (columns have `model`) and what was recorded there, training means not removed.
     folds : DataFrame
@@ -108,7 +108,7 @@ class Encoding:
         order = given.get_indexer(wanted)
         if (order < 0).any():
             raise InputError(
-                f"the design lacks {int((order < 0).sum())} of the {len(wanted)} columns the weights are for, the first "
+                f"the design lacks {int((order < 0).sum())} of the {len(wanted)} columns the weights are for, first "
                 f"{dict(zip(named, wanted[int(np.argmin(order))], strict=True))}: build it as the fitted one was built"
             )
         values = new.array()[:, order] @ self.weights.values + self.weights.intercept

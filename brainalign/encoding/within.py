@@ -1,4 +1,4 @@
-"""What is learned from the training samples before the ridge: the scale of every column, and the axes of a wide band."""
+"""What is learned from the training samples before the ridge: the scale of a column, the axes of a wide band."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class PCA:
     def axes(self, train: np.ndarray) -> np.ndarray:
         """(n_columns, k) orthonormal axes of centred columns, most variance first; k = min(n, samples, columns).
 
-        From the smaller of the two Gram matrices: exact, and a tenth of the time of the singular value decomposition that
-        scikit-learn's PCA takes at 300 samples × 600 columns, of which a layer profile needs hundreds.
+        From the smaller of the two Gram matrices: exact, and a tenth of the time of the singular value decomposition
+        that scikit-learn's PCA takes at 300 samples × 600 columns, of which a layer profile needs hundreds.
         """
         from scipy.linalg import eigh
 

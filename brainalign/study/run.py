@@ -233,8 +233,8 @@ def _notes(ready: Prepared) -> list[str]:
             notes.append(f"{feature.settings.name}: the model's context crosses runs")
         elif isinstance(feature.settings, Language) and len(ready.brain.runs) == 1:
             notes.append(
-                f"{feature.settings.name}: the model's context ({feature.settings.context} tokens) crosses the borders of "
-                "folds, since they lie within one run; it sees words only, never responses"
+                f"{feature.settings.name}: the model's context ({feature.settings.context} tokens) crosses the borders "
+                "of folds, since they lie within one run; it sees words only, never responses"
             )
     return notes
 

@@ -89,10 +89,10 @@ class Language(Feature):
     kind: Literal["language"]
     model: str
     layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
-    context: int = Field(128, ge=2)
+    context: int = Field(default=128, ge=2)
     reset: Literal["run"] | None = "run"
     pool: Literal["mean", "last", "first"] = "mean"
-    pca: int | None = Field(None, ge=1)
+    pca: int | None = Field(default=None, ge=1)
     untrained: int | None = None  # a seed: the same architecture with random weights
 
 
@@ -103,7 +103,7 @@ class Design(Section):
     """From onsets to rows."""
 
     resample: Literal["lanczos", "sum", "mean", "boxcar"] = "lanczos"
-    delays_volumes: list[int] = Field([1, 2, 3, 4, 5], min_length=1)
+    delays_volumes: list[int] = Field(default=[1, 2, 3, 4, 5], min_length=1)
     clean: Literal["run", "segment", "none"] = "run"
     nuisance: Names = ["drift", "motion"]
 
@@ -112,9 +112,9 @@ class Folds(Section):
     """Who may predict whom."""
 
     by: Literal["auto", "run", "stimulus", "session", "contiguous"] = "auto"
-    n: int | None = Field(None, ge=2)
-    gap_s: float = Field(16.0, ge=0)
-    inner: int = Field(5, ge=2)
+    n: int | None = Field(default=None, ge=2)
+    gap_s: float = Field(default=16.0, ge=0)
+    inner: int = Field(default=5, ge=2)
     test: dict[str, Names] | None = None
 
     @model_validator(mode="after")
@@ -129,7 +129,7 @@ class EncodingSettings(Section):
 
     solver: Literal["banded"] = "banded"
     folds: Folds = Folds()
-    seed: int = Field(0, ge=0)
+    seed: int = Field(default=0, ge=0)
     baseline: Names = []
     weights: bool = False
 
@@ -143,9 +143,9 @@ class CeilingSettings(Section):
 class Inference(Section):
     """Could it be chance?"""
 
-    permutations: int = Field(1000, ge=0)
-    bootstrap: int = Field(1000, ge=0)
-    fdr: float = Field(0.05, gt=0, lt=1)
+    permutations: int = Field(default=1000, ge=0)
+    bootstrap: int = Field(default=1000, ge=0)
+    fdr: float = Field(default=0.05, gt=0, lt=1)
 
 
 class Compute(Section):
@@ -259,7 +259,9 @@ def _in_words(error: ValidationError) -> Iterable[str]:
             say = did_you_mean(str(found), FEATURE_KINDS) if found else "known: " + ", ".join(FEATURE_KINDS)
             yield f"{where}: no feature is of kind {found!r}; {say}"
         elif item["type"] == "literal_error" and isinstance(item["input"], str):
-            known = [word.strip(" '") for word in item["ctx"]["expected"].replace(" or ", ",").split(",")]
+            known = [
+                word.strip(" '") for word in item.get("ctx", {}).get("expected", "").replace(" or ", ",").split(",")
+            ]
             yield f"{where}: {item['input']!r} is not known; {did_you_mean(item['input'], known)}"
         else:
             message = item["msg"].removeprefix("Value error, ")

@@ -97,7 +97,7 @@ def events(study: Study, brain: Signal | None) -> pd.DataFrame:
 
 
 def transcript(path: Path, ends: Mapping[str, float] | None) -> pd.DataFrame:
-    """Words from a file of their own: a Praat TextGrid, or a table with onset, duration, word (and run where several)."""
+    """Words from a file of their own: a Praat TextGrid, or a table with onset, duration, word (and run, if several)."""
     if not path.is_file():
         raise InputError(f"stimuli.words: there is no file {path}: check the path")
     if path.suffix.lower() == ".textgrid":
@@ -125,8 +125,8 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
         return Named(feature, categories(met, column=feature.column, name=feature.name))
     if "word" not in met:
         raise InputError(
-            f"feature {feature.name!r} needs words, and the events have no column 'word' (found {', '.join(met)}): name "
-            "a transcript under stimuli.words"
+            f"feature {feature.name!r} needs words, but the events have no 'word' (found {', '.join(map(str, met))}): "
+            "name a transcript under stimuli.words"
         )
     if isinstance(feature, WordRate):
         return Named(feature, word_rate(met, name=feature.name))
@@ -149,7 +149,7 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
 
 
 def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
-    """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards within each run."""
+    """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards in each run."""
     on_clock = []
     for feature in features:
         kernel = boxcar if isinstance(feature.settings, Category) else KERNELS[study.design.resample]

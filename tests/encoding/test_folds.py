@@ -45,7 +45,7 @@ def test_a_gap_that_leaves_nothing():
 def test_whole_runs():
     folds = by_run(runs(5, 6, 7))
     assert [len(test) for _, test in folds] == [5, 6, 7]
-    with pytest.raises(SettingsError, match="need at least two of them; found one .1.: use contiguous folds"):
+    with pytest.raises(SettingsError, match=r"need at least two of them; found one \(1\): use contiguous folds"):
         by_run(runs(10))
     with pytest.raises(SettingsError, match="folds by 'stimulus': the samples have no such column"):
         by_stimulus(runs(10))
@@ -90,10 +90,8 @@ def test_repeats_stay_on_one_side():
 def test_drawn_tells_every_role():
     samples = runs(20)
     table = drawn(contiguous(2, gap_s=4)(samples), samples)
-    assert table.groupby("fold")["role"].value_counts().unstack().to_dict("index") == {
-        1: {"gap": 2, "test": 10, "train": 8},
-        2: {"gap": 2, "test": 10, "train": 8},
-    }
+    for _, rows in table.groupby("fold"):
+        assert rows["role"].value_counts().to_dict() == {"test": 10, "train": 8, "gap": 2}
 
 
 def test_rules_say_what_they_do():

@@ -65,11 +65,11 @@ def test_components_are_counted():
 
 @pytest.mark.parametrize("shape", [(40, 90), (90, 40)])
 def test_axes_are_those_of_scikit_learn(shape):
-    from sklearn.decomposition import PCA as SklearnPCA
+    from sklearn import decomposition
 
     z = np.random.default_rng(0).standard_normal(shape)
     z -= z.mean(0)
-    ours, theirs = pca(5).axes(z), SklearnPCA(5, svd_solver="full").fit(z).components_.T
+    ours, theirs = pca(5).axes(z), decomposition.PCA(5, svd_solver="full").fit(z).components_.T
     np.testing.assert_allclose(np.abs((ours * theirs).sum(0)), 1, atol=1e-10)
 
 
