@@ -1,0 +1,242 @@
+"""What was found, as numbers and names the page, its figures and the command line all use?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.encoding.result import Encoding
+from brainalign.reporting.wording import MINUS, span
+
+NOT_THE_TARGET = ("model", "chosen")
+
+
+@dataclass(frozen=True)
+class Models:
+    """Which rows of `scores` lead: the baseline, and the model it is compared with; "" where there is none."""
+
+    baseline: str
+    lead: str
+    added: str  # the name of what the lead has and the baseline lacks
+    seen: bool  # the lead is the best of several, picked by its score on the test samples
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A difference in r with what is known of its certainty."""
+
+    value: float
+    low: float = float("nan")
+    high: float = float("nan")
+    kind: str = ""  # of the interval
+    p: float = float("nan")
+    n: int = 0
+
+
+def models_of(fit: Encoding) -> Models:
+    """Which models the report is about."""
+    names = list(dict.fromkeys(fit.scores["model"]))
+    baseline = "baseline" if "baseline" in names else ""
+    rest = [name for name in names if name != baseline]
+    if not rest:
+        return Models("", baseline, baseline, False)
+    if "full" in rest:
+        return Models(baseline, "full", _added(fit, "full"), False)
+    means = fit.scores.groupby("model", sort=False)["r"].mean()
+    lead = str(means[rest].idxmax()) if means[rest].notna().any() else rest[0]
+    return Models(baseline, lead, lead, len(rest) > 1)
+
+
+def _added(fit: Encoding, lead: str) -> str:
+    """What the full model has beside the baseline, by the names of the features."""
+    rows = fit.scores[fit.scores["model"] == lead]
+    names = [str(c) for c in rows.columns if rows[c].notna().any()]
+    unique = [c.removeprefix("unique_") for c in names if c.startswith("unique_")]
+    if unique:
+        return " + ".join(_features(unique[0].split("+"), fit))
+    bands = [c.removeprefix("r2_") for c in names if c.startswith("r2_")]
+    return " + ".join(_features(bands, fit)) or lead
+
+
+def _features(bands: list[str], fit: Encoding) -> list[str]:
+    """Bands by the features they came from: lm.0, lm.1, … are lm."""
+    known = {f["name"] for f in asked(fit, "features", default=[]) if isinstance(f, Mapping) and "name" in f}
+    shortened = (b.rsplit(".", 1)[0] if b not in known and b.rsplit(".", 1)[0] in known else b for b in bands)
+    return list(dict.fromkeys(shortened))
+
+
+def baseline_bands(fit: Encoding) -> list[str]:
+    """The names of the baseline's features."""
+    named = asked(fit, "encoding", "baseline", default=None)
+    return list(named if named is not None else asked(fit, "baseline", default=[]))
+
+
+def rows_of(fit: Encoding, model: str) -> pd.DataFrame:
+    """One model's rows of `scores`, numbered from 0 in the targets' order."""
+    return fit.scores[fit.scores["model"] == model].reset_index(drop=True)
+
+
+def mean_r(fit: Encoding, model: str) -> float:
+    """Mean r over targets."""
+    return float(rows_of(fit, model)["r"].mean()) if model else float("nan")
+
+
+def ceiling_of(fit: Encoding) -> tuple[float, float, int]:
+    """Mean ceiling over the targets that could be normalised, the lead's share of it (a ratio of means), how many."""
+    rows = rows_of(fit, models_of(fit).lead)
+    keep = rows[rows["normalised_r"].notna()]
+    if keep.empty:
+        return float("nan"), float("nan"), 0
+    ceiling = float(keep["ceiling_r"].mean())
+    return ceiling, float(keep["r"].mean()) / ceiling, len(keep)
+
+
+def labels_of(columns: pd.DataFrame) -> list[str]:
+    """What each target is called: its region, with the person where there are several, else its place or number."""
+    several = ["subject"] if "subject" in columns and columns["subject"].nunique() > 1 else []
+    axes = next((list(a) for a in (("x", "y", "z"), ("i", "j", "k")) if set(a) <= set(columns)), [])
+    if "roi" not in columns and axes:
+        places = [f"({', '.join(cells).replace('-', MINUS)})" for cells in _cells(columns[axes].astype(float), axes)]
+        return [" ".join([*who, place]) for who, place in zip(_cells(columns, several), places, strict=True)]
+    names = [*several, "roi"] if "roi" in columns else several
+    names = names or [str(c) for c in columns.columns if c not in (*NOT_THE_TARGET, "subject")]
+    if not names:
+        return [f"target {i}" for i in range(1, len(columns) + 1)]
+    return [" ".join(cells) for cells in _cells(columns, names)]
+
+
+def _cells(table: pd.DataFrame, names: list[str]) -> list[list[str]]:
+    """Some columns of a table as text, row by row."""
+    columns = [[f"{v:g}" if isinstance(v, float) else str(v) for v in table[name]] for name in names]
+    return [[column[i] for column in columns] for i in range(len(table))]
+
+
+def nouns_of(fit: Encoding) -> tuple[str, str]:
+    """What a target is, one and many."""
+    columns = fit.observed.columns
+    if "roi" in columns:
+        several = "subject" in columns and columns["subject"].nunique() > 1
+        return ("region of a person", "regions of people") if several else ("region", "regions")
+    if {"x", "y", "z"} <= set(columns) or {"i", "j", "k"} <= set(columns):
+        return "voxel", "voxels"
+    return "target", "targets"
+
+
+def people_gains(fit: Encoding) -> pd.Series:
+    """Each person's gain in r, mean over targets, by name; empty where there is nothing to compare."""
+    which = models_of(fit)
+    table = fit.people if len(fit.people) else fit.scores
+    if not which.baseline or which.lead == which.baseline or "subject" not in table:
+        return pd.Series(dtype=float)
+    lead, base = (
+        table[table["model"] == m].groupby("subject", sort=False)["r"].mean() for m in (which.lead, which.baseline)
+    )
+    gains = (lead - base.reindex(lead.index)).dropna()
+    return gains if len(gains) > 1 else pd.Series(dtype=float)
+
+
+def gain_over_targets(fit: Encoding) -> Gain:
+    """The mean gain over targets."""
+    which = models_of(fit)
+    found = _gains(fit, "targets")
+    return found[0] if found else Gain(mean_r(fit, which.lead) - mean_r(fit, which.baseline))
+
+
+def gain_over_people(fit: Encoding) -> Gain:
+    """The mean gain over people; NaN where there are none."""
+    found = _gains(fit, "people")
+    people = people_gains(fit)
+    return found[0] if found else Gain(float(people.mean()) if len(people) else float("nan"), n=len(people))
+
+
+def gain_per_target(fit: Encoding) -> list[Gain]:
+    """The gain of every target, in their order."""
+    found = _gains(fit, "target")
+    if found:
+        return found
+    which = models_of(fit)
+    return [Gain(float(v)) for v in rows_of(fit, which.lead)["r"] - rows_of(fit, which.baseline)["r"]]
+
+
+def _gains(fit: Encoding, over: str) -> list[Gain]:
+    if fit.gain.empty:
+        return []
+    rows = fit.gain[fit.gain["over"] == over]
+    rows = rows.assign(interval=rows["interval"].fillna(""))
+    return [
+        Gain(
+            float(row["gain_r"]),
+            float(row["low"]),
+            float(row["high"]),
+            str(row["interval"]),
+            float(row["p"]),
+            int(row["n"]),
+        )
+        for row in records(rows)
+    ]
+
+
+def interval_of(gain: Gain) -> str:
+    """The interval as part of a sentence; "" where there is none.
+
+    Examples
+    --------
+    >>> interval_of(Gain(0.07, 0.01, 0.12, "bootstrap over people"))
+    '95 % interval .010 to .120, bootstrap over people'
+    """
+    if gain.low != gain.low:
+        return ""
+    return f"95 % interval {span(gain.low, gain.high)}" + f", {gain.kind}" * bool(gain.kind)
+
+
+def best_layers(fit: Encoding, most: int = 3) -> pd.DataFrame:
+    """The layers with the highest mean r, best first."""
+    if fit.layers.empty:
+        return fit.layers
+    return fit.layers.sort_values("r", ascending=False, kind="stable").head(most)
+
+
+def layer_places(layers: pd.DataFrame) -> pd.Series:
+    """Each alternative's number in the network; its place in the row where any has none."""
+    numbers = layers["layer"].astype(float)
+    return numbers if numbers.notna().all() else pd.Series(np.arange(len(layers), dtype=float), layers.index)
+
+
+def records(table: pd.DataFrame) -> list[dict[Any, Any]]:
+    """A table row by row."""
+    return table.to_dict("records")
+
+
+def asked(fit: Encoding, *keys: str, default: Any = None) -> Any:
+    """A setting by its place, where settings have that place."""
+    here: Any = fit.settings
+    for key in keys:
+        if not isinstance(here, Mapping) or key not in here or here[key] is None:
+            return default
+        here = here[key]
+    return here
+
+
+def clock_of(fit: Encoding) -> pd.DataFrame:
+    """`run` and `time` of every sample, test or not."""
+    first = fit.folds[fit.folds["fold"] == fit.folds["fold"].iloc[0]]
+    return first[["run", "time"]].reset_index(drop=True)
+
+
+def tr_of(fit: Encoding) -> float:
+    """The spacing of samples, in seconds."""
+    steps = clock_of(fit).groupby("run", sort=False)["time"].diff().dropna()
+    return float(steps.median()) if len(steps) else float("nan")
+
+
+def centred_in_fold(values: np.ndarray, fold: np.ndarray) -> np.ndarray:
+    """Less its mean within every test fold (and run), as `r` is computed; then over its standard deviation."""
+    out = values.astype(float)
+    for k in np.unique(fold):
+        out[fold == k] -= out[fold == k].mean()
+    spread = out.std()
+    return out / spread if spread > 0 else out

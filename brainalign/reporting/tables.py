@@ -1,0 +1,361 @@
+"""What stands in the report's tables, and in the last lines on the command line?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from brainalign.encoding.result import Encoding
+from brainalign.reporting.found import (
+    asked,
+    baseline_bands,
+    best_layers,
+    ceiling_of,
+    clock_of,
+    gain_over_people,
+    gain_over_targets,
+    gain_per_target,
+    interval_of,
+    labels_of,
+    mean_r,
+    models_of,
+    nouns_of,
+    people_gains,
+    records,
+    rows_of,
+    tr_of,
+)
+from brainalign.reporting.wording import DASH, MINUS, counted, listed, minutes, number, p_value, percent, signed, span
+
+MANY = 30  # targets; beyond, a distribution and its best are shown instead of every one
+BEST = 10  # of many
+
+
+@dataclass(frozen=True)
+class Table:
+    """Text for every cell, and what has to be said below."""
+
+    head: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+    last_is_mean: bool = False
+
+
+def summary(fit: Encoding) -> list[str]:
+    r"""The result in 10 to 20 aligned lines of plain text, as the command line prints it.
+
+    Parameters
+    ----------
+    fit : Encoding
+
+    Returns
+    -------
+    list of str
+        Without the parts that were not computed.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from brainalign.encoding.folds import by_run, drawn
+    >>> from brainalign.signals import Signal
+    >>> samples = pd.DataFrame({"run": ["1", "1", "2", "2"], "time": [0.0, 2.0, 0.0, 2.0], "fold": [1, 1, 2, 2]})
+    >>> brain = Signal(np.eye(4, 1), samples, pd.DataFrame({"roi": ["LIFG"]}))
+    >>> known = {"roi": ["LIFG"], "model": "full", "r": 0.31, "normalised_r": np.nan, "ceiling_kind": "none"}
+    >>> scores = pd.DataFrame(known)
+    >>> print(*summary(Encoding(scores, brain, brain, drawn(by_run(brain), samples))), sep="\n")
+    r of full  .31, mean over 1 region
+    ceiling    — (no ceiling was estimated)
+    """
+    which = models_of(fit)
+    over = f"mean over {counted(fit.observed.shape[1], nouns_of(fit))}"
+    lines: list[tuple[str, str]] = []
+    if which.baseline and which.baseline != which.lead:
+        named = f" ({' + '.join(baseline_bands(fit))})" if baseline_bands(fit) else ""
+        lines.append(("r of baseline", f"{number(mean_r(fit, which.baseline))}, {over}{named}"))
+    lines.append((f"r of {which.lead}", f"{number(mean_r(fit, which.lead))}, {over}" + _how_led(fit)))
+    lines += [("gain", line) for line in gain_lines(fit)]
+    best = best_layers(fit)
+    if len(best):
+        ranked = "; ".join(f"{row['model']} {number(row['r'])}" for row in records(best))
+        lines.append(("best layers", f"{ranked} (best of {len(fit.layers)} on the test samples, so a little too good)"))
+    lines.append(("ceiling", _ceiling_line(fit)))
+    lines += [("controls", line) for line in _control_lines(fit)]
+    lines += [("left out", f"sub-{who['subject']}: {who['why']}") for who in left_out(fit)]
+    return _aligned(lines)
+
+
+def answer(fit: Encoding) -> str:
+    """The study's question, answered in a sentence or two."""
+    which = models_of(fit)
+    nouns = nouns_of(fit)
+    over = f"on average over {counted(fit.observed.shape[1], nouns)}"
+    lead = number(mean_r(fit, which.lead))
+    if not which.baseline or which.baseline == which.lead:
+        return f"Responses never seen in training are predicted with r {lead}, {over}.{_share(fit)}"
+    named = f" ({' + '.join(baseline_bands(fit))})" if baseline_bands(fit) else ""
+    seen = ", the best of several on the test samples," if which.seen else ""
+    text = f"The baseline{named} predicts responses never seen in training with r "
+    text += f"{number(mean_r(fit, which.baseline))}, with {which.added}{seen} it is {lead}, {over}"
+    gain = gain_over_targets(fit)
+    text += f": a {'gain' if gain.value > 0 else 'change'} of {signed(gain.value)}{_bracketed(interval_of(gain))}."
+    people = people_gains(fit)
+    if len(people):
+        whole = gain_over_people(fit)
+        chance = f"sign-flip p {p_value(whole.p)}" if whole.p == whole.p else ""
+        about = "; ".join(filter(None, (f"mean {signed(whole.value)}", interval_of(whole), chance)))
+        text += f" {(people > 0).sum()} of {len(people)} people gain ({about})."
+    return text + _share(fit)
+
+
+def gain_lines(fit: Encoding) -> list[str]:
+    """Gain over targets, and over people, each with its interval and the kind of it."""
+    which = models_of(fit)
+    if not which.baseline or which.baseline == which.lead:
+        return []
+    gain = gain_over_targets(fit)
+    lines = [f"{signed(gain.value)} in r{_bracketed(interval_of(gain))}"]
+    people = people_gains(fit)
+    if len(people):
+        whole = gain_over_people(fit)
+        chance = f", sign-flip p {p_value(whole.p)}" if whole.p == whole.p else ""
+        lines.append(
+            f"{signed(whole.value)} over {len(people)} people{_bracketed(interval_of(whole))}{chance}; "
+            f"{(people > 0).sum()} of {len(people)} gain"
+        )
+    return lines
+
+
+def target_table(fit: Encoding) -> Table:
+    """Raw score, ceiling and normalised score of every target side by side; the best of them where there are many."""
+    which = models_of(fit)
+    lead, base = rows_of(fit, which.lead), rows_of(fit, which.baseline)
+    labels = labels_of(fit.observed.columns)
+    compared = bool(which.baseline) and which.baseline != which.lead
+    order = np.arange(len(lead))
+    notes = []
+    if len(order) > MANY:
+        order = np.argsort(-lead["r"].fillna(-np.inf).to_numpy(), kind="stable")[:BEST]
+        notes.append(f"The {BEST} best of {len(lead):,} {nouns_of(fit)[1]}, by r of {which.lead}.")
+    head = [
+        nouns_of(fit)[0],
+        *(["baseline r"] if compared else []),
+        f"{which.lead} r",
+        "r²",
+        "ceiling r",
+        "normalised r",
+    ]
+    tested = "p" in lead and bool(lead["p"].notna().any())
+    head += ["p", "q"] * tested
+    rows = []
+    for i in order:
+        row = lead.iloc[i]
+        cells = [
+            labels[i],
+            *([number(base["r"].iloc[i], 3)] if compared else []),
+            number(row["r"], 3),
+            number(row["r2"], 3),
+        ]
+        cells += [number(row["ceiling_r"]), number(row["normalised_r"])]
+        rows.append(cells + [p_value(row["p"]), p_value(row["q"])] * tested)
+    if len(lead) > 1:
+        ceiling, share, _ = ceiling_of(fit)
+        mean = ["mean", *([number(mean_r(fit, which.baseline), 3)] if compared else []), number(lead["r"].mean(), 3)]
+        rows.append([*mean, number(lead["r2"].mean(), 3), number(ceiling), number(share), *["", ""] * tested])
+    silent = int(lead["r"].isna().sum())
+    if silent:
+        which_ones = counted(silent, nouns_of(fit))
+        notes.append(f"r is {DASH} in {which_ones}, where the prediction never changes; means leave them out.")
+    notes += why_not_normalised(fit)
+    if len(lead) > 1 and ceiling_of(fit)[2]:
+        notes.append("Mean of normalised scores: a ratio of means.")
+    return Table(head, rows, notes, last_is_mean=len(lead) > 1)
+
+
+def why_not_normalised(fit: Encoding) -> list[str]:
+    """Why a normalised score is a dash, target by target where they are few."""
+    rows = rows_of(fit, models_of(fit).lead)
+    missing = rows[rows["normalised_r"].isna()]
+    if missing.empty:
+        return []
+    if set(rows["ceiling_kind"]) == {"none"}:
+        return [f"{DASH} {_no_ceiling(fit)}."]
+    counted_text = f"{counted(len(missing), nouns_of(fit))} of {len(rows):,}"
+    if len(missing) > MANY:
+        return [
+            f"{DASH} in {counted_text}: the ceiling cannot be told from zero there, so the score is not divided by it."
+        ]
+    labels = labels_of(fit.observed.columns)
+    each = [f"{labels[i]} (p {p_value(rows['ceiling_p'].iloc[i])})" for i in missing.index]
+    return [f"{DASH} {listed(each)}: the ceiling cannot be told from zero, so the score is not divided by it."]
+
+
+def gain_table(fit: Encoding) -> Table | None:
+    """Full less baseline: per target, over targets, over people."""
+    which = models_of(fit)
+    if not which.baseline or which.baseline == which.lead:
+        return None
+    per, targets, people = gain_per_target(fit), gain_over_targets(fit), gain_over_people(fit)
+    named = list(zip(labels_of(fit.observed.columns), per, strict=True)) if 1 < len(per) <= MANY else []
+    named.append((f"mean of {counted(len(per), nouns_of(fit))}", targets))
+    named += [(f"mean of {people.n} people", people)] if people.n else []
+    rows = [[name, signed(g.value), span(g.low, g.high), p_value(g.p)] for name, g in named]
+    notes = [f"Intervals of {nouns_of(fit)[1]}: {targets.kind}."] if targets.kind else []
+    if people.n:
+        notes += [f"Interval of people: {people.kind}."] if people.kind else []
+        notes += ["p: sign-flip test over people, one-sided."] if people.p == people.p else []
+    tested = people.p == people.p
+    return Table(["", "gain in r", "95 % interval", *["p"] * tested], [row[: 3 + tested] for row in rows], notes)
+
+
+def control_table(fit: Encoding) -> Table | None:
+    """The same study with one thing changed."""
+    if fit.controls.empty:
+        return None
+    rows = [
+        [
+            str(row["what"]) if row["what"] else str(row["control"]),
+            number(row["baseline_r"], 3),
+            number(row["full_r"], 3),
+            signed(row["gain_r"]),
+        ]
+        for row in records(fit.controls.fillna({"what": ""}))
+    ]
+    return Table(["", "baseline r", "full r", "gain in r"], rows, [])
+
+
+def data_facts(fit: Encoding) -> list[tuple[str, str]]:
+    """What was recorded, who is in and who is not, and what was heard: (name, value) pairs."""
+    facts = [
+        ("Dataset", _dataset(fit)),
+        ("People", _people(fit)),
+        ("Left out", "; ".join(f"sub-{who['subject']}: {who['why']}" for who in left_out(fit))),
+        ("Recording", _recording(fit)),
+        (_many_of(fit), _targets(fit)),
+        ("Words", f"{words:,}" if (words := asked(fit, "decided", "words")) else ""),
+        ("Features", "; ".join(_feature(f) for f in asked(fit, "features", default=[]))),
+        ("Folds", str(asked(fit, "decided", "folds") or asked(fit, "folds", default=""))),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def left_out(fit: Encoding) -> list[dict[str, str]]:
+    """Who was left out, and why."""
+    return list(asked(fit, "decided", "left_out", default=[]))
+
+
+def _targets(fit: Encoding) -> str:
+    labels, columns = labels_of(fit.observed.columns), fit.observed.columns
+    if "roi" in columns and " " in nouns_of(fit)[1]:
+        shared = (("region", "regions"), columns["roi"].nunique()), (("person", "people"), columns["subject"].nunique())
+        return f"{len(labels):,}: " + " × ".join(counted(n, nouns) for nouns, n in shared)
+    return f"{len(labels):,}" + (f": {', '.join(labels)}" if len(labels) <= MANY else "")
+
+
+def _many_of(fit: Encoding) -> str:
+    return "Targets" if " " in nouns_of(fit)[1] else nouns_of(fit)[1].capitalize()
+
+
+def _dataset(fit: Encoding) -> str:
+    name, task = asked(fit, "data", "bids", default=""), asked(fit, "data", "task", default="")
+    return f"{name}, task {task}" if task and task != name else str(name)
+
+
+def _people(fit: Encoding) -> str:
+    named = asked(fit, "decided", "subjects")
+    if named is None and "subject" in fit.people:
+        named = list(dict.fromkeys(fit.people["subject"]))
+    if named is None and "subject" in fit.observed.columns:
+        named = list(dict.fromkeys(fit.observed.columns["subject"]))
+    if not named:
+        return ""
+    together = ", averaged" if asked(fit, "data", "average") == "subjects" or len(fit.people) else ""
+    return f"{len(named)}{together}: {listed((str(n) for n in named), most=40)}"
+
+
+def _recording(fit: Encoding) -> str:
+    clock, tr = clock_of(fit), tr_of(fit)
+    runs = clock["run"].nunique()
+    length = len(clock) * tr
+    return (
+        f"{counted(runs, ('run', 'runs'))}, {counted(len(clock), ('volume', 'volumes'))} of {tr:g} s: {minutes(length)}"
+    )
+
+
+def _feature(feature: Any) -> str:
+    if feature.get("kind") != "language":
+        return f"{feature['name']} ({str(feature.get('kind', '')).replace('_', ' ')})"
+    layers = {
+        "best": "one layer, chosen in inner folds",
+        "each": "every layer apart",
+        "all": "all layers",
+        "stack": "all layers",
+    }
+    which = feature.get("layers")
+    shown = layers.get(which, which) if isinstance(which, str) else f"layers {listed(map(str, which or []))}"
+    parts = [str(feature["model"]), str(shown), f"context {feature.get('context')} tokens"]
+    parts += [f"{feature['pca']} principal components"] if feature.get("pca") else []
+    parts += ["random weights"] if feature.get("untrained") is not None else []
+    return f"{feature['name']} ({', '.join(parts)})"
+
+
+def _how_led(fit: Encoding) -> str:
+    which = models_of(fit)
+    if which.seen:
+        return " (best of several on the test samples, so a little too good)"
+    return " (layer chosen in inner folds)" if "chosen" in fit.layers else ""
+
+
+def _bracketed(text: str) -> str:
+    return f" ({text})" if text else ""
+
+
+def _share(fit: Encoding) -> str:
+    which = models_of(fit)
+    ceiling, share, n = ceiling_of(fit)
+    if not n:
+        return ""
+    total = fit.observed.shape[1]
+    some = f" in the {n:,} of {total:,} {nouns_of(fit)[1]} that have one" if n < total else ""
+    named = f"With {which.added}, r" if which.baseline else "r"
+    return f" {named} reaches {percent(share)} of the noise ceiling{some} (mean ceiling {number(ceiling)})."
+
+
+def _ceiling_line(fit: Encoding) -> str:
+    ceiling, share, n = ceiling_of(fit)
+    kind = ", ".join(str(k).replace("_", " ") for k in dict.fromkeys(fit.scores["ceiling_kind"]))
+    if not n:
+        return DASH + f" ({_no_ceiling(fit) if kind == 'none' else kind + ', nowhere told from zero'})"
+    total = fit.observed.shape[1]
+    some = f", {n:,} of {total:,} {nouns_of(fit)[1]}" if n < total else ""
+    return f"r {number(ceiling)} ({kind}{some}); {models_of(fit).lead} reaches {percent(share)} of it"
+
+
+def _no_ceiling(fit: Encoding) -> str:
+    """Why there is none, as the rule said when it was asked."""
+    return next(
+        (n.removeprefix("ceiling: ") for n in fit.notes if n.startswith("ceiling: ")), "no ceiling was estimated"
+    )
+
+
+def _control_lines(fit: Encoding) -> list[str]:
+    if fit.controls.empty:
+        return []
+    width = max(len(str(name)) for name in fit.controls["control"])
+    return [
+        f"{name:<{width}}  baseline {number(baseline)}, full {number(full)}, gain {signed(gain)}"
+        for name, baseline, full, gain in (
+            (row[c] for c in ("control", "baseline_r", "full_r", "gain_r")) for row in records(fit.controls)
+        )
+    ]
+
+
+def _aligned(lines: list[tuple[str, str]]) -> list[str]:
+    """Names in a column of their own, said once; plain ASCII minus, so that numbers can be copied."""
+    width = max(len(name) for name, _ in lines) + 2
+    out, before = [], ""
+    for name, value in lines:
+        out.append(f"{'' if name == before else name:<{width}}{value}".replace(MINUS, "-"))
+        before = name
+    return out

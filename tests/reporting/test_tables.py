@@ -1,0 +1,217 @@
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainalign.encoding.result import load_encoding, save
+from brainalign.reporting import found
+from brainalign.reporting.tables import (
+    BEST,
+    answer,
+    control_table,
+    data_facts,
+    gain_table,
+    summary,
+    target_table,
+)
+from brainalign.reporting.wording import number, p_value, signed
+
+
+def lines_of(fit, name):
+    """The summary's lines under one name (a name is said once, its further lines are indented)."""
+    out, here = [], ""
+    for line in summary(fit):
+        here = line[:14].strip() or here
+        if here == name:
+            out.append(line[15:])
+    return out
+
+
+def without(fit, *columns):
+    scores = fit.scores.copy()
+    scores[list(columns)] = np.nan
+    return replace(fit, scores=scores)
+
+
+class TestSummary:
+    def test_the_numbers_are_those_of_the_tables(self, listening):
+        means = listening.scores.groupby("model")["r"].mean()
+        text = "\n".join(summary(listening))
+        assert f"r of baseline  {number(means['baseline'])}, mean over 6 regions (rate)" in text
+        assert f"r of full      {number(means['full'])}, mean over 6 regions" in text
+        gain = listening.gain.set_index("over").loc["targets"]
+        assert signed(gain["gain_r"]).replace("−", "-") in lines_of(listening, "gain")[0]
+        assert "conditional on the fitted models" in lines_of(listening, "gain")[0]
+        best = listening.layers.sort_values("r")["model"].iloc[-1]
+        assert lines_of(listening, "best layers")[0].startswith(f"{best} ")
+
+    def test_people_their_interval_and_their_p(self, listening):
+        row = listening.gain.set_index("over").loc["people"]
+        line = lines_of(listening, "gain")[1]
+        gains = found.people_gains(listening)
+        assert row["gain_r"] == pytest.approx(gains.mean(), abs=1e-12)
+        assert "over 7 people" in line
+        assert "bootstrap over people" in line
+        assert f"sign-flip p {p_value(row['p'])}" in line
+        assert line.endswith(f"{(gains > 0).sum()} of 7 gain")
+
+    def test_it_is_10_to_20_lines_and_aligned(self, listening):
+        lines = summary(listening)
+        assert 10 <= len(lines) <= 20
+        assert all(line[14] == " " and line[15] != " " for line in lines)
+
+    def test_whoever_was_left_out_is_named_with_the_reason(self, listening):
+        assert lines_of(listening, "left out") == ["sub-33: every value of sub-33_bold.tsv is 0"]
+
+    def test_controls_stand_one_a_line(self, listening):
+        assert [line.split()[0] for line in lines_of(listening, "controls")] == ["as", "untrained", "reversed"]
+
+    def test_one_model_alone_has_no_gain_and_says_why_there_is_no_ceiling(self, alone):
+        assert summary(alone) == [
+            f"r of full  {number(alone.scores['r'].mean())}, mean over 2 regions",
+            "ceiling    — (no ceiling was asked for)",
+        ]
+
+
+class TestAnswer:
+    def test_it_says_baseline_full_gain_people_and_ceiling(self, listening):
+        text = answer(listening)
+        means = listening.scores.groupby("model")["r"].mean()
+        assert f"with r {number(means['baseline'])}, with lm it is {number(means['full'])}" in text
+        assert "conditional on the fitted models" in text
+        assert "of 7 people gain" in text
+        assert "of the noise ceiling" in text
+
+    def test_a_loss_is_not_called_a_gain(self, listening):
+        gain = listening.gain.assign(gain_r=-0.02)
+        assert "a change of −.020" in answer(replace(listening, gain=gain))
+
+    def test_without_ceiling_it_is_silent_about_it(self, listening):
+        assert "ceiling" not in answer(without(listening, "ceiling_r", "normalised_r"))
+
+    def test_layers_apart_name_the_best_and_that_it_was_seen(self, listening):
+        apart = replace(
+            listening,
+            scores=listening.scores[listening.scores["model"] != "full"],
+            layers=listening.layers.drop(columns="chosen"),
+            people=listening.people[listening.people["model"] == "baseline"],
+            gain=pd.DataFrame(),
+        )
+        best = listening.layers.sort_values("r")["model"].iloc[-1]
+        assert f"with {best}, the best of several on the test samples, it is" in answer(apart)
+        assert "people gain" not in answer(apart)
+
+
+class TestTargets:
+    def test_a_missing_normalised_score_is_a_dash_with_its_reason(self, listening):
+        scores = listening.scores.copy()
+        scores["ceiling_kind"] = "split_half"
+        scores["normalised_r"] = 0.5
+        scores.loc[scores["roi"] == "LIFG", ["normalised_r", "ceiling_p"]] = np.nan, 0.21
+        table = target_table(replace(listening, scores=scores))
+        row = dict(zip(table.head, next(r for r in table.rows if r[0] == "LIFG"), strict=True))
+        assert row["normalised r"] == "—"
+        assert (
+            table.notes[0] == "— LIFG (p .21): the ceiling cannot be told from zero, so the score is not divided by it."
+        )
+
+    def test_no_ceiling_at_all_gives_the_rule_s_own_reason(self, alone):
+        table = target_table(alone)
+        assert {row[table.head.index("ceiling r")] for row in table.rows} == {"—"}
+        assert table.notes == ["— no ceiling was asked for."]
+
+    def test_p_and_q_appear_only_where_they_were_computed(self, listening, alone):
+        assert {"p", "q"} <= set(target_table(listening).head)
+        assert not {"p", "q"} & set(target_table(alone).head)
+
+    def test_of_many_the_best_are_shown_in_order(self, voxels):
+        table = target_table(voxels)
+        r = [float(row[table.head.index("full r")]) for row in table.rows[:-1]]
+        assert len(r) == BEST
+        assert r == sorted(r, reverse=True)
+        assert r[0] == pytest.approx(voxels.scores.query("model == 'full'")["r"].max(), abs=5e-4)
+
+    def test_the_last_row_is_a_ratio_of_means(self, listening):
+        full = listening.scores.query("model == 'full' and normalised_r == normalised_r")
+        table = target_table(listening)
+        assert table.rows[-1][table.head.index("normalised r")] == number(full["r"].mean() / full["ceiling_r"].mean())
+
+    def test_a_silent_prediction_is_said(self, alone):
+        scores = alone.scores.copy()
+        scores.loc[0, "r"] = np.nan
+        table = target_table(replace(alone, scores=scores))
+        assert "r is — in 1 region, where the prediction never changes; means leave them out." in table.notes
+
+
+class TestNames:
+    def test_a_region_by_its_name_with_the_person_where_there_are_several(self):
+        columns = pd.DataFrame({"subject": ["1", "2"], "roi": ["LIFG", "LIFG"]})
+        assert found.labels_of(columns) == ["1 LIFG", "2 LIFG"]
+        assert found.labels_of(columns.iloc[:1]) == ["LIFG"]
+
+    def test_a_voxel_by_its_place_and_anything_else_by_what_it_has(self):
+        assert found.labels_of(pd.DataFrame({"x": [-4.0], "y": [2.5], "z": [0.0]})) == ["(−4, 2.5, 0)"]
+        assert found.labels_of(pd.DataFrame({"electrode": ["G12"]})) == ["G12"]
+        assert found.labels_of(pd.DataFrame({"subject": ["1"]}, index=[0])) == ["target 1"]
+
+    def test_layers_are_called_by_their_feature(self, listening):
+        scores = listening.scores.drop(columns=[c for c in listening.scores if c.startswith("unique_")])
+        scores = scores.assign(r2_rate=np.nan, **{f"r2_lm.{k}": 0.1 for k in range(5)})
+        scores = scores.drop(columns="r2_lm", errors="ignore")
+        assert found.models_of(replace(listening, scores=scores)).added == "lm"
+
+
+class TestFacts:
+    def test_people_in_and_out_runs_and_words(self, listening):
+        facts = dict(data_facts(listening))
+        assert facts["Left out"] == "sub-33: every value of sub-33_bold.tsv is 0"
+        assert facts["People"] == "7, averaged: 18, 19, 20, 21, 22, 23, 24"
+        assert facts["Recording"] == "1 run, 180 volumes of 2 s: 6 min"
+        assert facts["Words"] == "2,127"
+        assert facts["Regions"].startswith("6: LATL, ")
+
+    def test_a_bare_fit_says_what_it_knows(self, alone):
+        assert dict(data_facts(alone)) == {
+            "Recording": "3 runs, 180 volumes of 2 s: 6 min",
+            "Regions": "2: LATL, RATL",
+            "Folds": "one run left out at a time",
+        }
+
+
+class TestGainAndControls:
+    def test_every_target_their_mean_and_people(self, listening):
+        table = gain_table(listening)
+        assert [row[0] for row in table.rows][-2:] == ["mean of 6 regions", "mean of 7 people"]
+        assert len(table.rows) == 8
+        assert "p: sign-flip test over people, one-sided." in table.notes
+
+    def test_without_intervals_the_difference_remains(self, listening):
+        table = gain_table(replace(listening, gain=pd.DataFrame(), people=pd.DataFrame()))
+        full, base = (listening.scores.query(f"model == '{m}'")["r"].to_numpy() for m in ("full", "baseline"))
+        assert [row[1] for row in table.rows] == [signed(v) for v in [*(full - base), (full - base).mean()]]
+        assert {row[2] for row in table.rows} == {"—"}
+
+    def test_nothing_to_compare_is_no_table(self, alone):
+        assert gain_table(alone) is None
+        assert control_table(alone) is None
+
+
+def test_the_excerpt_survives_saving_word_for_word(listening, tmp_path):
+    excerpt = listening.excerpt.copy()
+    excerpt.loc[[0, 1, 2], "text"] = ["null", "NA", "nan"]
+    back = load_encoding(save(replace(listening, excerpt=excerpt), tmp_path / "x"))
+    assert back.excerpt["text"].tolist() == excerpt["text"].tolist()
+    assert back.excerpt["value"].to_numpy() == pytest.approx(excerpt["value"].to_numpy(), rel=1e-5)
+    assert summary(back) == summary(listening)
+
+
+def test_people_side_by_side_are_counted_as_regions_of_people(listening):
+    one = listening.people.query("model == 'full'")
+    columns = one[["subject", "roi"]].reset_index(drop=True)
+    n = len(columns)
+    brain = replace(listening.observed, values=np.zeros((180, n), np.float32), columns=columns)
+    fit = replace(listening, scores=listening.people, people=pd.DataFrame(), gain=pd.DataFrame(), observed=brain)
+    assert dict(data_facts(fit))["Targets"] == "42: 6 regions × 7 people"
+    assert f"mean over {n} regions of people" in summary(fit)[0]
+    assert found.people_gains(fit).tolist() == pytest.approx(found.people_gains(listening).tolist())
