@@ -25,7 +25,7 @@ verify: $(VENV)/installed-dev  ## the long checks
 	$(BIN)/python -m pytest -m verify
 
 lint: $(VENV)/installed-dev  ## style and types
-	$(BIN)/ruff check .
+	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
