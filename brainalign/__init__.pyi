@@ -27,6 +27,7 @@ from .features.words import embed_words as embed_words
 from .io.fmri import read_fmri as read_fmri
 from .io.transcripts import read_events as read_events
 from .io.transcripts import read_textgrid as read_textgrid
+from .reporting.page import report as report
 from .signals import Signal as Signal
 from .signals import average_people as average_people
 from .signals import concatenate as concatenate

@@ -77,17 +77,17 @@ def _demo_study(whole: Path, small: Path) -> tuple[Path, str]:
 
 
 def _fit(settings: Any) -> None:
-    from brainalign.reporting.page import write_report
+    from brainalign.reporting import page
     from brainalign.reporting.tables import summary
     from brainalign.study.run import run_study
 
     with _progress() as tell:
         result = run_study(settings, progress=tell)
         tell(0, 1, "drawing the report")
-        page = write_report(result, settings.output / "report.html")
+        drawn = page.report(result, settings.output / "report.html")
     for line in summary(result):
         typer.echo(line)
-    typer.echo(f"\nreport: {page}")
+    typer.echo(f"\nreport: {drawn}")
 
 
 @app.command()
@@ -112,9 +112,9 @@ def check(study: StudyFile, as_json: Annotated[bool, typer.Option("--json")] = F
 def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results folder.")]) -> None:
     """Make report.html again from saved results."""
     from brainalign.encoding.result import load_encoding
-    from brainalign.reporting.page import write_report
+    from brainalign.reporting import page
 
-    typer.echo(f"report: {write_report(load_encoding(folder), folder / 'report.html')}")
+    typer.echo(f"report: {page.report(load_encoding(folder), folder / 'report.html')}")
 
 
 @models_app.command("list")

@@ -14,7 +14,7 @@ from brainalign.reporting.timelines import draw_course, draw_excerpt, draw_folds
 from brainalign.reporting.wording import number, percent, signed
 
 
-def write_report(fit: Encoding, path: str | Path) -> Path:
+def report(fit: Encoding, path: str | Path) -> Path:
     """Write the report of a fit: one HTML file that needs no network and no script.
 
     Parameters
@@ -42,7 +42,7 @@ def write_report(fit: Encoding, path: str | Path) -> Path:
     >>> scores = pd.DataFrame({**known, **blank})
     >>> fit = Encoding(scores, predicted, brain, drawn(by_run(brain), samples))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     page = write_report(fit, folder + "/x.html").read_text("utf-8")
+    ...     page = report(fit, folder + "/x.html").read_text("utf-8")
     >>> page.startswith("<!doctype html>"), "LIFG is predicted with r .31" in page
     (True, True)
     """
@@ -50,9 +50,6 @@ def write_report(fit: Encoding, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(render(fit), encoding="utf-8", newline="\n")
     return path
-
-
-report = write_report  # ba.report(fit, "x.html")
 
 
 def render(fit: Encoding) -> str:

@@ -77,6 +77,7 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     fit = replace(
         fit,
         controls=controls,
+        excerpt=stages.excerpt(study, ready.features, ready.brain),
         settings={**written_out(study), "decided": _decided(study, ready, fit)},
         provenance=_provenance(ready, fit),
         notes=(*_notes(ready), *notes, *fit.notes),
@@ -208,6 +209,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
         "ceiling": kinds[0] if len(kinds) == 1 else kinds,
         "subjects": list(dict.fromkeys(ready.brain.related.get("people", ready.brain).columns["subject"])),
         "left_out": ready.brain.attrs.get("left_out", []),
+        "words": len(ready.events),
     }
 
 

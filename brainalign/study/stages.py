@@ -12,7 +12,7 @@ import pandas as pd
 
 from brainalign.design.clean import clean
 from brainalign.design.delays import delay
-from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, sum_within
+from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut
 from brainalign.encoding.within import PCA, pca
 from brainalign.errors import InputError, SettingsError, one_message
@@ -29,6 +29,7 @@ from brainalign.store import Store
 from brainalign.study.settings import AnyFeature, Category, Folds, Language, Study, WordLength, WordRate
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
+EXCERPT_S = 40.0
 CONTIGUOUS_FOLDS = 6  # of a single run, where the study names no folds
 
 
@@ -148,16 +149,47 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
     return Named(feature, signal)
 
 
+def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:
+    """A feature on the recording's clock: blocks by the share of a TR they fill, words by the study's kernel."""
+    kernel = boxcar if isinstance(feature.settings, Category) else KERNELS[study.design.resample]
+    return resample(feature.signal, onto=brain, kernel=kernel)
+
+
 def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
     """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards in each run."""
-    on_clock = []
-    for feature in features:
-        kernel = boxcar if isinstance(feature.settings, Category) else KERNELS[study.design.resample]
-        on_clock.append(resample(feature.signal, onto=brain, kernel=kernel))
-    spaces = join(*on_clock)
+    spaces = join(*(on_clock(study, feature, brain) for feature in features))
     if reverse:
         spaces = backwards(spaces)
     return delay(spaces, volumes=study.design.delays_volumes)
+
+
+def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
+    """The first seconds of the first run, events and volumes, for a drawing of how one becomes the other.
+
+    Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text`, `feature`, `value`: what the event has, and
+    what the volume gets, before delays.
+    """
+    # a feature of one column can be drawn; of those, one that differs between events tells most
+    narrow = [f for f in features if f.signal.shape[1] == 1] or [
+        f for f in features if isinstance(f.settings, Category)
+    ]
+    if not narrow:
+        return pd.DataFrame()
+    shown = max(narrow, key=lambda f: float(f.signal.array()[:, 0].std()))
+    run = brain.runs[0]
+    seen = shown.signal.select(run=run) if run in shown.signal.runs else shown.signal
+    volumes = on_clock(study, shown, brain).select(run=run)
+    tr = spacing(volumes.samples["time"].to_numpy(float), run)
+    tables = []
+    for kind, signal, text, duration in (
+        ("event", seen, seen.samples["stimulus"].astype(str), seen.samples.get("duration", 0.0)),
+        ("volume", volumes, "", tr),
+    ):
+        table = signal.samples[["run", "time"]].assign(kind=kind, duration=duration, text=text)
+        tables.append(table.assign(feature=shown.settings.name, value=signal.array()[:, 0]))
+    both = pd.concat(tables, ignore_index=True)
+    columns = ["kind", "run", "time", "duration", "text", "feature", "value"]
+    return both.loc[both["time"] < EXCERPT_S, columns].reset_index(drop=True)
 
 
 def backwards(signal: Signal) -> Signal:

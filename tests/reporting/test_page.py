@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.reporting.page import render, title_of, write_report
+from brainalign.reporting.page import render, report, title_of
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at the page with")
@@ -93,17 +93,15 @@ def test_a_browser_shows_the_page(name, figures, width, request, tmp_path):
 
 @needs_browser
 def test_nothing_in_the_page_breaks_its_own_rule_of_no_network_and_no_script(listening, tmp_path):
-    path = write_report(listening, tmp_path / "r.html")
+    path = report(listening, tmp_path / "r.html")
     dom, console = visit(path, tmp_path)
     assert console == []
     assert dom.count("<figure>") == 6
 
 
 def test_the_file_is_whole_in_itself_small_and_the_same_every_time(listening, voxels, tmp_path):
-    first, other = (
-        write_report(fit, tmp_path / "new folder" / "a.html").read_text("utf-8") for fit in (listening, voxels)
-    )
-    assert first == write_report(listening, tmp_path / "b.html").read_text("utf-8")
+    first, other = (report(fit, tmp_path / "new folder" / "a.html").read_text("utf-8") for fit in (listening, voxels))
+    assert first == report(listening, tmp_path / "b.html").read_text("utf-8")
     for page in (first, other):
         assert len(page.encode()) < 1_500_000
         assert "<script" not in page
