@@ -1,0 +1,126 @@
+"""What a study file may say, and what is said when it says something else."""
+
+import copy
+
+import pytest
+import yaml
+
+from brainalign.errors import InputError, SettingsError
+from brainalign.shipped import shipped
+from brainalign.study.settings import read_study, study_from, written_out
+
+GOOD = {
+    "data": {"bids": "tree", "task": "alice", "average": "subjects"},
+    "features": [
+        {"name": "rate", "kind": "word_rate"},
+        {"name": "lm", "kind": "language", "model": "stories260k", "layers": "best", "pca": 50},
+    ],
+    "encoding": {"baseline": "rate"},
+}
+
+
+def changed(*path_and_value):
+    *path, last, value = path_and_value
+    content = copy.deepcopy(GOOD)
+    place = content
+    for key in path:
+        place = place.setdefault(key, {}) if isinstance(place, dict) else place[key]
+    place[last] = value
+    return content
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (changed("featurs", []), r"study: unknown key 'featurs'; did you mean 'features'\?"),
+        (changed("data", "taks", "alice"), r"unknown key 'data.taks'; did you mean 'task'\?"),
+        (changed("features", 1, "layer", 3), r"unknown key 'features.2.layer'; did you mean 'layers'\?"),
+        (changed("encoding", "folds", {"gap": 3}), r"unknown key 'encoding.folds.gap'; did you mean 'gap_s'\?"),
+        (changed("features", 1, "kind", "langage"), r"no feature is of kind 'langage'; did you mean 'language'\?"),
+        (changed("features", 0, {"name": "x"}), r"features.1: no feature is of kind None; known: word_rate"),
+        (changed("features", 1, "layers", "bst"), r"features.2.layers: .* did you mean 'best'\?"),
+        (changed("features", []), r"features: List should have at least 1 item"),
+        (changed("features", 0, "name", "a b"), r"features.1.name: String should match pattern"),
+        (changed("features", 1, "name", "rate"), r"two features are called 'rate'"),
+        (
+            changed("design", "resample", "lanzcos"),
+            r"design.resample: 'lanzcos' is not known; did you mean 'lanczos'\?",
+        ),
+        (changed("design", "delays_volumes", []), r"design.delays_volumes: List should have at least 1 item"),
+        (changed("encoding", "baseline", ["rat"]), r"encoding.baseline names 'rat', .* did you mean 'rate'\?"),
+        (changed("encoding", "baseline", ["lm"]), r"feature 'lm' varies its layers and is in the baseline"),
+        (changed("encoding", "baseline", ["rate", "lm"]), r"feature 'lm' varies its layers and is in the baseline"),
+        (changed("encoding", "folds", {"by": "run", "test": {"run": "1"}}), r"folds.test holds out one named set"),
+        (changed("encoding", "seed", -1), r"encoding.seed: Input should be greater than or equal to 0; found -1"),
+        (changed("data", "subjects", ["18"]), r"average: subjects needs more than one subject"),
+        (changed("controls", ["untraind"]), r"controls.1: 'untraind' is not known; did you mean 'untrained'\?"),
+        (changed("ceiling", {"kind": "between"}), r"ceiling.kind: 'between' is not known"),
+    ],
+)
+def test_every_mistake_is_named(content, message):
+    with pytest.raises(SettingsError, match=message):
+        study_from(content)
+
+
+def test_all_mistakes_are_named_at_once():
+    content = changed("design", {"resample": "lanzcos", "dealys": [1]})
+    content["data"].pop("bids")
+    with pytest.raises(SettingsError) as caught:
+        study_from(content)
+    assert str(caught.value).startswith("3 problems:")
+
+
+def test_one_feature_varies_its_layers():
+    content = changed("features", [dict(GOOD["features"][1], name=name) for name in "ab"])
+    content["encoding"] = {}
+    with pytest.raises(SettingsError, match="features 'a', 'b' all vary their layers"):
+        study_from(content)
+
+
+def test_everything_in_the_baseline():
+    content = changed("features", GOOD["features"][:1])
+    with pytest.raises(SettingsError, match="every feature is in encoding.baseline"):
+        study_from(content)
+
+
+def test_untrained_control_needs_a_network():
+    content = changed("features", [{"name": "rate", "kind": "word_rate"}, {"name": "length", "kind": "word_length"}])
+    with pytest.raises(SettingsError, match="controls: untrained needs a feature of kind language"):
+        study_from({**content, "controls": ["untrained"]})
+
+
+def test_files_that_are_no_studies(tmp_path):
+    with pytest.raises(InputError, match="there is no such study file"):
+        read_study(tmp_path / "none.yaml")
+    for text, message in (
+        ("a: [", "is not YAML"),
+        ("- 1", "a study file is a mapping .* found list"),
+        ("", "found NoneType"),
+    ):
+        path = tmp_path / "s.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_study(path)
+
+
+def test_paths_are_relative_to_the_file_and_defaults_are_written_out(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    study = read_study(path)
+    assert study.data.bids == tmp_path / "tree"
+    assert study.output == tmp_path / "results"
+    full = written_out(study)
+    assert full["encoding"]["folds"] == {"by": "auto", "n": None, "gap_s": 16.0, "inner": 5, "test": None}
+    assert str(tmp_path) not in yaml.safe_dump(full)
+    assert study_from(yaml.safe_load(yaml.safe_dump(full)), base=tmp_path) == study  # what is saved can be read
+
+
+def test_a_number_is_a_name_where_names_are_meant():
+    content = changed("data", {"bids": "x", "task": 1, "subjects": [18, 22]})
+    assert study_from(content).data.subjects == ["18", "22"]
+
+
+@pytest.mark.parametrize("name", ["listening.yaml", "listening-quick.yaml"])
+def test_the_shipped_studies_are_valid(name):
+    study = read_study(shipped("studies", name))
+    assert study.data.bids.resolve() == shipped("sample", "alice").resolve()
