@@ -77,13 +77,15 @@ def _demo_study(whole: Path, small: Path) -> tuple[Path, str]:
 
 
 def _fit(settings: Any) -> None:
+    from brainalign.encoding.result import load_encoding
     from brainalign.reporting import page
     from brainalign.reporting.tables import summary
     from brainalign.study.run import run_study
 
     with _progress() as tell:
-        result = run_study(settings, progress=tell)
+        run_study(settings, progress=tell)
         tell(0, 1, "drawing the report")
+        result = load_encoding(settings.output)  # what is shown is what was saved
         drawn = page.report(result, settings.output / "report.html")
     for line in summary(result):
         typer.echo(line)

@@ -205,15 +205,15 @@ def test_a_second_run_takes_up_where_the_first_stopped(planted, tmp_path):
     X, Y = planted
     store = Store(tmp_path)
 
-    class Stopped(Exception):
+    class StoppedError(Exception):
         pass
 
     def stop(done, total, what):
         if done == 5:
-            raise Stopped
+            raise StoppedError
 
     kwargs = {"baseline": ["rate"], "alternatives": LAYERS, "chance": FEW, "store": store, "weights": False}
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         encode(X, Y, progress=stop, **kwargs)
     kept = len(store.pieces())
     assert 5 <= kept < 16
@@ -222,7 +222,7 @@ def test_a_second_run_takes_up_where_the_first_stopped(planted, tmp_path):
     assert times < {piece.key for piece in store.pieces()}
     pd.testing.assert_frame_equal(whole.scores, encode(X, Y, **{**kwargs, "store": None}).scores)
     before = len(store.pieces())
-    encode(X, Y, **{**kwargs})
+    encode(X, Y, **kwargs)
     assert len(store.pieces()) == before
 
 

@@ -51,5 +51,5 @@ def test_xarray_opens_predictions_and_weights(fit, tmp_path):
 
 
 def test_what_is_no_results_folder(tmp_path):
-    with pytest.raises(InputError, match="is not a results folder: scores.tsv, settings.yaml, .* missing"):
+    with pytest.raises(InputError, match=r"is not a results folder: scores.tsv, settings.yaml, .* missing"):
         load(tmp_path)

@@ -73,13 +73,13 @@ def test_all_mistakes_are_named_at_once():
 def test_one_feature_varies_its_layers():
     content = changed("features", [dict(GOOD["features"][1], name=name) for name in "ab"])
     content["encoding"] = {}
-    with pytest.raises(SettingsError, match="features 'a', 'b' all vary their layers"):
+    with pytest.raises(SettingsError, match=r"features 'a', 'b' all vary their layers"):
         study_from(content)
 
 
 def test_everything_in_the_baseline():
     content = changed("features", GOOD["features"][:1])
-    with pytest.raises(SettingsError, match="every feature is in encoding.baseline"):
+    with pytest.raises(SettingsError, match=r"every feature is in encoding.baseline"):
         study_from(content)
 
 
@@ -94,7 +94,7 @@ def test_files_that_are_no_studies(tmp_path):
         read_study(tmp_path / "none.yaml")
     for text, message in (
         ("a: [", "is not YAML"),
-        ("- 1", "a study file is a mapping .* found list"),
+        ("- 1", r"a study file is a mapping .* found list"),
         ("", "found NoneType"),
     ):
         path = tmp_path / "s.yaml"

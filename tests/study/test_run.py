@@ -1,0 +1,281 @@
+"""A whole study: from a BIDS tree to a results folder, and every input that can be wrong."""
+
+import json
+import re
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from brainalign.encoding.result import load_encoding
+from brainalign.errors import BrainalignError
+from brainalign.shipped import shipped
+from brainalign.store import Store
+from brainalign.study.run import check_study, run_study
+from brainalign.study.settings import read_study
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "cache")
+
+
+def run(path, store):
+    study = read_study(path)
+    return run_study(study, store), study.output
+
+
+def test_a_study_from_tree_to_folder(study, store):
+    fit, folder = run(study(controls=["reversed", "segment", "untrained"]), store)
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "controls.tsv", "excerpt.tsv", "folds.tsv", "gain.tsv", "people.tsv", "predictions.zarr", "provenance.json",
+        "scores.tsv", "settings.yaml",
+    ]  # fmt: skip
+    again = load_encoding(folder)
+    assert list(dict.fromkeys(again.scores["model"])) == ["baseline", "full"]
+    assert set(again.people["subject"]) == {"18", "22", "23"}
+    decided = again.settings["decided"]
+    assert decided["subjects"] == ["18", "22", "23"]
+    assert [who["subject"] for who in decided["left_out"]] == ["33"]
+    assert any(note.startswith("sub-33 left out: every value") for note in again.notes)
+    assert any("context (128 tokens) crosses the borders of folds" in note for note in again.notes)
+    assert decided["words"] == 2127
+    controls = again.controls.set_index("control")
+    assert list(controls.index) == ["as asked", "reversed", "segment", "untrained"]
+    assert abs(controls.loc["reversed", "full_r"]) < controls.loc["as asked", "full_r"]
+    assert controls.loc["untrained", "baseline_r"] == pytest.approx(controls.loc["as asked", "baseline_r"])
+    assert fit.scores["ceiling_kind"].unique().tolist() == ["split_half"]
+
+
+def test_provenance_names_every_input_and_nothing_of_the_host(study, store, tmp_path):
+    _, folder = run(study(), store)
+    record = json.loads((folder / "provenance.json").read_text())
+    names = " ".join(record["inputs"])
+    for part in ("sub-18", "sub-22", "sub-23", "confounds", "task-alice_events.tsv"):
+        assert part in names
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in record["inputs"].values())
+    assert record["features"]["lm"]["model"] == "stories260k"
+    assert record["versions"]["transformers"]
+    for file in ("provenance.json", "settings.yaml"):
+        assert str(tmp_path) not in (folder / file).read_text()
+
+
+def test_the_same_seed_gives_the_same_bytes(study, tmp_path):
+    path = study()
+    one = run(path, Store(tmp_path / "a"))[1] / "scores.tsv"
+    first = one.read_bytes()
+    assert run(path, Store(tmp_path / "b"))[1].joinpath("scores.tsv").read_bytes() == first  # computed anew
+    assert run(path, Store(tmp_path / "b"))[1].joinpath("scores.tsv").read_bytes() == first  # taken from the store
+
+
+def test_weights_on_request(study, store):
+    encoding = {"baseline": ["rate"], "folds": {"n": 4, "by": "contiguous"}, "weights": True}
+    fit, folder = run(study(encoding=encoding), store)
+    assert (folder / "weights.zarr").is_dir()
+    again = load_encoding(folder)
+    assert again.weights.values.shape == fit.weights.values.shape
+
+
+def test_one_person_is_named_and_scored_alone(study, store):
+    data = {"bids": "tree", "task": "alice", "subjects": ["22"]}
+    fit, _ = run(study(data=data), store)
+    assert fit.scores["subject"].unique().tolist() == ["22"]
+    assert fit.scores["ceiling_r"].isna().all()
+    assert any("1 recording on this clock and no repeated presentations" in note for note in fit.notes)
+
+
+def test_a_transcript_of_ones_own(study, store, tree):
+    words = pd.read_csv(tree / "task-alice_events.tsv", sep="\t", keep_default_na=False)
+    words[words["word"] != "the"].to_csv(tree.parent / "mine.csv", index=False)
+    fit, _ = run(study(stimuli={"words": "mine.csv"}), store)
+    assert fit.settings["decided"]["words"] < 2127
+    assert "mine.csv" in fit.provenance["inputs"]
+    grid = next((tree / "stimuli").glob("*.TextGrid"))
+    with pytest.raises(BrainalignError, match="after the recording ends"):  # its clock starts 20 s before the volumes
+        run(study(stimuli={"words": str(grid)}), store)
+    with pytest.raises(BrainalignError, match=r"stimuli.words: there is no file .*none.csv"):
+        run(study(stimuli={"words": "none.csv"}), store)
+
+
+def test_images_blocks_and_a_held_out_run(tmp_path, store):
+    """The haxby sample: categories predict voxels of a run never seen."""
+    content = {
+        "data": {"bids": str(shipped("sample", "haxby")), "subjects": ["1"], "derivatives": "raw"},
+        "features": [{"name": "category", "kind": "category"}],
+        "design": {"delays_volumes": [1, 2, 3, 4], "nuisance": ["drift"]},
+        "encoding": {"folds": {"test": {"run": ["11", "12"]}, "inner": 4}},
+        "inference": {"permutations": 0, "bootstrap": 0},
+        "output": "out",
+    }
+    path = tmp_path / "study.yaml"
+    path.write_text(yaml.safe_dump(content))
+    fit, _ = run(path, store)
+    assert (fit.scores["n_test"] == 242).all()
+    assert {"i", "j", "k", "x", "y", "z"} <= set(fit.scores.columns)
+    best = fit.scores["r"].nlargest(20)
+    assert best.min() > 0.4  # Haxby's voxels tell categories apart
+    assert set(fit.observed.samples["run"]) == {"11", "12"}
+
+
+def test_planted_images_are_predicted_alike(tmp_path, store):
+    """A NIfTI tree of one's own: a response planted four seconds after each event comes back at that delay."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "own"
+    func = root / "sub-01/func"
+    func.mkdir(parents=True)
+    planted = {"face": [], "house": []}
+    (root / "dataset_description.json").write_text('{"Name": "planted", "BIDSVersion": "1.9.0"}')
+    (root / "task-look_bold.json").write_text('{"RepetitionTime": 2.0, "TaskName": "look", "StartTime": 0.0}')
+    for name in ("1", "2", "3"):
+        volumes = np.sort(rng.choice(np.arange(2, 95), 30, replace=False))
+        onsets = volumes * 2.0 - 1  # two seconds around the time of a volume: it gets the whole block
+        kinds = rng.choice(["face", "house"], 30)
+        pd.DataFrame({"onset": onsets, "duration": 2.0, "trial_type": kinds}).to_csv(
+            func / f"sub-01_task-look_run-{name}_events.tsv", sep="\t", index=False
+        )
+        data = rng.standard_normal((4, 4, 2, 100)) * 5 + 1000
+        for place, kind in enumerate(("face", "house"), start=1):
+            planted[kind].append(np.isin(np.arange(100), volumes[kinds == kind] + 2))
+            data[place, 1, 0] += 20 * planted[kind][-1]
+        image = nib.Nifti1Image(data.astype(np.float32), np.eye(4))
+        image.header.set_zooms((1, 1, 1, 2.0))
+        image.header.set_xyzt_units("mm", "sec")
+        nib.save(image, func / f"sub-01_task-look_run-{name}_bold.nii.gz")
+    mask = nib.Nifti1Image(np.ones((4, 4, 2), np.uint8), np.eye(4))
+    nib.save(mask, tmp_path / "mask.nii.gz")
+    content = {
+        "data": {"bids": "own", "task": "look", "mask": "mask.nii.gz"},
+        "features": [{"name": "kind", "kind": "category"}],
+        "design": {"delays_volumes": [0, 1, 2, 3], "nuisance": ["drift"]},
+        "encoding": {"weights": True},
+        "inference": {"permutations": 99, "bootstrap": 0},
+        "output": "out",
+    }
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(content))
+    fit, _ = run(tmp_path / "study.yaml", store)
+    scores = fit.scores.set_index(["i", "j", "k"])
+    for place, kind in enumerate(("face", "house"), start=1):
+        index = scores.index.get_loc((place, 1, 0))
+        told = np.corrcoef(np.concatenate(planted[kind]), fit.observed.values[:, index])[0, 1]
+        assert scores.loc[(place, 1, 0), "r"] > told - 0.05  # as good as knowing what was planted
+    rest = scores.drop([(1, 1, 0), (2, 1, 0)])
+    assert rest["r"].abs().max() < 0.3
+    assert (rest["q"] > 0.05).mean() > 0.9
+    table, place = fit.weights.columns, fit.weights.targets.query("i == 1 and j == 1 and k == 0").index[0]
+    largest = table.iloc[int(np.abs(fit.weights.values[:, place]).argmax())]
+    assert (largest["unit"], largest["delay"]) == ("face", 2)
+
+
+def lines(path):
+    return path.read_text().splitlines()
+
+
+def rewrite(path, change):
+    rows = [line.split("\t") for line in lines(path)]
+    path.write_text("\n".join("\t".join(row) for row in change(rows)) + "\n")
+
+
+def set_cell(row, column, value):
+    def change(rows):
+        rows[row][rows[0].index(column)] = value
+        return rows
+
+    return change
+
+
+def constant(rows):
+    at = rows[0].index("LIFG")
+    return [rows[0]] + [[*r[:at], "7.0", *r[at + 1 :]] for r in rows[1:]]
+
+
+def fewer(rows):
+    return [row[:-1] for row in rows]
+
+
+BROKEN = {
+    "missing sidecar": (lambda tree, table: table.with_suffix(".json").unlink(), r"RepetitionTime"),
+    "TR": (
+        lambda tree, table: table.with_suffix(".json").write_text('{"RepetitionTime": 1.5, "StartTime": 0}'),
+        r"sub-22.*(RepetitionTime|TR).*1\.5.*2",
+    ),
+    "constant column": (lambda tree, table: rewrite(table, constant), r"sub-22.*LIFG.*constant|LIFG.*sub-22"),
+    "NaN": (lambda tree, table: rewrite(table, set_cell(5, "LATL", "n/a")), r"sub-22.*LATL"),
+    "fewer columns": (lambda tree, table: rewrite(table, fewer), r"sub-22.*LIFG|LIFG.*sub-22"),
+    "events past the end": (
+        lambda tree, table: rewrite(tree / "task-alice_events.tsv", set_cell(2127, "onset", "9000")),
+        r"onset 9000 s, after the recording ends \(724 s\)",
+    ),
+    "negative onset": (
+        lambda tree, table: rewrite(tree / "task-alice_events.tsv", set_cell(1, "onset", "-3")),
+        r"onset -3 s is negative",
+    ),
+    "no events": (lambda tree, table: (tree / "task-alice_events.tsv").unlink(), r"events"),
+    "unknown subject": (None, r"99"),
+    "unknown model": (None, r"no model|storis260k"),
+    "unknown task": (None, r"alicia.*alice"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_bad_input_is_named_by_check_and_stops_the_fit(name, study, tree, table, store):
+    breaks, message = BROKEN[name]
+    path = study()
+    if breaks:
+        breaks(tree, table)
+    elif name == "unknown model":
+        path = study(features=[{"name": "lm", "kind": "language", "model": "storis260k", "layers": [1]}], encoding={})
+        message = r"storis260k.*did you mean 'stories260k'"
+    elif name == "unknown subject":
+        path = study(data={"bids": "tree", "task": "alice", "subjects": ["18", "99"]})
+    else:
+        path = study(data={"bids": "tree", "task": "alicia"})
+    problems = check_study(read_study(path))
+    assert any(re.search(message, problem) for problem in problems), problems
+    with pytest.raises(BrainalignError, match=message):
+        run(path, store)
+    assert not (path.parent / "out").exists()
+
+
+def test_check_lists_all_problems_at_once(study, tree, table):
+    rewrite(table, constant)
+    rewrite(tree / "task-alice_events.tsv", set_cell(1, "onset", "-3"))
+    path = study(features=[{"name": "lm", "kind": "language", "model": "storis260k", "layers": [1]}], encoding={})
+    problems = "\n".join(check_study(read_study(path)))
+    for part in ("storis260k", "LIFG", "onset -3 s is negative"):
+        assert part in problems
+
+
+def test_nothing_wrong_is_said_of_what_is_right(study):
+    assert check_study(read_study(study())) == []
+
+
+def test_folds_that_cannot_be_made_are_found_before_the_work(study, store):
+    encoding = {"folds": {"by": "run"}}
+    path = study(encoding=encoding)
+    message = "folds by 'run' need at least two of them; found one"
+    assert any(message in problem for problem in check_study(read_study(path)))
+    with pytest.raises(BrainalignError, match=message):
+        run(path, store)
+    encoding = {"folds": {"by": "contiguous", "n": 60}}
+    path = study(encoding=encoding, design={"clean": "segment"})
+    assert any("nuisance regressors removed" in problem for problem in check_study(read_study(path)))
+
+
+def test_unsorted_events_are_sorted_and_it_says_so(study, tree, store):
+    events = tree / "task-alice_events.tsv"
+    before = run(study(), store)[0]
+    rewrite(events, lambda rows: [rows[0], *rows[:0:-1]])
+    after = run(study(), store)[0]
+    pd.testing.assert_frame_equal(before.scores, after.scores)
+    assert any("sorted by onset" in note for note in after.notes)
+
+
+def test_what_is_not_recorded_cannot_be_removed(study, tree, store):
+    for file in tree.rglob("*desc-confounds*"):
+        file.unlink()
+    fit, _ = run(study(), store)
+    assert "no confounds were recorded: head motion was not removed" in fit.notes
+    with pytest.raises(BrainalignError, match="no confounds were recorded beside this signal"):
+        run(study(design={"nuisance": ["drift", "motion"]}), store)
