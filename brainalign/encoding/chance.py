@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 KIND = {True: "conditional on the fitted models", False: "blocks of the test set"}  # whether there are several folds
 NAMED = 1_000  # targets up to which the gain of each is listed
-TARGETS_TOGETHER = 64  # targets whose operators (n_test × n_train each) are held at once
 
 
 @dataclass(frozen=True)
@@ -182,15 +181,15 @@ def _predictors(
 ) -> Iterator[tuple[int, np.ndarray]]:
     """(position among `targets`, matrix (n_test, n_train) from training responses to test predictions), one by one."""
     train, test = problem.folds[fold]
-    shrinkage = one.fits[fold].shrinkage[:, targets]
     for name, mine in _models_used(fits, one.name, fold, targets):
+        fitted = fits.by_model[name][fold]
         space = learn_space(problem.X.values, problem.X.columns, fits.model(name).bands, train, problem.reduce)
         before, after = (space.apply(np.asarray(problem.X.values[rows])) for rows in (train, test))
-        for start in range(0, len(mine), TARGETS_TOGETHER):
-            some = mine[start : start + TARGETS_TOGETHER]
-            operators, which = hat_operator(before, after, space.bands, shrinkage[:, some])
-            for k, operator in zip(some, which, strict=True):
-                yield int(k), operators[operator]
+        operators, which = hat_operator(before, after, space.bands, fitted.points)
+        for k in mine:
+            weights = fitted.mixture[:, targets[k]]
+            used = np.flatnonzero(weights)
+            yield int(k), np.tensordot(weights[used], operators[which[used]], axes=1)
 
 
 def _models_used(fits: Fits, name: str, fold: int, targets: np.ndarray) -> list[tuple[str, np.ndarray]]:

@@ -11,12 +11,23 @@ import pandas as pd
 
 from brainalign.encoding.ceilings import CeilingRule, auto
 from brainalign.encoding.chance import Chance, gain_table, judge, mean_interval
-from brainalign.encoding.fit import Fits, FoldFit, Model, Problem, Progress, choose, fit_models, models_of, pose, refit
+from brainalign.encoding.fit import (
+    AVERAGED,
+    Fits,
+    FoldFit,
+    Model,
+    Problem,
+    Progress,
+    choose,
+    fit_models,
+    models_of,
+    pose,
+    refit,
+)
 from brainalign.encoding.folds import FoldRule, by_run, drawn
 from brainalign.encoding.result import Encoding, Weights
 from brainalign.encoding.score import HeldOut, held_out, profile, score_table
 from brainalign.encoding.within import PCA
-from brainalign.maths.banded import BandedRidge
 from brainalign.maths.ceiling import Ceiling
 from brainalign.provenance import versions
 from brainalign.signals import Signal
@@ -37,7 +48,7 @@ def encode(
     within_fold: Mapping[str, PCA] | None = None,
     ceiling: CeilingRule = auto,
     chance: Chance = CHANCE,
-    solver: Callable[..., Any] = BandedRidge,
+    solver: Callable[..., Any] = AVERAGED,
     seed: int = 0,
     weights: bool = True,
     store: Store | None = None,
@@ -68,7 +79,7 @@ def encode(
     chance : Chance
         How many permutations and bootstrap samples.
     solver : callable
-        With the parameters and attributes of `BandedRidge`.
+        With the parameters and attributes of `BandedRidge`; by default that with ``average=True``.
     seed : int
     weights : bool
         Fit once more on every sample, so that `Encoding.predict` works.

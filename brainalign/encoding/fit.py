@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from brainalign.store import Store, key_of
 
 Progress = Callable[[int, int, str], None]
 """Called with (pieces done, pieces in all, what is being done)."""
+
+
+AVERAGED = partial(BandedRidge, average=True)  # better than the best point where responses are weak
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def pose(
     folds: FoldRule = by_run,
     inner: int = 5,
     within_fold: Mapping[str, PCA] | None = None,
-    solver: Callable[..., Any] = BandedRidge,
+    solver: Callable[..., Any] = AVERAGED,
     seed: int = 0,
 ) -> Problem:
     """Check that design and recording fit together, and fix samples, targets and folds.
@@ -145,7 +149,8 @@ class FoldFit:
 
     predicted: np.ndarray  # (n_test, t) float32
     cv_r2: np.ndarray  # (t,)
-    shrinkage: np.ndarray  # (b, t) log10 λ on the columns the ridge saw
+    points: np.ndarray  # (b, k) log10 λ on the columns the ridge saw, of the k points its solutions are made of
+    mixture: np.ndarray  # (k, t) the weight of each point in each target's solution
     explained: np.ndarray  # (b, t) Σ over test samples of f_b (2y − ŷ), y and ŷ less the training mean
     train_mean: np.ndarray  # (t,)
 
@@ -162,7 +167,8 @@ def fit_fold(problem: Problem, model: Model, fold: int) -> dict[str, np.ndarray]
     return {
         "predicted": (centred + mean).astype(np.float32),
         "cv_r2": np.asarray(ridge.cv_r2_, np.float64),
-        "shrinkage": np.asarray(ridge.shrinkage_, np.float64),
+        "points": ridge.points_,
+        "mixture": ridge.mixture_,
         "explained": np.einsum("bnt,nt->bt", parts, 2 * y - centred, dtype=np.float64),
         "train_mean": mean,
     }
@@ -222,7 +228,8 @@ class Fits:
 def choose(fits: Fits) -> list[FoldFit]:
     """Per fold and target the alternative the inner folds like best: an honest 'best layer'.
 
-    Bands keep their order; the last row of `shrinkage` and `explained` is the chosen alternative's.
+    Bands keep their order; the last row of `explained` is the chosen alternative's. Points and mixtures stay with the
+    alternatives: a choice has none of its own.
     """
     names = [m.name for m in fits.models if m.alternative]
     picked = fits.chosen()
@@ -236,9 +243,8 @@ def choose(fits: Fits) -> list[FoldFit]:
         def take(what: str, options: list[FoldFit] = options, choice: np.ndarray = choice, at: np.ndarray = at):
             return np.stack([getattr(o, what) for o in options])[choice, ..., at].T
 
-        out.append(
-            FoldFit(take("predicted"), take("cv_r2"), take("shrinkage"), take("explained"), options[0].train_mean)
-        )
+        none, mean = np.zeros((0, len(choice))), options[0].train_mean
+        out.append(FoldFit(take("predicted"), take("cv_r2"), none, none, take("explained"), mean))
     return out
 
 
@@ -278,13 +284,13 @@ def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
     train, test = problem.folds[fold]
     inner = np.concatenate([np.r_[-1, a, -2, b] for a, b in problem.inner_folds(train)])
     return key_of(
-        what="fold fit 1",
+        what="fold fit 2",
         bands=[[band, problem.hash_of(band), str(problem.reduce.get(band))] for band in model.bands],
         delays=hash_array(problem.X.columns["delay"].to_numpy()) if "delay" in problem.X.columns else "",
         targets=problem.hash_of("targets"),
         rows=hash_array(np.r_[train, -1, test]),
         inner=hash_array(inner),
-        solver=getattr(problem.solver, "__qualname__", repr(problem.solver)),
+        solver=repr(problem.solver),
         seed=problem.seed,
         versions=versions("brainalign", "numpy", "scikit-learn", "himalaya"),
     )

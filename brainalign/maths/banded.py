@@ -20,6 +20,9 @@ SMALL = 1_000  # rows up to which LAPACK on several threads loses more than it w
 Blocks = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # per fold: V at the rows left out, those rows, which to score
 
 
+TAU = 0.3  # how sharply averaging prefers the better points; settled on other data than any recording here
+
+
 class BandedRidge(RegressorMixin, BaseEstimator):
     """Ridge regression in which every band of columns has a penalty of its own, chosen for each target.
 
@@ -41,6 +44,10 @@ class BandedRidge(RegressorMixin, BaseEstimator):
         each fold's own training rows.
     shrinkage : array (n_bands,) or (n_bands, n_targets), optional
         Fixed log10 λ_b, bands in order of first appearance, +inf drops a band. Nothing is searched.
+    average : bool
+        Instead of the best point alone, average the solutions of all points of the search, each with weight
+        loss^(−τ n/2), loss the inner cross-validated squared error, τ = 0.3. Where many points are about as good, as
+        for weak responses, it predicts better than any single choice among them.
     device : "cpu"
         Where to compute.
     seed : int
@@ -53,17 +60,23 @@ class BandedRidge(RegressorMixin, BaseEstimator):
     bands_ : list
         The bands, in order of first appearance.
     shrinkage_ : array (n_bands, n_targets)
-        log10 λ_b; +inf: the band is dropped (its weights are 0), as are bands whose columns are all constant.
+        log10 λ_b, with `average` that of the best point; +inf: the band is dropped
+        (its weights are 0), as are bands whose columns are all constant.
     cv_r2_ : array (n_targets,)
         Inner cross-validated R², pooled over folds, against each fold's training mean, at `shrinkage_`. Where the
-        penalties were searched it is the best of all tried, hence optimistic. NaN for a constant target, and where
+        penalties were searched it is the best of all tried, hence optimistic; with `average` the weighted mean over
+        points, which the averaged prediction can only exceed. NaN for a constant target, and where
         fixed penalties are so small that training rows are fitted exactly and the held-out error is lost to rounding.
     coef_ : array (n_features, n_targets)
         Weights; 0 for constant columns and constant targets.
     intercept_ : array (n_targets,)
         Such that ``X @ coef_ + intercept_`` is the prediction.
-    dual_coef_ : array (n_samples, n_targets)
-        Such that the weights of band b are ``X_b.T @ dual_coef_ / λ_b``, X centred.
+    points_ : array (n_bands, n_points)
+        log10 λ_b of the points that the solution is made of.
+    mixture_ : array (n_points, n_targets)
+        The weight of each point in each target's solution; columns sum to 1. Without `average` a single 1 in each.
+    dual_coef_ : array (n_bands, n_samples, n_targets)
+        Such that the weights of band b are ``X_b.T @ dual_coef_[b]``, X centred.
 
     Raises
     ------
@@ -89,6 +102,7 @@ class BandedRidge(RegressorMixin, BaseEstimator):
         bands: Sequence,
         folds: int | Folds = 5,
         shrinkage: np.ndarray | None = None,
+        average: bool = False,
         device: str = "cpu",
         seed: int = 0,
         n_candidates: int | None = None,
@@ -96,6 +110,7 @@ class BandedRidge(RegressorMixin, BaseEstimator):
         self.bands = bands
         self.folds = folds
         self.shrinkage = shrinkage
+        self.average = average
         self.device = device
         self.seed = seed
         self.n_candidates = n_candidates
@@ -114,14 +129,16 @@ class BandedRidge(RegressorMixin, BaseEstimator):
             plan = search_plan(parts, self.n_candidates, self.seed)
         else:
             plan = fixed_plan(_check_shrinkage(self.shrinkage, len(parts), Y.shape[1]))
+        solve = _solve_average if self.average and self.shrinkage is None else _solve_best
         with _threads_for(len(X)):
-            gains, self.dual_coef_, loss = _solve(parts, Y, folds, plan)
+            gains, self.dual_coef_, loss, points, self.mixture_ = solve(parts, Y, folds, plan)
             self.coef_ = np.empty((X.shape[1], Y.shape[1]))
-            for part, cols, gain in zip(parts, columns, gains, strict=True):
-                self.coef_[cols] = part.T @ (self.dual_coef_ * gain)
+            for part, cols, dual in zip(parts, columns, self.dual_coef_, strict=True):
+                self.coef_[cols] = part.T @ dual
+        silent = [not part.any() for part in parts]
         with np.errstate(divide="ignore"):
-            self.shrinkage_ = -np.log10(gains)
-        self.shrinkage_[[not part.any() for part in parts]] = np.inf
+            self.shrinkage_, self.points_ = -np.log10(gains), -np.log10(points)
+        self.shrinkage_[silent], self.points_[silent] = np.inf, np.inf
         baseline = sum(((Y[test] - Y[train].mean(0)) ** 2).sum(0) for train, test in folds)
         self.cv_r2_ = 1 - loss / np.where(Y.any(0), baseline, np.nan)
         self.intercept_ = y_mean - x_mean @ self.coef_
@@ -201,13 +218,59 @@ def hat_operator(
     return np.stack(operators), which
 
 
-def _solve(
-    parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Best point of the plan for each target: gains 1/λ (b, t), dual weights (n, t), summed held-out loss (t,)."""
+# gains 1/λ of the best point (b, t), dual weights (b, n, t), summed held-out loss (t,), gains of the points the
+# solution is made of (b, k), the weight of each (k, t)
+Solution = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def _solve_best(parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]) -> Solution:
+    """Each target takes the point of the plan with the least held-out loss."""
     n, t = Y.shape
     gains_of, dual, best = np.zeros((len(parts), t)), np.zeros((n, t)), np.full(t, np.inf)
     seen = np.zeros(t, bool)
+    for gain, targets, reached, loss in _try(parts, Y, folds, plan):
+        where = np.arange(t)[targets]
+        better = (loss < best[where]) | ~seen[where]
+        where = where[better]
+        best[where], dual[:, where], gains_of[:, where] = loss[better], reached[:, better], gain[:, None]
+        seen[where] = True
+    points, which = np.unique(gains_of, axis=1, return_inverse=True)
+    mixture = (which.ravel() == np.arange(points.shape[1])[:, None]).astype(float)
+    return gains_of, gains_of[:, None] * dual, best, points, mixture
+
+
+def _solve_average(parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]) -> Solution:
+    """Each target takes every point of the plan, with weight loss^(−τ n/2); sums are rescaled when a better one comes."""
+    n, t = Y.shape
+    gains_of, best = np.zeros((len(parts), t)), np.full(t, np.inf)
+    dual, total, summed = np.zeros((len(parts), n, t)), np.zeros(t), np.zeros(t)
+    points, logs, top = [], [], np.full(t, -np.inf)
+    least = np.finfo(float).tiny  # a constant target has no loss at any point: all weigh alike
+    for gain, _, reached, loss in _try(parts, Y, folds, plan):
+        log = np.where(np.isfinite(loss), -TAU * n / 2 * np.log(np.maximum(loss, least)), -np.inf)
+        new = np.maximum(top, log)
+        known = np.isfinite(new)
+        fade = np.where(known, np.exp(np.where(known, top - new, 0)), 0)
+        weight = np.where(known, np.exp(np.where(known, log - new, 0)), 0)
+        dual *= fade
+        dual += gain[:, None, None] * (weight * reached)
+        total = total * fade + weight
+        summed = summed * fade + weight * np.where(weight > 0, loss, 0)
+        better = loss < best
+        best[better], gains_of[:, better] = loss[better], gain[:, None]
+        points.append(gain)
+        logs.append(log)
+        top = new
+    share = np.where(total > 0, total, 1)
+    mixture = np.exp(np.array(logs) - np.where(np.isfinite(top), top, 0)) / share
+    return gains_of, dual / share, np.where(total > 0, summed / share, np.nan), np.array(points).T, mixture
+
+
+def _try(
+    parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]
+) -> Iterator[tuple[np.ndarray, np.ndarray | slice, np.ndarray, np.ndarray]]:
+    """Every point of the plan: gains (b,), which targets, their dual weights over the gain (n, t'), loss (t',)."""
+    n = len(Y)
     kernels: dict[int, np.ndarray] = {}
     held_out = [(left := np.setdiff1d(np.arange(n), train), np.searchsorted(left, test)) for train, test in folds]
     for gains, steps in plan:
@@ -219,13 +282,7 @@ def _solve(
         for delta, targets in steps:
             reached = U @ (projected[:, targets] / (1 + delta * s)[:, None])
             residual = reached + beyond[:, targets]
-            loss = _held_out_loss(blocks, delta * s / (1 + delta * s), residual)
-            where = np.arange(t)[targets]
-            better = (loss < best[where]) | ~seen[where]
-            where = where[better]
-            best[where], dual[:, where], gains_of[:, where] = loss[better], reached[:, better], (gains * delta)[:, None]
-            seen[where] = True
-    return gains_of, dual, best
+            yield gains * delta, targets, reached, _held_out_loss(blocks, delta * s / (1 + delta * s), residual)
 
 
 def _space(parts: list[np.ndarray], gains: np.ndarray, kernels: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
