@@ -240,7 +240,7 @@ def _solve_best(parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iter
 
 
 def _solve_average(parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]) -> Solution:
-    """Each target takes every point of the plan, with weight loss^(−τ n/2); sums are rescaled when a better one comes."""
+    """Each target takes every point of the plan, with weight loss^(−τ n/2); sums are rescaled when a better comes."""
     n, t = Y.shape
     gains_of, best = np.zeros((len(parts), t)), np.full(t, np.inf)
     dual, total, summed = np.zeros((len(parts), n, t)), np.zeros(t), np.zeros(t)
