@@ -356,7 +356,7 @@ def signals(draw):
     return Signal(values, draw(table(n, fixed)), draw(table(p, {"at": range(p)})), attrs=attrs)
 
 
-@settings(max_examples=40)  # each writes and reads a dozen files
+@settings(max_examples=25)  # each writes and reads a dozen files
 @given(signals())
 def test_save_and_load_are_inverse(original):
     with tempfile.TemporaryDirectory() as folder:
@@ -372,6 +372,7 @@ def assert_equal_content(a, b):
         pd.testing.assert_frame_equal(x, y, check_dtype=False, check_column_type=False)
 
 
+@settings(max_examples=40)
 @given(signals())
 def test_to_xarray_and_back_are_inverse(original):
     assert_equal_content(Signal.from_xarray(original.to_xarray()), original)
