@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -9,6 +10,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -293,14 +295,18 @@ class Store:
 
 
 def _last_touched(folder: Path) -> float:
-    times = [0.0]
-    for path in (folder, *folder.rglob("*")):
-        try:
-            times.append(path.stat().st_mtime)
-        except FileNotFoundError:
-            continue  # another process is deleting it
-    return max(times)
+    return max([0.0, *(status.st_mtime for status in _below(folder))])
 
 
 def _folder_bytes(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    return sum(status.st_size for status in _below(folder) if stat.S_ISREG(status.st_mode))
+
+
+def _below(folder: Path) -> list[os.stat_result]:
+    """A folder and all in it; what another process or thread finishes or deletes meanwhile is left out."""
+    found = []
+    for place, _, files in os.walk(folder):  # passes over what has vanished
+        for path in (Path(place), *(Path(place, name) for name in files)):
+            with contextlib.suppress(FileNotFoundError):
+                found.append(path.stat())
+    return found
