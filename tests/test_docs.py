@@ -1,11 +1,18 @@
-"""The pages build, strictly, and every file of the package is in the reference."""
+"""The pages build, strictly; what README and pages tell one to run, runs; what they say of a study file is so."""
 
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
+
+import brainalign as ba
+from brainalign.cli import app
+from brainalign.io.fetch import sample_path
+from brainalign.study.settings import Study, read_study, study_from
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "brainalign"
@@ -35,3 +42,108 @@ def test_reading_a_page_fetches_nothing_from_elsewhere(site):
             r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)"', page.read_text(encoding="utf-8")
         )
         assert [url for url in fetched if "github.com/brainalign" not in url] == [], page
+
+
+def blocks(page, language):
+    """The fenced blocks of a language, in order."""
+    return re.findall(rf"^```{language}\n(.*?)^```", (REPOSITORY / page).read_text(encoding="utf-8"), re.M | re.S)
+
+
+def run_blocks(page, names):
+    for k, block in enumerate(blocks(page, "python"), start=1):
+        exec(compile(block, f"{page}, Python block {k}", "exec"), names)  # it is what a reader would type
+    return names
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory):
+    """What a reader has who typed in every Python block of README, and the folder they sat in."""
+    folder = tmp_path_factory.mktemp("reader")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BRAINALIGN_CACHE", str(folder / "cache"))
+        names = run_blocks("README.md", {})
+    return names, folder
+
+
+def test_the_python_of_readme_runs(reader):
+    names, folder = reader
+    mean = names["fit"].scores.groupby("model")["r"].mean()
+    assert 0.20 < mean["baseline"] < 0.35
+    assert abs(mean["full"] - mean["baseline"]) < 0.05
+    assert (folder / "results/story/report.html").stat().st_size > 50_000
+    again = ba.load(folder / "results/story")
+    assert isinstance(again, ba.Encoding)
+    assert again.scores["r"].round(4).tolist() == names["fit"].scores["r"].round(4).tolist()
+
+
+def test_the_python_of_reading_a_result_runs_and_shows_what_the_page_says(reader, monkeypatch):
+    names, folder = reader
+    monkeypatch.chdir(folder)
+    names = run_blocks("docs/reading-a-result.md", dict(names))
+    whole, late = (
+        names["pearson_within"](names["seen"].array()[rows], names["predicted"].array()[rows], names["fold"][rows])[0]
+        for rows in (slice(None), names["late"])
+    )
+    assert names["late"].sum() == 360  # two volumes of 362 are left out
+    assert late < whole - 0.03
+
+
+def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    (block,) = blocks("README.md", "yaml")
+    (tmp_path / "alice").symlink_to(sample_path("alice"))
+    (tmp_path / "study.yaml").write_text(block, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BRAINALIGN_CACHE", str(tmp_path / "cache"))
+    checked = CliRunner().invoke(app, ["check", "study.yaml"])
+    assert (checked.exit_code, checked.stdout) == (0, "no problems found\n")
+    # one layer of six and little chance, or this would take a minute; the whole is what `demo --quick` runs
+    quick = yaml.safe_load(block) | {"inference": {"permutations": 19, "bootstrap": 20}}
+    quick["features"][-1]["layers"] = [3]
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(quick), encoding="utf-8")
+    fitted = CliRunner().invoke(app, ["fit", "study.yaml"])
+    assert fitted.exit_code == 0, fitted.output
+    assert {"report.html", "scores.tsv", "gain.tsv"} <= {p.name for p in (tmp_path / "results/story").iterdir()}
+
+
+def test_start_names_every_key_of_a_study_file_at_its_default(tmp_path):
+    (block,) = blocks("docs/start.md", "yaml")
+    said = yaml.safe_load(block)
+    (tmp_path / "study.yaml").write_text(block, encoding="utf-8")
+    read_study(tmp_path / "study.yaml")
+    needed = {"bids": said["data"]["bids"]}
+    kinds = {"word_rate": [], "word_length": [], "category": [], "language": ["model"]}
+    features = [{key: f[key] for key in ("name", "kind", *kinds[f["kind"]])} for f in said["features"]]
+    least = study_from({"data": needed, "features": features})
+    assert [f["kind"] for f in said["features"]] == list(kinds)
+    assert said == least.model_dump(mode="json"), "another default, or a key the page does not have"
+    assert list(said) == list(Study.model_fields)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_what_is_linked_is_there(page):
+    links = re.findall(r"\]\(([^)#]+)", (REPOSITORY / page).read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if not link.startswith("http") and not (REPOSITORY / link).is_file()] == []
+
+
+def test_the_pictures_are_small_and_made_by_the_script(reader, tmp_path):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("make_images", REPOSITORY / "docs/make_images.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    images = sorted(script.IMAGES.iterdir())
+    assert [path.name for path in images] == ["layers.svg", "people.svg", "targets.svg"]
+    assert all(path.stat().st_size < 150_000 for path in images)
+    fit = reader[0]["fit"]
+    made = script.write_images(replace(fit, layers=fit.layers.iloc[:0]), tmp_path / "images")
+    assert [path.name for path in made] == ["targets.svg", "people.svg"]
+    for path in [*images, *made]:
+        head = path.read_text(encoding="utf-8")[:700]
+        assert head.startswith('<svg xmlns="http://www.w3.org/2000/svg" viewBox="-10 -10 '), path
+        assert 'fill="#ffffff"' in head  # ink on a dark page is not to be seen
