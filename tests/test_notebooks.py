@@ -46,7 +46,9 @@ def run(notebook, folder):
     """Execute every cell; an error names the cell and shows its traceback."""
     from nbclient import NotebookClient
 
-    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}, timeout=600).execute()
+    NotebookClient(
+        notebook, kernel_name="python3", resources={"metadata": {"path": str(folder)}}, timeout=600
+    ).execute()
 
 
 def cpu_of_children():
