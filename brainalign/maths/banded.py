@@ -119,9 +119,9 @@ class BandedRidge(RegressorMixin, BaseEstimator):
         """Choose penalties in inner folds and weigh the columns of X (n_samples, n_features) for Y (.., n_targets)."""
         if self.device != "cpu":
             raise SettingsError(f"BandedRidge computes on 'cpu' only; found device={self.device!r}")
-        X, Y = _check_arrays(X, Y)
-        self.bands_, columns = _columns_of(self.bands, X.shape[1])
-        folds = _check_folds(self.folds, len(X))
+        X, Y = check_arrays(X, Y)
+        self.bands_, columns = columns_of(self.bands, X.shape[1])
+        folds = check_folds(self.folds, len(X))
         x_mean, y_mean = X.mean(0), Y.mean(0)
         X, Y = _centre(X), _centre(Y)
         parts = [X[:, cols] for cols in columns]
@@ -156,7 +156,7 @@ class BandedRidge(RegressorMixin, BaseEstimator):
             raise InputError(f"fitted on {self.n_features_in_} columns, asked to predict from shape {X.shape}")
         if not split:
             return X @ self.coef_ + self.intercept_
-        _, columns = _columns_of(self.bands, self.n_features_in_)
+        _, columns = columns_of(self.bands, self.n_features_in_)
         return np.stack([X[:, cols] @ self.coef_[cols] for cols in columns])
 
 
@@ -200,10 +200,10 @@ def hat_operator(
     >>> np.allclose(again, model.predict(X[20:]))
     True
     """
-    X_train, X_test = _check_arrays(X_train, X_test, rows_agree=False)
+    X_train, X_test = check_arrays(X_train, X_test, rows_agree=False)
     if X_train.shape[1] != X_test.shape[1]:
         raise InputError(f"training features have {X_train.shape[1]} columns, test features {X_test.shape[1]}")
-    labels, columns = _columns_of(bands, X_train.shape[1])
+    labels, columns = columns_of(bands, X_train.shape[1])
     shrinkage = _check_shrinkage(shrinkage, len(labels), np.shape(shrinkage)[-1] if np.ndim(shrinkage) else 0)
     centred, test = _centre(X_train), X_test - X_train.mean(0)
     train_parts, test_parts = ([values[:, cols] for cols in columns] for values in (centred, test))
@@ -342,7 +342,7 @@ def _threads_for(n: int) -> contextlib.AbstractContextManager:
     return threadpool_limits(1, user_api="blas") if n <= SMALL else contextlib.nullcontext()
 
 
-def _check_arrays(X: np.ndarray, Y: np.ndarray, rows_agree: bool = True) -> tuple[np.ndarray, np.ndarray]:
+def check_arrays(X: np.ndarray, Y: np.ndarray, rows_agree: bool = True) -> tuple[np.ndarray, np.ndarray]:
     arrays = []
     for name, values in (("X", X), ("Y", Y)) if rows_agree else (("X_train", X), ("X_test", Y)):
         array = np.asarray(values)
@@ -366,7 +366,7 @@ def _check_arrays(X: np.ndarray, Y: np.ndarray, rows_agree: bool = True) -> tupl
     return first, second
 
 
-def _columns_of(bands: Sequence, n_columns: int) -> tuple[list, list[np.ndarray]]:
+def columns_of(bands: Sequence, n_columns: int) -> tuple[list, list[np.ndarray]]:
     """The bands in order of first appearance, and the columns of each."""
     labels = list(bands)
     if len(labels) != n_columns:
@@ -375,7 +375,7 @@ def _columns_of(bands: Sequence, n_columns: int) -> tuple[list, list[np.ndarray]
     return names, [np.flatnonzero([label == name for label in labels]) for name in names]
 
 
-def _check_folds(folds: int | Folds, n_samples: int) -> Folds:
+def check_folds(folds: int | Folds, n_samples: int) -> Folds:
     if isinstance(folds, (int, np.integer)):
         return contiguous(n_samples, int(folds))
     checked = [(np.asarray(train), np.asarray(test)) for train, test in folds]

@@ -11,11 +11,12 @@ import pandas as pd
 from brainalign.encoding.ceilings import CeilingRule, auto, between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.fit import Progress
+from brainalign.encoding.fit import AVERAGED, Progress
 from brainalign.encoding.folds import FoldRule
 from brainalign.encoding.result import Encoding, save
 from brainalign.errors import BrainalignError
 from brainalign.features.models import locate_model
+from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
@@ -23,6 +24,7 @@ from brainalign.study import stages
 from brainalign.study.settings import Language, Study, written_out
 
 CEILINGS: dict[str, CeilingRule] = {"auto": auto, "between_subjects": between_subjects, "none": none}
+SOLVERS: dict[str, Callable[..., Any]] = {"banded": AVERAGED, "himalaya": HimalayaRidge}
 UNTRAINED_SEED = 0
 QUIET = Chance(permutations=0, bootstrap=0)
 
@@ -190,6 +192,7 @@ def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
         "alternatives": alternatives,
         "choose_one": any(isinstance(f.settings, Language) and f.settings.layers == "best" for f in ready.features),
         "within_fold": stages.reductions(ready.features),
+        "solver": SOLVERS[study.encoding.solver],
         "seed": study.encoding.seed,
     }
 

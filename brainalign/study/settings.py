@@ -127,7 +127,7 @@ class Folds(Section):
 class EncodingSettings(Section):
     """How it is fitted."""
 
-    solver: Literal["banded"] = "banded"
+    solver: Literal["banded", "himalaya"] = "banded"
     folds: Folds = Folds()
     seed: int = Field(default=0, ge=0)
     baseline: Names = []
