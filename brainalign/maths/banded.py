@@ -343,6 +343,7 @@ def _threads_for(n: int) -> contextlib.AbstractContextManager:
 
 
 def check_arrays(X: np.ndarray, Y: np.ndarray, rows_agree: bool = True) -> tuple[np.ndarray, np.ndarray]:
+    """Both as float64 (samples, columns), or an InputError that says what is wrong and where."""
     arrays = []
     for name, values in (("X", X), ("Y", Y)) if rows_agree else (("X_train", X), ("X_test", Y)):
         array = np.asarray(values)
@@ -376,6 +377,7 @@ def columns_of(bands: Sequence, n_columns: int) -> tuple[list, list[np.ndarray]]
 
 
 def check_folds(folds: int | Folds, n_samples: int) -> Folds:
+    """Inner folds as a list of (train, test) rows of X, or an InputError that names the odd one."""
     if isinstance(folds, (int, np.integer)):
         return contiguous(n_samples, int(folds))
     checked = [(np.asarray(train), np.asarray(test)) for train, test in folds]

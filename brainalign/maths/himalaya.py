@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +15,8 @@ from brainalign.maths.penalties import SIGNAL_TO_NOISE
 class HimalayaRidge(BandedRidge):
     """`BandedRidge` whose penalties come from himalaya's random search over Dirichlet-drawn band ratios.
 
-    Everything after the search (weights, inner R², parts) is computed by `BandedRidge` at the penalties found, so that both
-    solvers' results are in the same units. himalaya's backend is a switch of the whole process; it is put back.
+    Everything after the search (weights, inner R², parts) is computed by `BandedRidge` at the penalties found, so that
+    both solvers' results are in the same units. himalaya's backend is a switch of the whole process; it is put back.
     Source: Dupré la Tour, Eickenberg, Nunez-Elizalde & Gallant (2022).
 
     Parameters
@@ -57,17 +58,12 @@ class HimalayaRidge(BandedRidge):
     def _search(self, kernels: np.ndarray, Y: np.ndarray, folds: list) -> np.ndarray:
         from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 
+        # its annotations are guessed from its defaults: arrays of alphas and lists of splits are what it documents
+        asked: dict[str, Any] = {"n_iter": self.n_candidates, "alphas": 1 / SIGNAL_TO_NOISE, "cv": folds}
+        asked |= {"fit_intercept": True, "return_weights": "dual"}  # it finds no intercept without the weights
         with _numpy_backend(), np.errstate(divide="ignore"):  # it takes the logarithm of bands it drops
             found = solve_multiple_kernel_ridge_random_search(
-                kernels,
-                Y,
-                n_iter=self.n_candidates,
-                alphas=1 / SIGNAL_TO_NOISE,
-                cv=folds,
-                fit_intercept=True,
-                return_weights="dual",  # it finds no intercept without them
-                random_state=self.seed,
-                progress_bar=False,
+                kernels, Y, random_state=self.seed, progress_bar=False, **asked
             )
         return np.asarray(found[0], float)
 
