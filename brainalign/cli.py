@@ -28,6 +28,10 @@ app.add_typer(datasets_app, name="datasets")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 DEMO_MODEL = "smollm2-135m"
+MANY = {  # stages of many steps: one line for all of them where nobody watches a bar
+    "fitting": "fitting {total} models and folds",
+    "how likely by chance": "asking how likely {total} models would do as well by chance",
+}
 
 
 @app.command()
@@ -210,10 +214,11 @@ def _stage_lines() -> Callable[[int, int, str], None]:
     said: list[str] = []
 
     def tell(done: int, total: int, what: str) -> None:
-        stage = what.split(" ")[0] if what.startswith("fitting") else what
+        many = next((start for start in MANY if what.startswith(start)), None)
+        stage = many or what
         if not said or said[-1] != stage:
             said.append(stage)
-            _say(what if stage == what else f"fitting {total} models and folds")
+            _say(MANY[many].format(total=total) if many else what)
 
     return tell
 

@@ -54,7 +54,7 @@ def judge(
     theirs = np.arange(problem.n_own, problem.targets.shape[1])
     shifts = _shifts(problem, chance)
     for k, (name, one) in enumerate(scored.items()):
-        if progress:
+        if progress and shifts is not None:
             progress(k, len(scored), f"how likely by chance: {name}")
         for table, targets in ((tables[name], own), (people.get(name), theirs)):
             if table is None:
