@@ -24,6 +24,7 @@ from .features.simple import word_length as word_length
 from .features.simple import word_rate as word_rate
 from .features.untrained import untrained as untrained
 from .features.words import embed_words as embed_words
+from .io.fetch import sample_path as sample_path
 from .io.fmri import read_fmri as read_fmri
 from .io.transcripts import read_events as read_events
 from .io.transcripts import read_textgrid as read_textgrid

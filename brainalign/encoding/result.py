@@ -102,7 +102,9 @@ class Encoding:
             Weights were not kept, or a column is missing.
         """
         if self.weights is None:
-            raise InputError("no weights were kept: fit again with refit=True (study file: encoding: {weights: true})")
+            raise InputError(
+                "no weights were kept: fit again with weights=True (study file: encoding: {weights: true})"
+            )
         named = [c for c in ("band", "unit", "delay") if c in self.weights.columns]
         wanted, given = (_labels(table, named) for table in (self.weights.columns, new.columns))
         order = given.get_indexer(wanted)

@@ -56,6 +56,7 @@ class Stimuli(Section):
     """What was met; by default what the BIDS events say."""
 
     words: Path | None = None
+    start_s: float = 0.0  # the second of that file's clock at which the recording's begins
 
 
 class Feature(Section):
@@ -227,7 +228,9 @@ def study_from(content: dict[str, Any], base: Path = Path(), name: str = "study"
         raise one_message((f"{name}: {line}" for line in _in_words(error)), SettingsError) from None
     data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": _under(base, study.data.mask)})
     stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words)})
-    return study.model_copy(update={"data": data, "stimuli": stimuli, "output": base / study.output})
+    features = [_placed(base, feature) for feature in study.features]
+    changed = {"data": data, "stimuli": stimuli, "features": features, "output": base / study.output}
+    return study.model_copy(update=changed)
 
 
 def written_out(study: Study) -> dict[str, Any]:
@@ -235,10 +238,20 @@ def written_out(study: Study) -> dict[str, Any]:
     content = study.model_dump(mode="json")
     content["data"]["bids"] = study.data.bids.resolve().name
     content["output"] = study.output.name
+    for feature in content["features"]:
+        if Path(feature.get("model", "")).is_absolute():
+            feature["model"] = Path(feature["model"]).name
     for section, key in (("data", "mask"), ("stimuli", "words")):
         if content[section][key] is not None:
             content[section][key] = Path(content[section][key]).name
     return content
+
+
+def _placed(base: Path, feature: Any) -> Any:
+    """A model in a folder lies beside the study file, as everything else there; cards and hub ids stay names."""
+    if isinstance(feature, Language) and (base / feature.model / "config.json").is_file():
+        return feature.model_copy(update={"model": str(base / feature.model)})
+    return feature
 
 
 def _under(base: Path, path: Path | None) -> Path | None:

@@ -15,7 +15,7 @@ from brainalign.design.delays import delay
 from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut
 from brainalign.encoding.within import PCA, pca
-from brainalign.errors import InputError, SettingsError, one_message
+from brainalign.errors import InputError, one_message
 from brainalign.events import check_events, run_ends
 from brainalign.features.models import locate_model
 from brainalign.features.simple import categories, word_length, word_rate
@@ -88,7 +88,7 @@ def events(study: Study, brain: Signal | None) -> pd.DataFrame:
     """
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
-        return transcript(study.stimuli.words, ends)
+        return transcript(study.stimuli.words, study.stimuli.start_s, ends)
     subject = None if study.data.subjects == "all" else list(study.data.subjects)
     where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
     problems = problems_in_events(*where, ends=ends)
@@ -97,17 +97,22 @@ def events(study: Study, brain: Signal | None) -> pd.DataFrame:
     return read_events(*where)
 
 
-def transcript(path: Path, ends: Mapping[str, float] | None) -> pd.DataFrame:
-    """Words from a file of their own: a Praat TextGrid, or a table with onset, duration, word (and run, if several)."""
+def transcript(path: Path, start_s: float, ends: Mapping[str, float] | None) -> pd.DataFrame:
+    """Words from a file of their own: a Praat TextGrid, or a table with onset, duration, word (and run, if several).
+
+    `start_s` is the second of its clock at which the recording's begins.
+    """
     if not path.is_file():
         raise InputError(f"stimuli.words: there is no file {path}: check the path")
     if path.suffix.lower() == ".textgrid":
-        found = read_textgrid(path)
+        found = read_textgrid(path, start=start_s)
     else:
         text = {"word": str, "run": str}
         found = pd.read_csv(
             path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]}
         )
+        if "onset" in found:
+            found["onset"] = pd.to_numeric(found["onset"], errors="coerce") - start_s
     found, notes, problems = check_events(found, ends=ends)
     if problems:
         raise one_message(f"{path.name}: {problem}" for problem in problems)
@@ -230,8 +235,6 @@ def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
         by = "run" if len(brain.runs) > 1 else "contiguous"
     if by == "contiguous":
         return Contiguous(settings.n or CONTIGUOUS_FOLDS, settings.gap_s)
-    if by == "session" and "session" not in brain.samples:
-        raise SettingsError("encoding.folds.by: session, but the recording has one session: use by: run")
     return ByGroup(by, settings.n)
 
 

@@ -95,6 +95,8 @@ def test_a_transcript_of_ones_own(study, store, tree):
     grid = next((tree / "stimuli").glob("*.TextGrid"))
     with pytest.raises(BrainalignError, match="after the recording ends"):  # its clock starts 20 s before the volumes
         run(study(stimuli={"words": str(grid)}), store)
+    fit, _ = run(study(stimuli={"words": str(grid), "start_s": 20}), store)
+    assert fit.settings["decided"]["words"] == 2127
     with pytest.raises(BrainalignError, match=r"stimuli.words: there is no file .*none.csv"):
         run(study(stimuli={"words": "none.csv"}), store)
 

@@ -115,6 +115,15 @@ def test_paths_are_relative_to_the_file_and_defaults_are_written_out(tmp_path):
     assert study_from(yaml.safe_load(yaml.safe_dump(full)), base=tmp_path) == study  # what is saved can be read
 
 
+def test_a_model_in_a_folder_lies_beside_the_study_file(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    study = study_from(changed("features", 1, "model", "mine"), base=tmp_path)
+    assert study.features[1].model == str(folder)
+    assert written_out(study)["features"][1]["model"] == "mine"
+
+
 def test_a_number_is_a_name_where_names_are_meant():
     content = changed("data", {"bids": "x", "task": 1, "subjects": [18, 22]})
     assert study_from(content).data.subjects == ["18", "22"]
