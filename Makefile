@@ -19,7 +19,7 @@ demo: $(VENV)/installed-demo  ## install what the demo needs, and run the main j
 
 test: lint  ## everything a change has to pass
 	$(BIN)/brainalign models fetch smollm2-135m
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -m "not verify" --cov=brainalign --cov-report=term-missing:skip-covered
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not verify" --cov=brainalign --cov-report=term-missing:skip-covered
 
 verify: $(VENV)/installed-dev  ## the long checks
 	$(BIN)/brainalign models fetch smollm2-135m
