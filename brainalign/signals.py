@@ -109,7 +109,7 @@ class Signal:
     @property
     def bands(self) -> list[str]:
         """The bands, in order of appearance; empty where columns have no `band`."""
-        return list(dict.fromkeys(self.columns["band"])) if "band" in self.columns else []
+        return self.columns["band"].unique().tolist() if "band" in self.columns else []
 
     @property
     def use(self) -> np.ndarray:

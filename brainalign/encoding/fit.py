@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -67,7 +67,8 @@ class Problem:
             if name == "targets":
                 self.hashes[name] = hash_array(self.targets)
             else:
-                self.hashes[name] = hash_array(self.X.select(band=name).array())
+                mine = np.flatnonzero((self.X.columns["band"] == name).to_numpy())
+                self.hashes[name] = hash_array(np.asarray(self.X.values[:, mine]))
         return self.hashes[name]
 
 
@@ -96,9 +97,10 @@ def pose(
         )
     if not X.bands:
         raise InputError("the design's columns have no `band`: banded ridge needs to know which belong together")
+    bands = X.bands
     for band in within_fold or {}:
-        if band not in X.bands:
-            raise SettingsError(f"within_fold names band {band!r}; " + did_you_mean(band, X.bands))
+        if band not in bands:
+            raise SettingsError(f"within_fold names band {band!r}; " + did_you_mean(band, bands))
     keep = np.flatnonzero(X.use & Y.use)
     if len(keep) < len(Y.samples):
         X, Y = X.select(rows=keep), Y.select(rows=keep)
@@ -109,7 +111,8 @@ def pose(
         tables = [Y.columns] if people is None else [Y.columns, people.columns]
         where = pd.concat(tables, ignore_index=True).iloc[still[0]].to_dict()
         raise InputError(f"{len(still)} targets never change, the first {where}: leave them out")
-    dead = [band for band in X.bands if not np.ptp(X.select(band=band).array(), axis=0).any()]
+    places = X.columns.groupby("band", sort=False).indices
+    dead = [band for band, at in places.items() if not np.ptp(np.asarray(X.values[:, at]), axis=0).any()]
     if dead:
         raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
     return Problem(X, Y, targets, folds(Y), folds, inner, dict(within_fold or {}), solver, seed)
@@ -279,6 +282,11 @@ def _learn(problem: Problem, model: Model, train: np.ndarray, targets: slice = s
     return space, ridge.fit(space.apply(np.asarray(values[train])), problem.targets[train][:, targets])
 
 
+@cache
+def _versions() -> dict[str, str]:
+    return versions("brainalign", "numpy", "scikit-learn", "himalaya")
+
+
 def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
     """What a fit depends on; the same key is the same numbers."""
     train, test = problem.folds[fold]
@@ -292,5 +300,5 @@ def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
         inner=hash_array(inner),
         solver=repr(problem.solver),
         seed=problem.seed,
-        versions=versions("brainalign", "numpy", "scikit-learn", "himalaya"),
+        versions=_versions(),
     )
