@@ -130,7 +130,7 @@ def test_models_and_datasets_have_cards(call):
     assert "to fetch" in out
     assert "MIT" in call("models", "show", "stories260k")[1]
     assert "alice" in call("datasets", "list")[1]
-    assert "repetition" in call("datasets", "show", "alice")[1].lower() or "tr" in call("datasets", "show", "alice")[1]
+    assert "tr: 2.0" in call("datasets", "show", "alice")[1]
 
 
 def test_without_network_the_demo_finishes_and_says_what_it_left_out(call, home):
