@@ -2,65 +2,72 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from scipy.linalg import eigh, get_lapack_funcs, svd
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
-from brainalign.errors import InputError, SettingsError
-from brainalign.maths.folds import Folds, contiguous
-from brainalign.maths.penalties import Step, fixed_plan, search_plan
+from brainalign.errors import InputError
+from brainalign.maths.arrays import Array, Home, home_of
+from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
+from brainalign.maths.folds import Folds
+from brainalign.maths.held_out import Dual, Primal
+from brainalign.maths.penalties import POINTS, how_many
+from brainalign.maths.prepare import Prepared, check_arrays, check_rows, check_shape, check_shrinkage, columns_of
+from brainalign.maths.search import Found, Progress, members, search, spans
 
-SMALL = 1_000  # rows up to which LAPACK on several threads loses more than it wins (up to 20 × at a few hundred)
-
-Blocks = list[tuple[np.ndarray, np.ndarray, np.ndarray]]  # per fold: V at the rows left out, those rows, which to score
-
-
-# How sharply averaging prefers the better points: the value two prototypes settled on simulated data. That averaging
-# is the default of `encode` was decided with scores of the alice sample in view (docs/decisions/0007).
-TAU = 0.3
+SMALL = 256  # samples up to which float64 costs next to nothing
+EXTREME = 1e3  # gains beyond this want float64: I + δK then spans more digits than float32 has
+ROWS = 2048  # samples predicted at a time
 
 
-class BandedRidge(RegressorMixin, BaseEstimator):
+class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Ridge regression in which every band of columns has a penalty of its own, chosen for each target.
 
-    Minimises, for each target y (both sides centred on the rows given to `fit`),
+    Minimises, for each target y (both sides centred on the rows given to `fit`, intercept not penalised),
 
-        ‖y − Xw‖² + Σ_b λ_b‖w_b‖²          λ_b = 10^shrinkage_[b], X as given.
+        Σ_i w_i (y_i − x_i w)² + Σ_b λ_b‖w_b‖²          λ_b = 10^shrinkage_[b], X as given, w_i the sample weights.
 
-    The penalties are searched on a small design: ratios between bands (their kernels scaled to trace n, so that a
-    band's columns and units do not matter) times overall signal-to-noise ratios from 10⁻³ to 10^1.5; each target takes
-    the point with the least inner cross-validated squared error. Each target's result is its own: fitting others
-    beside it changes nothing. Source: Nunez-Elizalde, Huth & Gallant (2019); Dupré la Tour et al. (2022).
+    The penalties are points (one λ_b for each band) placed where the targets are: a guess from second moments, without
+    a fit, says for every target how much each band explains; the guesses are clustered into 32 points, and each target
+    is tried at the points near it (all of them, where targets are few). Errors of the inner folds are exact, each from
+    one factorisation per point. What is reported for a target depends on the seed, not on batches; which points are
+    tried depends on which targets are fitted together. Source: the model is that of Nunez-Elizalde, Huth & Gallant
+    (2019) and Dupré la Tour et al. (2022); the guess is Haseman–Elston regression; the search is our own (docs/ideas).
 
     Parameters
     ----------
-    bands : sequence of labels
-        The band of each column of X.
+    bands : sequence of labels, optional
+        The band of each column of X. Left out, all columns are one band.
     folds : int or list of (train, test)
-        Inner folds: contiguous blocks, or row numbers as `brainalign.maths.folds` makes them. Both sides are centred on
-        each fold's own training rows.
+        Inner folds: contiguous blocks, or row numbers as `brainalign.maths.folds` makes them, with gaps or without.
+        Both sides are centred on each fold's own training rows.
     shrinkage : array (n_bands,) or (n_bands, n_targets), optional
         Fixed log10 λ_b, bands in order of first appearance, +inf drops a band. Nothing is searched.
     average : bool
-        Instead of the best point alone, average the solutions of all points of the search, each with weight
-        loss^(−τ n/2), loss the inner cross-validated squared error, τ = 0.3. Where many points are about as good, as
-        for weak responses, it predicts better than any single choice among them.
-    device : "cpu"
-        Where to compute.
+        Instead of the best point alone, average the solutions of the points tried, each with weight loss^(−τ n/2), loss
+        the inner cross-validated squared error, τ = 0.3 (weights below 1 % are dropped). Where many points are about
+        as good, as for weak responses, it predicts better than any single choice among them.
+    device : str
+        "cpu" computes with numpy; "cuda", "cuda:1", "mps" with torch there, and "torch:cpu" with torch on the CPU.
+    memory : int or str
+        Bytes, or a size such as "4GB", that the fit may take beyond X and Y as given: decides how many targets are
+        fitted at a time and what is kept between.
     seed : int
-        For the candidate ratios that are drawn at random (five bands and more, or a large `n_candidates`).
-    n_candidates : int, optional
-        Band ratios tried. Left out: 1, 7, 10 and 19 for one to four bands, 48 for more.
+        For placing the points.
+    n_jobs : int, optional
+        Points computed at once on the CPU, each on one thread; by default as many as there are cores.
 
     Attributes
     ----------
     bands_ : list
         The bands, in order of first appearance.
+    method_ : str
+        The way that cost least: "dual" (kernels between samples), "primal" (Gram matrices of columns), or "low-rank"
+        (dual, on the distinct ones of samples that repeat).
     shrinkage_ : array (n_bands, n_targets)
         log10 λ_b, with `average` that of the best point; +inf: the band is dropped
         (its weights are 0), as are bands whose columns are all constant.
@@ -68,23 +75,27 @@ class BandedRidge(RegressorMixin, BaseEstimator):
         Inner cross-validated R², pooled over folds, against each fold's training mean, at `shrinkage_`. Where the
         penalties were searched it is the best of all tried, hence optimistic; with `average` the weighted mean over
         points, which the averaged prediction can only exceed. NaN for a constant target, and where
-        fixed penalties are so small that training rows are fitted exactly and the held-out error is lost to rounding.
+        fixed penalties are so small that the held-out error is lost to rounding.
     coef_ : array (n_features, n_targets)
-        Weights; 0 for constant columns and constant targets.
+        Weights, computed when first asked for; 0 for constant columns and constant targets.
     intercept_ : array (n_targets,)
         Such that ``X @ coef_ + intercept_`` is the prediction.
     points_ : array (n_bands, n_points)
-        log10 λ_b of the points that the solution is made of.
+        log10 λ_b of the points that were tried.
     mixture_ : array (n_points, n_targets)
         The weight of each point in each target's solution; columns sum to 1. Without `average` a single 1 in each.
     dual_coef_ : array (n_bands, n_samples, n_targets)
-        Such that the weights of band b are ``X_b.T @ dual_coef_[b]``, X centred.
+        Such that the weights of band b are ``X_b.T @ dual_coef_[b]``, X centred; computed when asked for, and large.
+    done_ : array (n_targets,) bool
+        False for targets that an interruption left unfitted; their numbers are NaN.
 
     Raises
     ------
     InputError, SettingsError
         By `fit`: arrays that are not finite or do not fit one another, bands that do not name every column, inner
-        folds that overlap, penalties of the wrong shape.
+        folds that overlap, penalties of the wrong shape, too little memory.
+    KeyboardInterrupt
+        By `fit`, when interrupted: targets of finished batches (`done_`) are fitted and stay so.
 
     Examples
     --------
@@ -93,7 +104,7 @@ class BandedRidge(RegressorMixin, BaseEstimator):
     >>> Y = X[:, :3] @ rng.standard_normal((3, 2)) + 0.1 * rng.standard_normal((100, 2))
     >>> model = BandedRidge(bands=["heard"] * 3 + ["unrelated"] * 3).fit(X, Y)
     >>> model.cv_r2_.round(2)
-    array([0.99, 1.  ])
+    array([0.99, 0.99])
     >>> heard, unrelated = model.predict(X, split=True)
     >>> bool(np.abs(unrelated).max() < 0.05 * np.abs(heard).max())
     True
@@ -101,65 +112,319 @@ class BandedRidge(RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        bands: Sequence,
+        bands: Sequence | None = None,
         folds: int | Folds = 5,
         shrinkage: np.ndarray | None = None,
         average: bool = False,
         device: str = "cpu",
+        memory: int | str = "4GB",
         seed: int = 0,
-        n_candidates: int | None = None,
+        n_jobs: int | None = None,
     ) -> None:
         self.bands = bands
         self.folds = folds
         self.shrinkage = shrinkage
         self.average = average
         self.device = device
+        self.memory = memory
         self.seed = seed
-        self.n_candidates = n_candidates
+        self.n_jobs = n_jobs
 
-    def fit(self, X: np.ndarray, Y: np.ndarray) -> BandedRidge:
-        """Choose penalties in inner folds and weigh the columns of X (n_samples, n_features) for Y (.., n_targets)."""
-        if self.device != "cpu":
-            raise SettingsError(f"BandedRidge computes on 'cpu' only; found device={self.device!r}")
-        X, Y = check_arrays(X, Y)
-        self.bands_, columns = columns_of(self.bands, X.shape[1])
-        folds = check_folds(self.folds, len(X))
-        x_mean, y_mean = X.mean(0), Y.mean(0)
-        X, Y = _centre(X), _centre(Y)
-        parts = [X[:, cols] for cols in columns]
-        if self.shrinkage is None:
-            plan = search_plan(parts, self.n_candidates, self.seed)
-        else:
-            plan = fixed_plan(_check_shrinkage(self.shrinkage, len(parts), Y.shape[1]))
-        solve = _solve_average if self.average and self.shrinkage is None else _solve_best
-        with _threads_for(len(X)):
-            gains, self.dual_coef_, loss, points, self.mixture_ = solve(parts, Y, folds, plan)
-            self.coef_ = np.empty((X.shape[1], Y.shape[1]))
-            for part, cols, dual in zip(parts, columns, self.dual_coef_, strict=True):
-                self.coef_[cols] = part.T @ dual
-        silent = [not part.any() for part in parts]
-        with np.errstate(divide="ignore"):
-            self.shrinkage_, self.points_ = -np.log10(gains), -np.log10(points)
-        self.shrinkage_[silent], self.points_[silent] = np.inf, np.inf
-        baseline = sum(((Y[test] - Y[train].mean(0)) ** 2).sum(0) for train, test in folds)
-        self.cv_r2_ = 1 - loss / np.where(Y.any(0), baseline, np.nan)
-        self.intercept_ = y_mean - x_mean @ self.coef_
-        self.n_features_in_ = X.shape[1]
+    def fit(
+        self, X: np.ndarray, Y: Any, sample_weight: np.ndarray | None = None, progress: Progress | None = None
+    ) -> BandedRidge:
+        """Choose penalties in inner folds and weigh the columns of X for Y.
+
+        Parameters
+        ----------
+        X : array (n_samples, n_features)
+        Y : array (n_samples, n_targets)
+            In memory, memory-mapped or zarr; read a batch of targets at a time.
+        sample_weight : array (n_samples,), optional
+            Not negative; a mask is weights of 0 and 1. Rows of weight 0 (censored volumes) have no say, may hold NaN,
+            and keep their place in time when contiguous folds are cut.
+        progress : function (done, total, what), optional
+            Called as points are finished.
+
+        Returns
+        -------
+        BandedRidge
+        """
+        X, Y = check_shape("X", X), check_shape("Y", Y)
+        check_rows(X, Y)
+        data = Prepared(np.asarray(X), Y, self.bands, self.folds, sample_weight)
+        fixed = None if self.shrinkage is None else check_shrinkage(self.shrinkage, len(data.bands), data.targets)
+        self._begin(data)
+        self._solve(fixed, progress)
         return self
 
-    def predict(self, X: np.ndarray, split: bool = False) -> np.ndarray:
+    def _begin(self, data: Prepared) -> None:
+        self._data = data
+        self.bands_ = data.bands
+        self.n_features_in_ = data.X.shape[1]
+        self._coef = self._intercept = self._space = None
+
+    def _gains(self, shrinkage: np.ndarray, power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Fixed penalties as points: gains (n_bands, k), and which is whose (t,)."""
+        distinct, own = np.unique(shrinkage, axis=1, return_inverse=True)
+        return power[:, None] / 10.0**distinct * self._data.weight, own.ravel()
+
+    def _solve(self, fixed: np.ndarray | None, progress: Progress | None) -> None:
+        data = self._data
+        self._power = data.power()
+        gains, own = (None, None) if fixed is None else self._gains(fixed, self._power)
+        small = data.n <= SMALL or (gains is not None and gains.max(initial=0) > EXTREME)
+        self._dtype = dtype_of(data.X, data.Y, small)
+        home = home_of(self.device, self.n_jobs)
+        k, tried = (POINTS + 1, how_many(data.targets)) if gains is None else (len(gains.T), 1)
+        sizes = Sizes(
+            data.n, data.X.shape[1], len(data.bands), data.targets, k, tried, self._dtype.itemsize, home.workers
+        )
+        way = cheaper(sizes, data.folds)
+        order, home.workers = lay_out(way, sizes, data.folds, parse_bytes(self.memory))
+        self.method_ = "low-rank" if way == "dual" and data.first is not None else way
+        self._batch = order.batch
+        with home.threads():
+            self._space = self._laid_out(home, way)
+            try:
+                found = search(
+                    self._space, self._read, data.targets, order,
+                    average=self.average, seed=self.seed, gains=gains, own=own, progress=progress,
+                )  # fmt: skip
+            except KeyboardInterrupt as stop:
+                self._settle(stop.found)  # type: ignore[attr-defined]
+                raise
+        self._settle(found)
+
+    def _laid_out(self, home: Home, way: str) -> Dual | Primal:
+        data = self._data
+        widths = [len(columns) for columns in data.columns]
+        part = lambda band: data.part(band, self._dtype)  # noqa: E731
+        return (Dual if way == "dual" else Primal)(home, part, widths, self._power, data.unit, data.folds, self._dtype)
+
+    def _read(self, targets: slice | np.ndarray) -> np.ndarray:
+        return self._data.read(targets, self._dtype)
+
+    def _settle(self, found: Found) -> None:
+        """What was found, in the units of X and Y as given."""
+        data = self._data
+        self._found, self.done_ = found, found.done
+        with np.errstate(divide="ignore"):
+            self.points_ = np.log10(self._power * data.weight)[:, None] - np.log10(found.gains)
+        self.points_[self._power == 0] = np.inf
+        self.shrinkage_ = np.where(found.done, self.points_[:, found.best], np.nan)
+        inside = np.where(data.constant, np.nan, data.inside)
+        self.cv_r2_ = 1 - (found.loss + inside) / np.where(data.constant, np.nan, found.nothing + inside)
+
+    @property
+    def mixture_(self) -> np.ndarray:
+        """(n_points, n_targets) the weight of each point in each target's solution."""
+        check_is_fitted(self, "points_")
+        return self._found.mixture.toarray()
+
+    @property
+    def intercept_(self) -> np.ndarray:
+        """(n_targets,) the prediction at features of 0."""
+        check_is_fitted(self, "points_")
+        if self._intercept is None:
+            self._intercept = self.predict(np.zeros((1, self.n_features_in_)))[0]
+        return self._intercept
+
+    @property
+    def coef_(self) -> np.ndarray:
+        """(n_features, n_targets) weights on X as given."""
+        check_is_fitted(self, "points_")
+        if self._coef is None:
+            data = self._data
+            coef = np.zeros((self.n_features_in_, data.targets), self._dtype)
+            for batch, of_band in self._solutions():
+                for b, columns in enumerate(data.columns):
+                    coef[columns, batch] = of_band(b)
+            self._coef = self._blank(coef)
+        return self._coef
+
+    @property
+    def dual_coef_(self) -> np.ndarray:
+        """(n_bands, n_samples, n_targets) weights on the samples; X_bᵀ of them, X centred, are the band's weights."""
+        check_is_fitted(self, "points_")
+        data, space = self._data, self._dual_space()
+        dual = np.zeros((len(data.bands), len(data.X), data.targets), self._dtype)
+        with space.home.threads():
+            for batch, weights in self._dual_weights(space):
+                for b in range(len(data.bands)):
+                    dual[b, :, batch] = data.spread((weights[b] * data.root.astype(self._dtype)).T)
+        return self._blank(dual)
+
+    def predict(self, X: np.ndarray, split: bool = False, out: np.ndarray | None = None) -> np.ndarray:
         """Predict (n_samples, n_targets); with `split`, each band's part (n_bands, n_samples, n_targets).
 
-        The parts leave the intercept out: ``parts.sum(0) + intercept_`` is the prediction.
+        The parts leave the intercept out: ``parts.sum(0) + intercept_`` is the prediction. They take n_bands times the
+        memory: give `out`, memory-mapped for instance, or take them batch by batch from `predict_batches`.
         """
-        check_is_fitted(self)
-        X = np.asarray(X, float)
-        if X.ndim != 2 or X.shape[1] != self.n_features_in_:
-            raise InputError(f"fitted on {self.n_features_in_} columns, asked to predict from shape {X.shape}")
-        if not split:
-            return X @ self.coef_ + self.intercept_
-        _, columns = columns_of(self.bands, self.n_features_in_)
-        return np.stack([X[:, cols] @ self.coef_[cols] for cols in columns])
+        check_is_fitted(self, "points_")
+        shape = (np.shape(X)[0] if np.ndim(X) else 0, self._data.targets)
+        shape = (len(self.bands_), *shape) if split else shape
+        if out is None:
+            out = np.empty(shape, np.result_type(self._dtype, np.float32))
+        elif out.shape != shape:
+            raise InputError(f"out has shape {out.shape}, the prediction {shape}")
+        for batch, values in self.predict_batches(X, split):
+            out[..., batch] = values
+        return out
+
+    def predict_batches(self, X: np.ndarray, split: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
+        """Predictions of a batch of targets at a time: (which targets, (n_samples, m) or (n_bands, n_samples, m))."""
+        check_is_fitted(self, "points_")
+        X = self._new(X)
+        data = self._data
+        means = [data.x_mean[columns] for columns in data.columns]
+        if split or self._space_is_primal():
+            for batch, of_band in self._solutions():
+                coefs = [of_band(b) for b in range(len(data.bands))]
+                parts = np.zeros((len(data.bands), len(X), batch.stop - batch.start), self._dtype)
+                for b, coef in enumerate(coefs):
+                    parts[b] = data.new(X, b, self._dtype) @ coef
+                if split:
+                    for part, mean, coef in zip(parts, means, coefs, strict=True):
+                        part += (mean @ coef).astype(self._dtype)
+                    yield batch, self._blank(parts, batch)
+                else:
+                    yield batch, self._blank(parts.sum(0) + data.y_mean[batch].astype(self._dtype), batch)
+            return
+        yield from self._operated(X)
+
+    def _operated(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Predictions by one matrix from training responses to predictions for each point, never by weights."""
+        data, space = self._data, self._dual_space()
+        home, found = space.home, self._found
+        out = np.empty((len(X), data.targets), self._dtype)
+        for start in range(0, len(X), ROWS):
+            rows = slice(start, start + ROWS)
+            across = self._across(space, X[rows])
+            used = np.flatnonzero(np.diff(found.mixture.indptr))
+            for batch in spans(data.targets, self._batch):
+                Y = space.responses(self._read(batch))
+                total = np.zeros((batch.stop - batch.start, len(across[0])), self._dtype)
+
+                def one(point: int, Y: Array = Y, batch: slice = batch, across: Array = across) -> tuple:
+                    which, weight = members(found.mixture, point, batch)
+                    gains = found.gains[:, point]
+                    if not len(which) or not gains.any():
+                        return which[:0], None
+                    H = home.combine(gains, across) @ self._projection(space, point)
+                    return which, home.numpy(Y[which] @ H.T) * weight[:, None].astype(self._dtype)
+
+                with home.threads():
+                    for which, values in home.map(one, used):
+                        if values is not None:
+                            total[which] += values
+                out[rows, batch] = (total + data.y_mean[batch, None].astype(self._dtype)).T
+        for batch in spans(data.targets, self._batch):
+            yield batch, self._blank(out[:, batch], batch)
+
+    def _across(self, space: Dual, X: np.ndarray) -> Array:
+        """(n_bands, m, n) kernels between new samples and those of the fit."""
+        across = space.home.empty((len(self._data.bands), len(X), space.n), space.unit)
+        for b, power in enumerate(self._power):
+            new, old = (self._data.new(X, b, self._dtype), self._data.part(b, self._dtype))
+            across[b] = space.home.array(new, self._dtype) @ space.home.array(old, self._dtype).T
+            across[b] *= 1 / power if power else 0.0
+        return across
+
+    def _solutions(self) -> Iterator[tuple[slice, Callable[[int], np.ndarray]]]:
+        """For a batch of targets, a function from band to weights (p_b, m) on its columns as given."""
+        data, found = self._data, self._found
+        if self._space_is_primal():
+            space = self._space
+            assert isinstance(space, Primal)
+            edges = np.cumsum([0, *space.widths])
+            root = np.where(space.root_power > 0, space.root_power, 1)[:, None].astype(self._dtype)
+            start = 0
+            with space.home.threads():
+                for products in found.products:
+                    batch = slice(start, start + len(products))
+                    start = batch.stop
+                    coef = self._primal_weights(space, products, batch).T / root
+                    yield batch, lambda b, coef=coef: coef[edges[b] : edges[b + 1]]
+            return
+        space = self._dual_space()
+        with space.home.threads():
+            for batch, weights in self._dual_weights(space):
+                yield batch, lambda b, weights=weights: data.part(b, self._dtype).T @ weights[b].T
+
+    def _primal_weights(self, space: Primal, products: Array, batch: slice) -> np.ndarray:
+        """(m, p) weights on the scaled columns."""
+        found, total = self._found, np.zeros((len(products), sum(space.widths)), self._dtype)
+
+        def one(point: int) -> tuple[np.ndarray, np.ndarray]:
+            which, weight = members(found.mixture, point, batch)
+            if not found.gains[:, point].any():
+                which = which[:0]
+            W = space.projection(found.gains[:, point])
+            return which, space.home.numpy(products[which] @ W) * weight[: len(which), None].astype(self._dtype)
+
+        for which, values in space.home.map(one, np.flatnonzero(np.diff(found.mixture.indptr))):
+            total[which] += values
+        return total
+
+    def _dual_weights(self, space: Dual) -> Iterator[tuple[slice, np.ndarray]]:
+        """Weights on the solver's samples, (n_bands, m, n), a batch of targets at a time."""
+        found, data = self._found, self._data
+        size = max(1, min(self._batch, int(parse_bytes(self.memory) // 4 // (len(data.bands) * data.n * 8))))
+        used = np.flatnonzero(np.diff(found.mixture.indptr))
+        for batch in spans(data.targets, size):
+            Y = space.responses(self._read(batch))
+            weights = np.zeros((len(data.bands), batch.stop - batch.start, data.n), self._dtype)
+
+            def one(point: int, Y: Array = Y, batch: slice = batch) -> tuple[int, np.ndarray, np.ndarray | None]:
+                which, weight = members(found.mixture, point, batch)
+                if not len(which) or not found.gains[:, point].any():
+                    return point, which, None
+                reached = space.home.numpy(Y[which] @ self._projection(space, point))
+                return point, which, reached * weight[:, None].astype(self._dtype)
+
+            for point, which, reached in space.home.map(one, used):
+                for b, gain in enumerate(found.gains[:, point]):
+                    if reached is not None and gain > 0 and self._power[b] > 0:
+                        weights[b, which] += reached * self._dtype.type(gain / self._power[b])
+            yield batch, weights
+
+    def _projection(self, space: Dual, point: int) -> Array:
+        kept = self._found.kept.get(point)
+        return space.projection(self._found.gains[:, point]) if kept is None else kept
+
+    def _space_is_primal(self) -> bool:
+        return self.method_ == "primal"
+
+    def _dual_space(self) -> Dual:
+        """Kernels, made again where they were let go (after unpickling, or for dual weights of a primal fit)."""
+        if not isinstance(self._space, Dual):
+            space = self._laid_out(home_of(self.device, self.n_jobs), "dual")
+            assert isinstance(space, Dual)
+            if self._space_is_primal():
+                return space
+            self._space = space
+        return self._space
+
+    def _new(self, X: Any) -> np.ndarray:
+        values = np.asarray(X)
+        if values.ndim != 2 or values.shape[1] != self.n_features_in_:
+            raise InputError(f"fitted on {self.n_features_in_} columns, asked to predict from shape {np.shape(X)}")
+        return values if values.dtype == np.float32 else values.astype(float)
+
+    def _blank(self, values: np.ndarray, batch: slice = slice(None)) -> np.ndarray:
+        """NaN where an interruption left a target unfitted."""
+        left = ~self.done_[batch]
+        if left.any():
+            values[..., left] = np.nan
+        return values
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without what can be computed again: kernels and projections."""
+        state = super().__getstate__()
+        if isinstance(state.get("_space"), Dual):
+            state = {**state, "_space": None, "_found": replace(state["_found"], kept={})}
+        return state
 
 
 def hat_operator(
@@ -206,208 +471,28 @@ def hat_operator(
     if X_train.shape[1] != X_test.shape[1]:
         raise InputError(f"training features have {X_train.shape[1]} columns, test features {X_test.shape[1]}")
     labels, columns = columns_of(bands, X_train.shape[1])
-    shrinkage = _check_shrinkage(shrinkage, len(labels), np.shape(shrinkage)[-1] if np.ndim(shrinkage) else 0)
-    centred, test = _centre(X_train), X_test - X_train.mean(0)
-    train_parts, test_parts = ([values[:, cols] for cols in columns] for values in (centred, test))
-    operators, which, kernels = [], np.empty(shrinkage.shape[1], int), {}
-    with _threads_for(len(X_train)):
-        for gains, steps in fixed_plan(shrinkage):
-            U, s = _space(train_parts, gains, kernels)
-            across = sum(gain * (b @ (a.T @ U)) for gain, a, b in zip(gains, train_parts, test_parts, strict=True))
-            for delta, targets in steps:
-                which[targets] = len(operators)
-                operators.append((across * (delta / (1 + delta * s))) @ U.T)
-    return np.stack(operators), which
-
-
-# gains 1/λ of the best point (b, t), dual weights (b, n, t), summed held-out loss (t,), gains of the points the
-# solution is made of (b, k), the weight of each (k, t)
-Solution = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-
-
-def _solve_best(parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]) -> Solution:
-    """Each target takes the point of the plan with the least held-out loss."""
-    n, t = Y.shape
-    gains_of, dual, best = np.zeros((len(parts), t)), np.zeros((n, t)), np.full(t, np.inf)
-    seen = np.zeros(t, bool)
-    for gain, targets, reached, loss in _try(parts, Y, folds, plan):
-        where = np.arange(t)[targets]
-        better = (loss < best[where]) | ~seen[where]
-        where = where[better]
-        best[where], dual[:, where], gains_of[:, where] = loss[better], reached[:, better], gain[:, None]
-        seen[where] = True
-    points, which = np.unique(gains_of, axis=1, return_inverse=True)
-    mixture = (which.ravel() == np.arange(points.shape[1])[:, None]).astype(float)
-    return gains_of, gains_of[:, None] * dual, best, points, mixture
-
-
-def _solve_average(parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]) -> Solution:
-    """Each target takes every point of the plan, with weight loss^(−τ n/2); sums are rescaled when a better comes."""
-    n, t = Y.shape
-    gains_of, best = np.zeros((len(parts), t)), np.full(t, np.inf)
-    dual, total, summed = np.zeros((len(parts), n, t)), np.zeros(t), np.zeros(t)
-    points, logs, top = [], [], np.full(t, -np.inf)
-    least = np.finfo(float).tiny  # a constant target has no loss at any point: all weigh alike
-    for gain, _, reached, loss in _try(parts, Y, folds, plan):
-        log = np.where(np.isfinite(loss), -TAU * n / 2 * np.log(np.maximum(loss, least)), -np.inf)
-        new = np.maximum(top, log)
-        known = np.isfinite(new)
-        fade = np.where(known, np.exp(np.where(known, top - new, 0)), 0)
-        weight = np.where(known, np.exp(np.where(known, log - new, 0)), 0)
-        dual *= fade
-        dual += gain[:, None, None] * (weight * reached)
-        total = total * fade + weight
-        summed = summed * fade + weight * np.where(weight > 0, loss, 0)
-        better = loss < best
-        best[better], gains_of[:, better] = loss[better], gain[:, None]
-        points.append(gain)
-        logs.append(log)
-        top = new
-    share = np.where(total > 0, total, 1)
-    mixture = np.exp(np.array(logs) - np.where(np.isfinite(top), top, 0)) / share
-    return gains_of, dual / share, np.where(total > 0, summed / share, np.nan), np.array(points).T, mixture
-
-
-def _try(
-    parts: list[np.ndarray], Y: np.ndarray, folds: Folds, plan: Iterator[Step]
-) -> Iterator[tuple[np.ndarray, np.ndarray | slice, np.ndarray, np.ndarray]]:
-    """Every point of the plan: gains (b,), which targets, their dual weights over the gain (n, t'), loss (t',)."""
-    n = len(Y)
-    kernels: dict[int, np.ndarray] = {}
-    held_out = [(left := np.setdiff1d(np.arange(n), train), np.searchsorted(left, test)) for train, test in folds]
-    for gains, steps in plan:
-        U, s = _space(parts, gains, kernels)
-        V = np.hstack([U, np.full((n, 1), n**-0.5)])
-        blocks = [(V[left], left, read) for left, read in held_out]
-        projected = U.T @ Y
-        beyond = Y - U @ projected  # what no weights can reach
-        for delta, targets in steps:
-            reached = U @ (projected[:, targets] / (1 + delta * s)[:, None])
-            residual = reached + beyond[:, targets]
-            yield gains * delta, targets, reached, _held_out_loss(blocks, delta * s / (1 + delta * s), residual)
-
-
-def _space(parts: list[np.ndarray], gains: np.ndarray, kernels: dict[int, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """U (n, k), s (k,): Σ_b gain_b X_b X_bᵀ = U diag(s) Uᵀ, from columns where they are few, else from `kernels`.
-
-    Kernels are made when first needed, and kept for the next call.
-    """
-    used = [b for b, part in enumerate(parts) if gains[b] > 0 and part.any()]
-    n = len(parts[0])
-    if not used:
-        return np.zeros((n, 0)), np.zeros(0)
-    if 2 * sum(parts[b].shape[1] for b in used) <= n:
-        U, root, _ = svd(np.hstack([np.sqrt(gains[b]) * parts[b] for b in used]), full_matrices=False)
-        s = np.square(root)
-    else:
-        for b in set(used) - set(kernels):
-            kernels[b] = parts[b] @ parts[b].T
-        s, U = eigh(sum(gains[b] * kernels[b] for b in used), driver="evd", overwrite_a=True, check_finite=False)
-    keep = s > n * np.finfo(float).eps * s.max()
-    return U[:, keep], s[keep]
-
-
-def _held_out_loss(blocks: Blocks, w: np.ndarray, residual: np.ndarray) -> np.ndarray:
-    """(t,) squared error on rows not fitted, as if each fold had been fitted apart, from one fit to all rows.
-
-    With P = I − 11ᵀ/n − U diag(w) Uᵀ = I − V diag(w) Vᵀ (V: U and the constant) and residual = P Y, leaving the rows L
-    out (fold and gap, intercept fitted again) predicts them with the error P_LL⁻¹ (P Y)_L, exactly. Where L is larger
-    than the rank, the inverse is taken on the other side (Woodbury).
-    """
-    potrf, potri, potrs = get_lapack_funcs(("potrf", "potri", "potrs"), dtype=float)
-    root = np.sqrt(np.append(w, 1.0))
-    loss = np.zeros(residual.shape[1])
-    for V, left, read in blocks:
-        A, r = V * root, residual[left]
-        primal = A.shape[1] < len(left)
-        inner = A.T @ A if primal else A @ A.T
-        np.negative(inner, out=inner)
-        inner.flat[:: len(inner) + 1] += 1
-        factor, failed = potrf(inner.T, lower=1, clean=0, overwrite_a=1)
-        if failed or factor.diagonal().min() ** 2 < 1e-10:  # too few digits are left to tell a held-out error
-            return np.full_like(loss, np.nan)
-        if primal:
-            error = r + A @ potrs(factor, A.T @ r, lower=1)[0]
-        else:  # the inverse once and one product: a third of the time of solving for each target
-            lower = np.tril(potri(factor, lower=1)[0])
-            error = lower @ r + np.tril(lower, -1).T @ r
-        loss += np.einsum("nt,nt->t", error[read], error[read])
-    return loss
-
-
-def _centre(values: np.ndarray) -> np.ndarray:
-    """Less the column means; a constant column becomes exactly 0, not what rounding leaves of it."""
-    return np.where(np.ptp(values, axis=0) > 0, values - values.mean(0), 0.0)
-
-
-def _threads_for(n: int) -> contextlib.AbstractContextManager:
-    return threadpool_limits(1, user_api="blas") if n <= SMALL else contextlib.nullcontext()
-
-
-def check_arrays(X: np.ndarray, Y: np.ndarray, rows_agree: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Both as float64 (samples, columns), or an InputError that says what is wrong and where."""
-    arrays = []
-    for name, values in (("X", X), ("Y", Y)) if rows_agree else (("X_train", X), ("X_test", Y)):
-        array = np.asarray(values)
-        if array.ndim != 2 or not array.size:
-            raise InputError(
-                f"{name} is (samples, columns), neither empty; found shape {array.shape}"
-                + (f"; give a single column as {name}[:, None]" if array.ndim == 1 else "")
-            )
-        array = array.astype(float)
-        bad = np.argwhere(~np.isfinite(array))
-        if len(bad):
-            row, column = bad[0]
-            raise InputError(
-                f"{name} has {len(bad)} values that are not finite, the first at row {row}, column {column}: "
-                "leave those rows out of fit and score"
-            )
-        arrays.append(array)
-    first, second = arrays
-    if rows_agree and len(first) != len(second):
-        raise InputError(f"X has {len(first)} rows and Y {len(second)}: one row per sample in both")
-    return first, second
-
-
-def columns_of(bands: Sequence, n_columns: int) -> tuple[list, list[np.ndarray]]:
-    """The bands in order of first appearance, and the columns of each."""
-    labels = list(bands)
-    if len(labels) != n_columns:
-        raise InputError(f"bands names {len(labels)} columns, X has {n_columns}: give one label per column")
-    names = list(dict.fromkeys(labels))
-    return names, [np.flatnonzero([label == name for label in labels]) for name in names]
-
-
-def check_folds(folds: int | Folds, n_samples: int) -> Folds:
-    """Inner folds as a list of (train, test) rows of X, or an InputError that names the odd one."""
-    if isinstance(folds, (int, np.integer)):
-        return contiguous(n_samples, int(folds))
-    checked = [(np.asarray(train), np.asarray(test)) for train, test in folds]
-    if not checked:
-        raise SettingsError("no inner folds: give a number of at least 2, or a list of (train, test) rows")
-    for i, (train, test) in enumerate(checked):
-        for rows in (train, test):
-            if rows.ndim != 1 or not len(rows) or rows.dtype.kind not in "iu":
-                raise InputError(f"inner fold {i}: train and test are row numbers; found {rows.dtype} {rows.shape}")
-            if not 0 <= rows.min() <= rows.max() < n_samples:
-                raise InputError(f"inner fold {i}: rows {rows.min()}–{rows.max()}, X has rows 0–{n_samples - 1}")
-        shared = np.intersect1d(train, test)
-        if len(shared):
-            raise InputError(
-                f"inner fold {i}: {len(shared)} rows are in both train and test, the first is {shared[0]}: "
-                "a row that is fitted cannot be held out"
-            )
-    return checked
-
-
-def _check_shrinkage(shrinkage: np.ndarray, n_bands: int, n_targets: int) -> np.ndarray:
-    values = np.asarray(shrinkage, float)
-    values = values[:, None] if values.ndim == 1 else values
-    if values.ndim != 2 or values.shape[0] != n_bands or values.shape[1] not in (1, n_targets):
-        raise InputError(
-            f"shrinkage is log10 λ, ({n_bands} bands,) or ({n_bands}, {n_targets} targets); "
-            f"found shape {np.shape(shrinkage)}"
+    shrinkage = check_shrinkage(shrinkage, len(labels), np.shape(shrinkage)[-1] if np.ndim(shrinkage) else 0)
+    distinct, which = np.unique(shrinkage, axis=1, return_inverse=True)
+    n, mean = len(X_train), X_train.mean(0)
+    centred = np.where(np.ptp(X_train, axis=0) > 0, X_train - mean, 0.0)
+    home = home_of("cpu", 1)
+    before = [centred[:, at] for at in columns]
+    after = [np.where(part.any(0), X_test[:, at] - mean[at], 0.0) for part, at in zip(before, columns, strict=True)]
+    power = np.array([np.square(part).sum() / n for part in before])
+    operators = []
+    with home.threads():
+        space: Dual | Primal
+        kind = Primal if X_train.shape[1] < n else Dual
+        space = kind(
+            home, before.__getitem__, [len(at) for at in columns], power, np.full(n, n**-0.5), [], np.dtype(float)
         )
-    if np.isnan(values).any() or np.isneginf(values).any():
-        raise InputError("shrinkage is log10 λ, a finite number or +inf (band dropped); found NaN or −inf")
-    return np.broadcast_to(values, (n_bands, n_targets))
+        if isinstance(space, Primal):
+            new = np.hstack(after) / np.where(space.root_power > 0, space.root_power, 1)
+        else:
+            across = np.stack([b @ a.T / p if p else b @ a.T for a, b, p in zip(before, after, power, strict=True)])
+        for gains in (power[:, None] / 10.0**distinct).T:
+            if isinstance(space, Primal):
+                operators.append(new @ space.projection(gains) @ space.Z.T)
+            else:
+                operators.append(home.combine(gains, across) @ space.projection(gains))
+    return np.stack(operators), which.ravel()

@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from brainalign.maths.banded import BandedRidge, check_arrays, check_folds, columns_of
-from brainalign.maths.penalties import SIGNAL_TO_NOISE
+from brainalign.maths.banded import BandedRidge
+from brainalign.maths.prepare import check_arrays, check_folds, columns_of
+
+SIGNAL_TO_NOISE = np.logspace(-3, 1.5, 8)  # tried for kernels scaled to trace n, weakest first: ties shrink more
 
 
 class HimalayaRidge(BandedRidge):
@@ -36,7 +38,8 @@ class HimalayaRidge(BandedRidge):
     """
 
     def __init__(self, bands, folds=5, seed: int = 0, n_candidates: int = 40) -> None:
-        super().__init__(bands, folds=folds, seed=seed, n_candidates=n_candidates)
+        super().__init__(bands, folds=folds, seed=seed)
+        self.n_candidates = n_candidates
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> HimalayaRidge:
         """Search penalties with himalaya, then fit at them; shapes as for `BandedRidge.fit`."""

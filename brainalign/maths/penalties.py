@@ -1,69 +1,90 @@
-"""Which penalties are worth trying, and which targets can share the work?
+"""Which penalties are worth trying, and which of them for which target?
 
-A plan is a series of steps: the gains 1/λ of the bands up to a common factor, and which targets to solve at which
-factors. One factorisation serves a step.
+In the units of `held_out`: gains δ_b, the signal-to-noise ratio of each band. Where a target lies is first guessed from
+second moments, without any fit; the points to try are put where targets are; each target tries the points near it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import product
-
 import numpy as np
+from sklearn.cluster import KMeans
 
-from brainalign.errors import SettingsError
-
-# Signal-to-noise ratios tried for a kernel scaled to trace n, weakest first: ties go to the stronger shrinkage.
-# A grid of 91 ratios × 19 such factors gained 0.001 in held-out R² over this one (three bands, 290 samples).
-SIGNAL_TO_NOISE = np.logspace(-3, 1.5, 8)
-MANY_BANDS_CANDIDATES = 48
-
-Step = tuple[np.ndarray, Sequence[tuple[float, np.ndarray | slice]]]
+STRONGEST = 10**1.5  # gains beyond this are not tried: brains are not that well explained
+WEAKEST = 10**-2.5  # below this a band is as good as absent
+POINTS = 32  # tried in all
+NEAREST = 8  # tried by each target, where there are many
+SPREAD = 0.5  # decades by which a guess from moments is off, about
+CROWD = 512  # guesses at least that points are placed by: few targets are repeated, each time a little off
 
 
-def candidate_ratios(n_bands: int, n: int | None, seed: int) -> np.ndarray:
-    """(candidates, n_bands) shares of explained variance to try; rows sum to 1.
+def guess(q: np.ndarray, s: np.ndarray, power: np.ndarray, n: int) -> np.ndarray:
+    """Gains (n_bands, t) from moments alone: Haseman–Elston regression on pairs of samples in different folds.
 
-    Two bands: shares of 1 : 1, 10 : 1 and 100 : 1 either way, and each alone. Three or four: every set of bands in
-    equal shares, and all of them with one that leads tenfold. More: all alike, each alone, then draws from sparse and
-    even Dirichlet distributions.
+    E[y_i y_j] = Σ_b θ_b K_b,ij for i ≠ j, so that S θ = q. Solved per target for θ ≥ 0 by coordinate descent; noise is
+    what is left of the variance. Pairs within a fold are left out: noise that is correlated in time does not count.
+
+    Parameters
+    ----------
+    q : array (n_bands, t)
+    s : array (n_bands, n_bands)
+        `Dual.moments`.
+    power : array (t,)
+        Σ_i y_i².
+    n : int
+        Samples.
     """
-    if n_bands <= 2:
-        grid = product((0, 0.01, 0.1, 1), repeat=n_bands) if n_bands == 2 else [(1,)]
-        design = np.array([point for point in grid if max(point) == 1])
-    elif n_bands <= 4:
-        sets = np.array([point for point in product((0.0, 1.0), repeat=n_bands) if any(point)])
-        design = np.vstack([sets, np.where(np.eye(n_bands) == 1, 1.0, 0.1)])
-    else:
-        design = np.vstack([np.ones(n_bands), np.eye(n_bands)])
-    count = n or (len(design) if n_bands <= 4 else max(MANY_BANDS_CANDIDATES, len(design)))
+    theta = np.zeros_like(q)
+    size = np.diag(s)
+    used = np.flatnonzero(size > 0)
+    for _ in range(100):
+        before = theta.copy()
+        for b in used:
+            theta[b] = np.maximum(0, theta[b] + (q[b] - s[b] @ theta) / size[b])
+        if np.abs(theta - before).max() <= 1e-4 * max(theta.max(), 1e-30):
+            break
+    variance = np.where(power > 0, power / n, 1)
+    share = theta / variance
+    noise = np.maximum(1 - share.sum(0), 0.05)  # an exact fit is not believed
+    return np.minimum(share / noise, STRONGEST)
+
+
+def scale(gains: np.ndarray) -> np.ndarray:
+    """Gains as they are compared: logarithms that end where a band is as good as absent."""
+    return np.log10(gains + WEAKEST)
+
+
+def place(gains: np.ndarray, seed: int, points: int = POINTS) -> np.ndarray:
+    """Points (n_bands, k) where targets are, from the guessed gains (n_bands, t) of some of them; the first is 0.
+
+    k-means in `scale`; of few targets, copies that are about as far off as a guess is.
+    """
     rng = np.random.default_rng(seed)
-    drawn = [rng.dirichlet(np.full(n_bands, (0.1, 1.0)[i % 2])) for i in range(count - len(design))]
-    ratios = np.vstack([design, *drawn])[:count]
-    return ratios / ratios.sum(1, keepdims=True)
+    where = scale(gains)
+    if where.shape[1] < CROWD:
+        copies = np.tile(where, -(-CROWD // where.shape[1]))
+        first = where.shape[1]
+        together = rng.normal(0, SPREAD, copies.shape[1])
+        apart = rng.normal(0, SPREAD, copies.shape)
+        copies[:, first:] += (together + apart)[:, first:]
+        where = np.clip(copies, np.log10(WEAKEST), np.log10(STRONGEST))
+    k = min(points, len(np.unique(where, axis=1).T))
+    found = KMeans(k, n_init=1, max_iter=30, random_state=seed).fit(where.T).cluster_centers_.T
+    placed = np.maximum(10**found - 1.01 * WEAKEST, 0)
+    return np.hstack([np.zeros((len(gains), 1)), placed[:, placed.any(0)]])
 
 
-def search_plan(parts: list[np.ndarray], n_candidates: int | None, seed: int) -> Iterator[Step]:
-    """Every ratio at every signal-to-noise ratio, for all targets; bands without variance take no part."""
-    if n_candidates is not None and n_candidates < 1:
-        raise SettingsError(f"n_candidates is a number of band ratios, at least 1; found {n_candidates}")
-    power = np.array([np.einsum("np,np->", part, part) / len(part) for part in parts])
-    alive = power > 0
-    if not alive.any():
-        yield np.zeros(len(parts)), [(0.0, slice(None))]
-        return
-    for ratio in candidate_ratios(int(alive.sum()), n_candidates, seed):
-        gains = np.zeros(len(parts))
-        gains[alive] = ratio / power[alive]
-        yield gains, [(delta, slice(None)) for delta in SIGNAL_TO_NOISE]
+def nearest(gains: np.ndarray, points: np.ndarray, count: int) -> np.ndarray:
+    """(k, t) True where a target, guessed to lie at `gains`, should try a point. Everybody tries no signal at all."""
+    here, there = scale(gains), scale(points)
+    distance = (here**2).sum(0) - 2 * there.T @ here + (there**2).sum(0)[:, None]
+    tried = np.ones(distance.shape, bool)
+    if count < len(distance):
+        order = np.argpartition(distance, count - 1, axis=0)
+        np.put_along_axis(tried, order[count:], False, axis=0)
+    tried[0] = True
+    return tried
 
 
-def fixed_plan(shrinkage: np.ndarray) -> Iterator[Step]:
-    """Each target at its own penalties; targets whose penalties differ by a common factor share a factorisation."""
-    least = shrinkage.min(0)
-    relative = np.where(np.isinf(shrinkage), np.inf, shrinkage - np.where(np.isinf(least), 0, least))
-    ratios, group = np.unique(relative.round(9), axis=1, return_inverse=True)
-    for i, ratio in enumerate(ratios.T):
-        members = np.flatnonzero(group.ravel() == i)
-        steps = [(10.0**-one, members[least[members] == one]) for one in np.unique(least[members])]
-        yield 10.0**-ratio, steps
+def how_many(n_targets: int) -> int:
+    """Points that each target tries: all of them where targets are few."""
+    return max(NEAREST, min(POINTS + 1, POINTS * NEAREST * 16 // max(n_targets, 1)))

@@ -1,0 +1,61 @@
+"""The situations users meet, as data sets whose truth is known."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from brainalign.maths.simulate import Simulated, simulate_bands
+
+
+@dataclass(frozen=True)
+class Regime:
+    """Sizes of a benchmark; `iterations` is what the peer is given, `floor` and `goal` are speed ratios."""
+
+    name: str
+    what: str
+    n_train: int
+    n_test: int
+    widths: dict
+    n_targets: int
+    iterations: int
+    floor: float
+    goal: float
+    delays: int = 1
+    related: float = 0.0
+
+    def data(self, n_targets: int | None = None, seed: int = 0) -> Simulated:
+        """Training rows first, then the test rows."""
+        return simulate_bands(
+            self.n_train + self.n_test,
+            self.widths,
+            n_targets or self.n_targets,
+            delays=self.delays,
+            related=self.related,
+            seed=seed,
+        )
+
+
+VOXELWISE = {"lm": 985, "vision": 768, "audio": 40, "rate": 10}
+REGIMES = {
+    regime.name: regime
+    for regime in (
+        Regime("n800", "n 800, 4 bands × 4 delays", 800, 400, VOXELWISE, 10_000, 60, 30, 60, delays=4),
+        Regime("n3000", "n 3,000, 4 bands × 4 delays", 3000, 500, VOXELWISE, 10_000, 20, 25, 50, delays=4),
+        Regime(
+            "layers", "13 layers × 768, n 1,000", 1000, 400, {f"l{i}": 768 for i in range(13)}, 10_000, 60, 18, 40,
+            related=0.5,
+        ),
+        Regime("wide", "wide: n 500, 4 × 4,000", 500, 400, {b: 4000 for b in "abcd"}, 5_000, 60, 20, 40),
+        Regime("ieeg", "iEEG: n 5,000, 5 × 50", 5000, 1000, {b: 50 for b in "abcde"}, 16_100, 20, 250, 1000),
+        Regime(
+            "tall", "tall: n 20,000, bands 50, 100, 40, 10", 20_000, 2000, {"a": 50, "b": 100, "c": 40, "d": 10}, 2_000,
+            20, 50, 300,
+        ),
+    )
+}  # fmt: skip
+
+
+def held_out_r2(Y: np.ndarray, predicted: np.ndarray, train_mean: np.ndarray) -> np.ndarray:
+    """(t,) R² of test rows against the training mean."""
+    left = np.einsum("nt,nt->t", Y - predicted, Y - predicted, dtype=float)
+    return 1 - left / np.einsum("nt,nt->t", Y - train_mean, Y - train_mean, dtype=float)

@@ -1,0 +1,230 @@
+"""Which of the points suits which target? Every target tried at the points near it, a batch of targets at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from brainalign.maths.arrays import Array, NotPositiveError
+from brainalign.maths.held_out import Dual, Primal
+from brainalign.maths.penalties import guess, how_many, nearest, place
+
+# How sharply averaging prefers the better points: the value two prototypes settled on simulated data. That averaging
+# is the default of `encode` was decided with scores of the alice sample in view (docs/decisions/0007).
+TAU = 0.3
+FAINT = 0.01  # weights below this share are dropped: they cost as much as any other and say next to nothing
+CHUNK = 1024  # targets whose errors are held at a time
+CROWD = 4096  # targets at most by which points are placed
+
+Read = Callable[[slice | np.ndarray], np.ndarray]
+Progress = Callable[[int, int, str], None]
+
+
+@dataclass
+class Found:
+    """What the search knows so far; rows of `mixture` are points, columns targets.
+
+    gains : (n_bands, k); mixture : (k, t) weights that sum to 1; best, loss, nothing : (t,), the point with the least
+    held-out loss, that loss (averaged where points are), the loss of no signal; done : (t,) bool; kept : P by
+    point, where there was room; products : YᵀZ of `Primal`, batch by batch.
+    """
+
+    gains: np.ndarray
+    mixture: csr_array
+    best: np.ndarray
+    loss: np.ndarray
+    nothing: np.ndarray
+    done: np.ndarray
+    kept: dict[int, Array] = field(default_factory=dict)
+    products: list[Array] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Order:
+    """How the work is laid out: targets in a batch, and whether what a point needs stays in memory between batches and
+    for predictions.
+    """
+
+    batch: int
+    keep: bool
+
+
+def search(
+    space: Dual | Primal,
+    read: Read,
+    n_targets: int,
+    order: Order,
+    *,
+    average: bool,
+    seed: int = 0,
+    gains: np.ndarray | None = None,
+    own: np.ndarray | None = None,
+    progress: Progress | None = None,
+) -> Found:
+    """Try points and weigh them.
+
+    Parameters
+    ----------
+    space : Dual or Primal
+    read : function
+        (n, m) responses of some targets, centred, as the space wants them.
+    n_targets : int
+    order : Order
+    average : bool
+        Weigh points by loss^(−τ n/2), else take the best alone.
+    seed : int
+    gains : array (n_bands, k), optional
+        The points; left out, they are placed where the targets are.
+    own : array (t,) int, optional
+        The one point of each target: nothing is chosen.
+    progress : function (done, total, what), optional
+
+    Returns
+    -------
+    Found
+        Of the targets that were finished, if interrupted: KeyboardInterrupt is raised again with `found` as attribute.
+    """
+    whole = guessed = None
+    if order.batch >= n_targets:
+        whole = space.responses(read(slice(0, n_targets)))
+    if gains is None:
+        some = np.arange(n_targets)
+        if n_targets > CROWD:
+            some = np.sort(np.random.default_rng(seed).choice(n_targets, CROWD, replace=False))
+        if whole is None:
+            gains = place(_guessed(space, space.responses(read(some))), seed)
+        else:
+            guessed = _guessed(space, whole)
+            gains = place(guessed[:, some], seed)
+        count = how_many(n_targets)
+    else:
+        count = len(gains.T)
+    k = len(gains.T)
+    empty = np.full(n_targets, np.nan)
+    found = Found(gains, csr_array((k, 0)), np.zeros(n_targets, int), empty, empty.copy(), np.zeros(n_targets, bool))
+    judge = _Judge(space, gains, found, order.keep, again=whole is None)
+    weights = []
+    try:
+        for start in range(0, n_targets, order.batch):
+            batch = slice(start, min(start + order.batch, n_targets))
+            Y = space.responses(read(batch)) if whole is None else whole
+            tried = _tried(space, Y, gains, count, None if own is None else own[batch], guessed)
+            found.nothing[batch] = space.nothing(Y)
+
+            def tell(done: int, at: int = start, size: int = len(Y)) -> None:
+                if progress:
+                    progress(at * (k - 1) + size * done, n_targets * (k - 1), "searching penalties")
+
+            losses = judge.losses(Y, tried, found.nothing[batch], tell)
+            mixture, found.best[batch], found.loss[batch] = weigh(losses, tried, space.n, average)
+            weights.append(csr_array(mixture))
+            found.products.append(space.products(Y))
+            found.done[batch] = True
+    except KeyboardInterrupt as stop:
+        found.mixture = _side_by_side(weights, k, n_targets)
+        stop.found = found  # type: ignore[attr-defined]
+        raise
+    found.mixture = _side_by_side(weights, k, n_targets)
+    if not order.keep:
+        found.kept.clear()
+    return found
+
+
+class _Judge:
+    """Held-out losses at points, what they take kept between batches where there is room."""
+
+    def __init__(self, space: Dual | Primal, gains: np.ndarray, found: Found, keep: bool, again: bool) -> None:
+        self.space, self.gains, self.found, self.keep, self.again = space, gains, found, keep, again
+        self.judged: dict[int, object] = {}
+
+    def losses(self, Y: Array, tried: np.ndarray, nothing: np.ndarray, tell: Callable[[int], None]) -> np.ndarray:
+        """(k, t) summed squared error, inf where a point was not tried or cannot be judged."""
+        losses = np.full(tried.shape, np.inf)
+        silent = ~self.gains.any(0)
+        losses[silent] = np.where(tried[silent], nothing, np.inf)
+        busy = [k for k in np.flatnonzero(~silent) if tried[k].any()]
+        for done, (k, members, loss) in enumerate(self.space.home.map(lambda k: self._one(k, Y, tried[k]), busy), 1):
+            losses[k, members] = np.where(np.isfinite(loss), loss, np.inf)
+            tell(done)
+        return losses
+
+    def _one(self, k: int, Y: Array, tried: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+        members = np.flatnonzero(tried)
+        try:
+            judged = self.judged.get(k) or self.space.judge(self.gains[:, k])
+        except NotPositiveError:
+            return k, members, np.full(len(members), np.inf)
+        if self.keep:
+            if self.again:
+                self.judged[k] = judged
+            self.found.kept[k] = self.space.remember(judged)
+        parts = [members[i : i + CHUNK] for i in range(0, len(members), CHUNK)]
+        return k, members, np.concatenate([self.space.loss(judged, Y[part]) for part in parts])
+
+
+def _guessed(space: Dual | Primal, Y: Array) -> np.ndarray:
+    q, s = space.moments(Y)
+    return guess(q, s, space.size(Y), space.n)
+
+
+def _tried(
+    space: Dual | Primal,
+    Y: Array,
+    gains: np.ndarray,
+    count: int,
+    own: np.ndarray | None,
+    guessed: np.ndarray | None,
+) -> np.ndarray:
+    if own is not None:
+        return own == np.arange(len(gains.T))[:, None]
+    if count >= len(gains.T):
+        return np.ones((len(gains.T), len(Y)), bool)
+    return nearest(_guessed(space, Y) if guessed is None else guessed, gains, count)
+
+
+def weigh(losses: np.ndarray, tried: np.ndarray, n: int, average: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From (k, t) losses: weights (k, t), the best point (t,), and its loss or the weighted mean loss (t,).
+
+    Where no point could be judged, the first that was tried is taken and its loss is NaN.
+    """
+    known = np.isfinite(losses)
+    best = np.where(known.any(0), np.argmin(losses, 0), np.argmax(tried, 0))
+    at = np.arange(losses.shape[1])
+    lost = ~known[best, at]
+    if average:
+        least = np.finfo(float).tiny  # a constant target has no loss at any point: all weigh alike
+        log = np.where(known, -TAU * n / 2 * np.log(np.maximum(losses, least, where=known, out=losses.copy())), -np.inf)
+        weights = np.exp(log - np.where(lost, 0, log[best, at]))
+        weights[weights < FAINT * weights.sum(0)] = 0
+        weights[best[lost], at[lost]] = 1
+        weights /= weights.sum(0)
+    else:
+        weights = np.zeros(losses.shape)
+        weights[best, at] = 1
+    loss = np.where(weights > 0, weights * np.where(known, losses, 0), 0).sum(0)
+    return weights, best, np.where(lost, np.nan, loss)
+
+
+def _side_by_side(weights: list[csr_array], k: int, n_targets: int) -> csr_array:
+    from scipy.sparse import hstack
+
+    done = sum(one.shape[1] for one in weights)
+    return csr_array(hstack([*weights, csr_array((k, n_targets - done))]))
+
+
+def members(mixture: csr_array, point: int, within: slice) -> tuple[np.ndarray, np.ndarray]:
+    """Which targets of a span are made of a point, counted from the span's start, and its weight in each."""
+    span = slice(*mixture.indptr[point : point + 2])
+    which, weight = mixture.indices[span], mixture.data[span]
+    inside = (which >= within.start) & (which < within.stop)
+    order = np.argsort(which[inside], kind="stable")
+    return which[inside][order] - within.start, weight[inside][order]
+
+
+def spans(n_targets: int, size: int) -> Iterator[slice]:
+    """Batches of targets."""
+    for start in range(0, n_targets, size):
+        yield slice(start, min(start + size, n_targets))
