@@ -1,6 +1,6 @@
 """The situations users meet, as data sets whose truth is known."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,26 @@ class Regime:
             seed=seed,
         )
 
+    @property
+    def columns(self) -> int:
+        """How wide X is."""
+        return self.delays * sum(self.widths.values())
+
+    def changed(self, n_targets: int | None = None, iterations: int | None = None, quick: bool = False) -> "Regime":
+        """With other numbers of targets and of the peer's iterations; `quick` is the same in small, to try a script."""
+        targets, count = n_targets or self.n_targets, iterations or self.iterations
+        changed = replace(self, n_targets=targets, iterations=count if self.iterations else 0)
+        if not quick:
+            return changed
+        widths = {band: max(2, width // 12) for band, width in self.widths.items()}
+        small = {
+            "n_targets": n_targets or 200,
+            "n_train": max(300, self.n_train // 10),
+            "n_test": 100,
+            "widths": widths,
+        }
+        return replace(changed, **small)
+
 
 VOXELWISE = {"lm": 985, "vision": 768, "audio": 40, "rate": 10}
 REGIMES = {
@@ -53,6 +73,14 @@ REGIMES = {
         ),
     )
 }  # fmt: skip
+SHARED = Regime("shared", "one penalty: n 3,000, 7,212 columns", 3000, 500, VOXELWISE, 10_000, 0, 5, 8, delays=4)
+N_ALPHAS = 20  # penalties tried in SHARED
+
+
+def alphas_of(X: np.ndarray) -> list[float]:
+    """Penalties for the rows of X from a signal-to-noise ratio of 10^1.5 down to 10⁻³, as `peers.ALPHAS`."""
+    centred = X - X.mean(0)
+    return (np.square(centred).sum() / len(X) * np.logspace(-1.5, 3, N_ALPHAS)).tolist()
 
 
 def held_out_r2(Y: np.ndarray, predicted: np.ndarray, train_mean: np.ndarray) -> np.ndarray:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,10 @@ from brainalign.errors import InputError
 from brainalign.maths.arrays import Array, Home, home_of
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
 from brainalign.maths.folds import Folds
-from brainalign.maths.held_out import Dual, Primal
+from brainalign.maths.held_out import Dual, Primal, chunks
 from brainalign.maths.penalties import POINTS, how_many
 from brainalign.maths.prepare import Prepared, check_arrays, check_rows, check_shape, check_shrinkage, columns_of
-from brainalign.maths.search import Found, Progress, members, search, spans
+from brainalign.maths.search import Found, Progress, members, search
 
 SMALL = 256  # samples up to which float64 costs next to nothing
 EXTREME = 1e3  # gains beyond this want float64: I + δK then spans more digits than float32 has
@@ -202,7 +203,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         part = lambda band: data.part(band, self._dtype)  # noqa: E731
         return (Dual if way == "dual" else Primal)(home, part, widths, self._power, data.unit, data.folds, self._dtype)
 
-    def _read(self, targets: slice | np.ndarray) -> np.ndarray:
+    def _read(self, targets: np.ndarray) -> np.ndarray:
         return self._data.read(targets, self._dtype)
 
     def _settle(self, found: Found) -> None:
@@ -237,9 +238,9 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         if self._coef is None:
             data = self._data
             coef = np.zeros((self.n_features_in_, data.targets), self._dtype)
-            for batch, of_band in self._solutions():
-                for b, columns in enumerate(data.columns):
-                    coef[columns, batch] = of_band(b)
+            order = np.concatenate(data.columns)
+            for batch, values in self._solutions():
+                coef[order, batch] = values
             self._coef = self._blank(coef)
         return self._coef
 
@@ -249,10 +250,9 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self, "points_")
         data, space = self._data, self._dual_space()
         dual = np.zeros((len(data.bands), len(data.X), data.targets), self._dtype)
-        with space.home.threads():
-            for batch, weights in self._dual_weights(space):
-                for b in range(len(data.bands)):
-                    dual[b, :, batch] = data.spread((weights[b] * data.root.astype(self._dtype)).T)
+        for batch, weights in self._dual_weights(space):
+            for b in range(len(data.bands)):
+                dual[b, :, batch] = data.spread((weights[b] * data.root.astype(self._dtype)).T)
         return self._blank(dual)
 
     def predict(self, X: np.ndarray, split: bool = False, out: np.ndarray | None = None) -> np.ndarray:
@@ -277,21 +277,25 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self, "points_")
         X = self._new(X)
         data = self._data
-        means = [data.x_mean[columns] for columns in data.columns]
-        if split or self._space_is_primal():
-            for batch, of_band in self._solutions():
-                coefs = [of_band(b) for b in range(len(data.bands))]
-                parts = np.zeros((len(data.bands), len(X), batch.stop - batch.start), self._dtype)
-                for b, coef in enumerate(coefs):
-                    parts[b] = data.new(X, b, self._dtype) @ coef
-                if split:
-                    for part, mean, coef in zip(parts, means, coefs, strict=True):
-                        part += (mean @ coef).astype(self._dtype)
-                    yield batch, self._blank(parts, batch)
-                else:
-                    yield batch, self._blank(parts.sum(0) + data.y_mean[batch].astype(self._dtype), batch)
+        if not split and self.method_ != "primal":
+            yield from self._operated(X)
             return
-        yield from self._operated(X)
+        new = [data.new(X, b, self._dtype) for b in range(len(data.bands))]
+        for batch, coef in self._solutions():
+            if split:
+                parts = np.stack([part @ coef[at] for part, at in zip(new, self._places(), strict=True)])
+                for part, columns, at in zip(parts, data.columns, self._places(), strict=True):
+                    part += (data.x_mean[columns] @ coef[at]).astype(self._dtype)
+                yield batch, self._blank(parts, batch)
+            else:
+                values = np.hstack(new) @ coef
+                values += data.y_mean[batch].astype(self._dtype)
+                yield batch, self._blank(values, batch)
+
+    def _places(self) -> list[slice]:
+        """Where each band stands when bands stand side by side."""
+        edges = np.cumsum([0, *(len(columns) for columns in self._data.columns)])
+        return [slice(a, b) for a, b in pairwise(edges)]
 
     def _operated(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Predictions by one matrix from training responses to predictions for each point, never by weights."""
@@ -302,8 +306,8 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             rows = slice(start, start + ROWS)
             across = self._across(space, X[rows])
             used = np.flatnonzero(np.diff(found.mixture.indptr))
-            for batch in spans(data.targets, self._batch):
-                Y = space.responses(self._read(batch))
+            for batch in chunks(data.targets, self._batch):
+                Y = space.responses(self._read, np.arange(data.targets)[batch])
                 total = np.zeros((batch.stop - batch.start, len(across[0])), self._dtype)
 
                 def one(point: int, Y: Array = Y, batch: slice = batch, across: Array = across) -> tuple:
@@ -319,7 +323,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
                         if values is not None:
                             total[which] += values
                 out[rows, batch] = (total + data.y_mean[batch, None].astype(self._dtype)).T
-        for batch in spans(data.targets, self._batch):
+        for batch in chunks(data.targets, self._batch):
             yield batch, self._blank(out[:, batch], batch)
 
     def _across(self, space: Dual, X: np.ndarray) -> Array:
@@ -331,26 +335,25 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             across[b] *= 1 / power if power else 0.0
         return across
 
-    def _solutions(self) -> Iterator[tuple[slice, Callable[[int], np.ndarray]]]:
-        """For a batch of targets, a function from band to weights (p_b, m) on its columns as given."""
+    def _solutions(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """For a batch of targets, weights (n_features, m) on the columns as given, bands side by side."""
         data, found = self._data, self._found
-        if self._space_is_primal():
+        if self.method_ == "primal":
             space = self._space
             assert isinstance(space, Primal)
-            edges = np.cumsum([0, *space.widths])
             root = np.where(space.root_power > 0, space.root_power, 1)[:, None].astype(self._dtype)
             start = 0
-            with space.home.threads():
-                for products in found.products:
-                    batch = slice(start, start + len(products))
-                    start = batch.stop
-                    coef = self._primal_weights(space, products, batch).T / root
-                    yield batch, lambda b, coef=coef: coef[edges[b] : edges[b + 1]]
+            for products in found.products:
+                batch = slice(start, start + len(products))
+                start = batch.stop
+                with space.home.threads():
+                    coef = self._primal_weights(space, products, batch).T
+                coef /= root
+                yield batch, coef
             return
-        space = self._dual_space()
-        with space.home.threads():
-            for batch, weights in self._dual_weights(space):
-                yield batch, lambda b, weights=weights: data.part(b, self._dtype).T @ weights[b].T
+        for batch, weights in self._dual_weights(self._dual_space()):
+            parts = [data.part(b, self._dtype).T @ weights[b].T for b in range(len(data.bands))]
+            yield batch, np.concatenate(parts)
 
     def _primal_weights(self, space: Primal, products: Array, batch: slice) -> np.ndarray:
         """(m, p) weights on the scaled columns."""
@@ -372,8 +375,8 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         found, data = self._found, self._data
         size = max(1, min(self._batch, int(parse_bytes(self.memory) // 4 // (len(data.bands) * data.n * 8))))
         used = np.flatnonzero(np.diff(found.mixture.indptr))
-        for batch in spans(data.targets, size):
-            Y = space.responses(self._read(batch))
+        for batch in chunks(data.targets, size):
+            Y = space.responses(self._read, np.arange(data.targets)[batch])
             weights = np.zeros((len(data.bands), batch.stop - batch.start, data.n), self._dtype)
 
             def one(point: int, Y: Array = Y, batch: slice = batch) -> tuple[int, np.ndarray, np.ndarray | None]:
@@ -383,25 +386,23 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
                 reached = space.home.numpy(Y[which] @ self._projection(space, point))
                 return point, which, reached * weight[:, None].astype(self._dtype)
 
-            for point, which, reached in space.home.map(one, used):
-                for b, gain in enumerate(found.gains[:, point]):
-                    if reached is not None and gain > 0 and self._power[b] > 0:
-                        weights[b, which] += reached * self._dtype.type(gain / self._power[b])
+            with space.home.threads():
+                for point, which, reached in space.home.map(one, used):
+                    for b, gain in enumerate(found.gains[:, point]):
+                        if reached is not None and gain > 0 and self._power[b] > 0:
+                            weights[b, which] += reached * self._dtype.type(gain / self._power[b])
             yield batch, weights
 
     def _projection(self, space: Dual, point: int) -> Array:
         kept = self._found.kept.get(point)
         return space.projection(self._found.gains[:, point]) if kept is None else kept
 
-    def _space_is_primal(self) -> bool:
-        return self.method_ == "primal"
-
     def _dual_space(self) -> Dual:
         """Kernels, made again where they were let go (after unpickling, or for dual weights of a primal fit)."""
         if not isinstance(self._space, Dual):
             space = self._laid_out(home_of(self.device, self.n_jobs), "dual")
             assert isinstance(space, Dual)
-            if self._space_is_primal():
+            if self.method_ == "primal":
                 return space
             self._space = space
         return self._space

@@ -8,9 +8,8 @@ import numpy as np
 
 from brainalign.errors import SettingsError
 from brainalign.maths.folds import Folds
-from brainalign.maths.search import CHUNK, Order
-
-SETUP = 4096  # rows that `Primal` reads at a time
+from brainalign.maths.held_out import CHUNK
+from brainalign.maths.search import Order
 
 
 @dataclass(frozen=True)

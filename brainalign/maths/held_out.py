@@ -18,6 +18,17 @@ from brainalign.maths.arrays import Array, Home, NotPositiveError
 from brainalign.maths.folds import Folds
 
 
+CHUNK = 1024  # targets that are read, or whose errors are held, at a time
+
+Read = Callable[[np.ndarray], np.ndarray]
+"""Centred, weighted responses (n, m) of some targets, by number."""
+
+
+def chunks(n: int, size: int = CHUNK) -> list[slice]:
+    """0…n in pieces."""
+    return [slice(start, min(start + size, n)) for start in range(0, n, size)]
+
+
 @dataclass(frozen=True)
 class Fold:
     """Rows left out of training (the fold and its gap), and those of them that are scored."""
@@ -102,9 +113,16 @@ class Dual:
             self.kernels[band] = values @ values.T
             self.kernels[band] *= 1 / size if size else 0.0
 
-    def responses(self, Y: np.ndarray) -> Array:
-        """(t, n) centred, weighted responses on the device, from (n, t)."""
-        return self.home.array(Y.T, self.dtype)
+    def responses(self, read: Read, targets: np.ndarray) -> Array:
+        """(t, n) centred, weighted responses on the device."""
+        Y = self.home.empty((len(targets), self.n), self.unit)
+
+        def one(at: slice) -> None:
+            Y[at] = self.home.array(read(targets[at]).T, self.dtype)
+
+        for _ in self.home.map(one, chunks(len(targets))):
+            pass
+        return Y
 
     def nothing(self, Y: Array) -> np.ndarray:
         """(t,) summed squared error of predicting each fold by the mean of its training rows."""
@@ -205,8 +223,9 @@ class Primal:
         self.root_power = np.repeat(np.sqrt(power), self.widths)
         scale = np.divide(1, self.root_power, out=np.zeros_like(self.root_power), where=self.root_power > 0)
         Z = np.empty((self.n, sum(self.widths)), self.dtype)
-        for band, (start, end) in enumerate(pairwise(np.cumsum([0, *self.widths]))):
-            np.multiply(part(band), scale[start:end].astype(self.dtype), out=Z[:, start:end])
+        self.bands = [slice(a, b) for a, b in pairwise(np.cumsum([0, *self.widths]))]
+        for number, at in enumerate(self.bands):
+            np.multiply(part(number), scale[at].astype(self.dtype), out=Z[:, at])
         self.host_unit = unit.astype(float)
         self.unit, self.Z = home.array(unit, self.dtype), home.array(Z, self.dtype)
         self.gram = self._wide(Z)
@@ -248,26 +267,38 @@ class Primal:
             float(u_test @ u_test),
         )
 
-    def responses(self, Y: np.ndarray) -> _Crossed:
-        """Everything the folds need of the responses (n, t): products with the features, never the samples again."""
-        with_left = list(self.home.map(lambda test: self._crossed(test, Y), self.tests))
-        if sum(fold.n_test for fold in self.folds) == self.n and all(fold.same for fold in self.folds):
-            whole = sum(left for left, *_ in with_left[1:]) + with_left[0][0]
-        else:
-            whole = self.home.array(Y, self.dtype).T @ self.Z
-        sums = []
-        for test, (left, mean, *_) in zip(self.tests, with_left, strict=True):
-            left *= -1
-            left += whole
-            left -= mean[:, None] * test.total[None]
-            sums.append(left)
-        rest, nothing = (np.sum([one[k] for one in with_left], axis=0) for k in (3, 4))
-        return _Crossed(whole, sums, [one[2] for one in with_left], rest, nothing)
+    def responses(self, read: Read, targets: np.ndarray) -> _Crossed:
+        """Everything the folds need of the responses: products with the features, never the samples again.
 
-    def _crossed(self, test: _Test, Y: np.ndarray) -> tuple[Array, Array, Array, np.ndarray, np.ndarray]:
-        """Of one fold: products of the rows left out (t, p), the training rows' mean (t,), the scored rows squeezed
-        (t, r), what squeezing lost of their size (t,), and that size (t,).
+        A few targets at a time, so that what is read stays near the processor until all folds are done with it.
         """
+        home, t, p = self.home, len(targets), self.Z.shape[1]
+        whole = home.empty((t, p), self.Z)
+        sums = [home.empty((t, p), self.Z) for _ in self.tests]
+        tested = [home.empty((t, len(test.rows)), self.Z) for test in self.tests]
+        rest, nothing, shared = np.zeros(t), np.zeros(t), np.zeros((len(self.widths), t))
+        partition = sum(fold.n_test for fold in self.folds) == self.n and all(fold.same for fold in self.folds)
+
+        def one(at: slice) -> None:
+            Y = read(targets[at])
+            found = [self._crossed(test, Y) for test in self.tests]
+            total = sum(one.left for one in found) if partition else home.array(Y, self.dtype).T @ self.Z
+            whole[at] = total
+            for test, one, mine, small in zip(self.tests, found, sums, tested, strict=True):
+                few = total - one.left
+                few -= one.mean[:, None] * test.total[None]
+                mine[at], small[at] = few, one.scored
+                rest[at] += one.lost
+                nothing[at] += one.size
+                for b, band in enumerate(self.bands):
+                    shared[b, at] += home.rowdot(one.cross[:, band], few[:, band])
+
+        for _ in home.map(one, chunks(t)):
+            pass
+        return _Crossed(whole, sums, tested, rest, nothing, shared)
+
+    def _crossed(self, test: _Test, Y: np.ndarray) -> _Part:
+        """What one fold makes of some responses (n, m)."""
         fold, home = test.fold, self.home
         y = home.array(Y[fold.test], self.dtype)
         own, cross = y.T @ self.unit[fold.test], y.T @ self.Z[fold.test]
@@ -280,12 +311,13 @@ class Primal:
         if test.squeeze is None:
             y = home.array((y - self.unit[fold.test][:, None] * mean[None]).T, self.dtype)
             size = home.rowdot(y, y)
-            return left, mean, y, np.zeros(len(size)), size
+            return _Part(left, mean, y @ test.rows, y, np.zeros(len(size)), size)
         size = home.coldot(y, y) + home.numpy(mean * (mean * test.unit_size - 2 * own))
         shift = test.total * (1 / test.mass)
-        centred = cross - (own - mean * test.unit_size)[:, None] * shift[None] - mean[:, None] * test.on_unit[None]
-        small = centred @ test.squeeze.T
-        return left, mean, small, np.maximum(size - home.rowdot(small, small), 0), size
+        cross = cross - (own - mean * test.unit_size)[:, None] * shift[None]
+        cross -= mean[:, None] * test.on_unit[None]
+        small = cross @ test.squeeze.T
+        return _Part(left, mean, cross, small, np.maximum(size - home.rowdot(small, small), 0), size)
 
     def nothing(self, Y: _Crossed) -> np.ndarray:
         """(t,) summed squared error of predicting each fold by the mean of its training rows."""
@@ -293,17 +325,13 @@ class Primal:
 
     def moments(self, Y: _Crossed) -> tuple[np.ndarray, np.ndarray]:
         """As `Dual.moments`: what the scored rows' products with the features share with the training rows'."""
-        edges = np.cumsum([0, *self.widths])
-        bands = [slice(a, b) for a, b in pairwise(edges)]
-        q, s = np.zeros((len(bands), len(Y))), np.zeros((len(bands), len(bands)))
-        for test, sums, tested in zip(self.tests, Y.sums, Y.tested, strict=True):
-            cross = tested @ test.rows
+        s = np.zeros((len(self.bands),) * 2)
+        for test in self.tests:
             gram = test.rows.T @ test.rows
-            for b, mine in enumerate(bands):
-                q[b] += self.home.rowdot(cross[:, mine], sums[:, mine])
-                for c, other in enumerate(bands[: b + 1]):
+            for b, mine in enumerate(self.bands):
+                for c, other in enumerate(self.bands[: b + 1]):
                     s[b, c] += float((gram[mine, other] * test.gram[mine, other]).sum())
-        return q, np.tril(s) + np.tril(s, -1).T
+        return Y.shared, np.tril(s) + np.tril(s, -1).T
 
     def size(self, Y: _Crossed) -> np.ndarray:
         """(t,) Σ_i y_i², nearly: about the training means of the folds."""
@@ -359,7 +387,17 @@ class _Test:
     rows: Array  # (r, p) scored rows less the training mean; squeezed: R of their QR decomposition
     squeeze: Array | None  # (r, p): with the products of features and responses, Qᵀy
     on_unit: Array  # (p,) sum of the scored rows, weighted
-    unit_size: float  # weight of the scored rows
+    unit_size: float  # weight of the scored rows, of 1
+
+
+@dataclass(frozen=True)
+class _Part:
+    left: Array  # (m, p) products of the rows left out
+    mean: Array  # (m,) of the training rows
+    cross: Array  # (m, p) products of the scored rows, both about the training means
+    scored: Array  # (m, r) the scored rows, squeezed
+    lost: np.ndarray  # (m,) of their size, by squeezing
+    size: np.ndarray  # (m,)
 
 
 @dataclass(frozen=True)
@@ -371,6 +409,7 @@ class _Crossed:
     tested: list[Array]  # per fold (t, r): scored responses less the training mean, squeezed
     rest: np.ndarray  # (t,) what no weights can reach in the scored rows
     nothing: np.ndarray  # (t,)
+    shared: np.ndarray  # (n_bands, t) moments
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -378,7 +417,7 @@ class _Crossed:
     def __getitem__(self, which: slice | np.ndarray) -> _Crossed:
         """Some of the targets; the whole products are not needed to judge and stay behind."""
         few = [[one[which] for one in group] for group in (self.sums, self.tested)]
-        return _Crossed(self.whole[:0], *few, self.rest[which], self.nothing[which])
+        return _Crossed(self.whole[:0], *few, self.rest[which], self.nothing[which], self.shared[:, which])
 
 
 def _block(A: Array, rows: slice | np.ndarray, columns: slice | np.ndarray) -> Array:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from brainalign.maths.arrays import Array, NotPositiveError
-from brainalign.maths.held_out import Dual, Primal
+from brainalign.maths.held_out import Dual, Primal, Read, chunks
 from brainalign.maths.penalties import guess, how_many, nearest, place
 
 # How sharply averaging prefers the better points: the value two prototypes settled on simulated data. That averaging
 # is the default of `encode` was decided with scores of the alice sample in view (docs/decisions/0007).
 TAU = 0.3
 FAINT = 0.01  # weights below this share are dropped: they cost as much as any other and say next to nothing
-CHUNK = 1024  # targets whose errors are held at a time
 CROWD = 4096  # targets at most by which points are placed
 
-Read = Callable[[slice | np.ndarray], np.ndarray]
 Progress = Callable[[int, int, str], None]
 
 
@@ -89,13 +87,13 @@ def search(
     """
     whole = guessed = None
     if order.batch >= n_targets:
-        whole = space.responses(read(slice(0, n_targets)))
+        whole = space.responses(read, np.arange(n_targets))
     if gains is None:
         some = np.arange(n_targets)
         if n_targets > CROWD:
             some = np.sort(np.random.default_rng(seed).choice(n_targets, CROWD, replace=False))
         if whole is None:
-            gains = place(_guessed(space, space.responses(read(some))), seed)
+            gains = place(_guessed(space, space.responses(read, some)), seed)
         else:
             guessed = _guessed(space, whole)
             gains = place(guessed[:, some], seed)
@@ -108,13 +106,12 @@ def search(
     judge = _Judge(space, gains, found, order.keep, again=whole is None)
     weights = []
     try:
-        for start in range(0, n_targets, order.batch):
-            batch = slice(start, min(start + order.batch, n_targets))
-            Y = space.responses(read(batch)) if whole is None else whole
+        for batch in chunks(n_targets, order.batch):
+            Y = space.responses(read, np.arange(n_targets)[batch]) if whole is None else whole
             tried = _tried(space, Y, gains, count, None if own is None else own[batch], guessed)
             found.nothing[batch] = space.nothing(Y)
 
-            def tell(done: int, at: int = start, size: int = len(Y)) -> None:
+            def tell(done: int, at: int = batch.start, size: int = len(Y)) -> None:
                 if progress:
                     progress(at * (k - 1) + size * done, n_targets * (k - 1), "searching penalties")
 
@@ -161,8 +158,8 @@ class _Judge:
             if self.again:
                 self.judged[k] = judged
             self.found.kept[k] = self.space.remember(judged)
-        parts = [members[i : i + CHUNK] for i in range(0, len(members), CHUNK)]
-        return k, members, np.concatenate([self.space.loss(judged, Y[part]) for part in parts])
+        losses = [self.space.loss(judged, Y[members[part]]) for part in chunks(len(members))]
+        return k, members, np.concatenate(losses)
 
 
 def _guessed(space: Dual | Primal, Y: Array) -> np.ndarray:
@@ -222,9 +219,3 @@ def members(mixture: csr_array, point: int, within: slice) -> tuple[np.ndarray, 
     inside = (which >= within.start) & (which < within.stop)
     order = np.argsort(which[inside], kind="stable")
     return which[inside][order] - within.start, weight[inside][order]
-
-
-def spans(n_targets: int, size: int) -> Iterator[slice]:
-    """Batches of targets."""
-    for start in range(0, n_targets, size):
-        yield slice(start, min(start + size, n_targets))
