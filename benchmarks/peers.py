@@ -51,7 +51,7 @@ def himalaya_banded(backend, kind, X, Y, bands, n_train, iterations, seed=0, alp
 
 
 def himalaya_shared(backend, kind, X, Y, bands, n_train, alphas):
-    """One penalty for all columns, for each target its own; `kind` is "kernel" or "ridge". Fit, and predict the rest."""
+    """One penalty for all columns, for each target its own; `kind` is "kernel" or "ridge"."""
     mean_x, mean_y = X[:n_train].mean(0), Y[:n_train].mean(0)
     settings = {"alphas": np.asarray(alphas, np.float32), "cv": 5}
     batches = {"n_targets_batch": 2000, "n_targets_batch_refit": 2000}

@@ -65,8 +65,8 @@ REGIMES = {
             "layers", "13 layers × 768, n 1,000", 1000, 400, {f"l{i}": 768 for i in range(13)}, 10_000, 60, 18, 40,
             related=0.5,
         ),
-        Regime("wide", "wide: n 500, 4 × 4,000", 500, 400, {b: 4000 for b in "abcd"}, 5_000, 60, 20, 40),
-        Regime("ieeg", "iEEG: n 5,000, 5 × 50", 5000, 1000, {b: 50 for b in "abcde"}, 16_100, 20, 250, 1000),
+        Regime("wide", "wide: n 500, 4 × 4,000", 500, 400, dict.fromkeys("abcd", 4000), 5_000, 60, 20, 40),
+        Regime("ieeg", "iEEG: n 5,000, 5 × 50", 5000, 1000, dict.fromkeys("abcde", 50), 16_100, 20, 250, 1000),
         Regime(
             "tall", "tall: n 20,000, bands 50, 100, 40, 10", 20_000, 2000, {"a": 50, "b": 100, "c": 40, "d": 10}, 2_000,
             20, 50, 300,

@@ -59,7 +59,7 @@ def at_full(times, n_targets):
 
 
 def probe(folder, regime, ways):
-    """Each variant's first iteration at few targets, the good ones also at more: records with seconds expected at all."""
+    """Each variant's first iteration at few targets and at more: records with the seconds expected at all targets."""
     records, best = [], float("inf")
     for way in ways:
         record = {"name": named(way), "times": {}}

@@ -26,6 +26,8 @@ Progress = Callable[[int, int, str], None]
 
 
 AVERAGED = partial(BandedRidge, average=True)  # better than the best point where responses are weak
+HOW = ("memory", "device", "n_jobs")  # settings of a solver that do not change its results
+SMALL = 2_000_000  # numbers in the responses up to which several fits are done at once
 
 
 @dataclass(frozen=True)
@@ -158,21 +160,26 @@ class FoldFit:
     train_mean: np.ndarray  # (t,)
 
 
-def fit_fold(problem: Problem, model: Model, fold: int) -> dict[str, np.ndarray]:
+def fit_fold(problem: Problem, model: Model, fold: int, n_jobs: int | None = None) -> dict[str, np.ndarray]:
     """Fit one model on the training samples of one fold and predict its test samples."""
     train, test = problem.folds[fold]
-    space, ridge = _learn(problem, model, train)
+    space, ridge = _learn(problem, model, train, n_jobs=n_jobs)
     Z = space.apply(np.asarray(problem.X.values[test]))
-    parts = ridge.predict(Z, split=True)
     mean = problem.targets[train].mean(0, dtype=np.float64)
-    centred = parts.sum(0) + ridge.intercept_ - mean
-    y = problem.targets[test] - mean
+    shift = ridge.intercept_ - mean
+    predicted = np.empty((len(test), len(mean)), np.float32)
+    explained = np.empty((len(model.bands), len(mean)))
+    for batch, parts in ridge.predict_batches(Z, split=True):  # the parts of all targets are never held at once
+        centred = parts.sum(0, dtype=np.float64) + shift[batch]
+        y = problem.targets[test, batch] - mean[batch]
+        predicted[:, batch] = centred + mean[batch]
+        explained[:, batch] = np.einsum("bnt,nt->bt", parts, 2 * y - centred, dtype=np.float64)
     return {
-        "predicted": (centred + mean).astype(np.float32),
+        "predicted": predicted,
         "cv_r2": np.asarray(ridge.cv_r2_, np.float64),
         "points": ridge.points_,
         "mixture": ridge.mixture_,
-        "explained": np.einsum("bnt,nt->bt", parts, 2 * y - centred, dtype=np.float64),
+        "explained": explained,
         "train_mean": mean,
     }
 
@@ -180,16 +187,17 @@ def fit_fold(problem: Problem, model: Model, fold: int) -> dict[str, np.ndarray]
 def fit_models(
     problem: Problem, models: Sequence[Model], store: Store | None, progress: Progress | None = None
 ) -> Fits:
-    """Fit every model on every fold, as many at once as there are cores: small factorisations gain nothing from several
-    threads each. With a store every (model, fold) is kept, so that a second run takes up where one stopped.
+    """Fit every model on every fold. With a store every (model, fold) is kept, so that a second run takes up where one
+    stopped. Small fits are done as many at once as there are cores; a large one takes all cores, and memory, itself.
     """
+    cores = (os.cpu_count() or 1) if problem.targets.size <= SMALL else 1
     jobs = [(model, fold) for model in models for fold in range(len(problem.folds))]
     for name in {"targets", *(band for model in models for band in model.bands)} if store else ():
         problem.hash_of(name)  # once, before several threads ask for it
     done: dict[tuple[str, int], FoldFit] = {}
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=cores) as pool:
         try:
-            pieces = pool.map(lambda job: _kept_fit(problem, job[0], job[1], store), jobs)
+            pieces = pool.map(lambda job: _kept_fit(problem, job[0], job[1], store, 1 if cores > 1 else None), jobs)
             for (model, fold), piece in zip(jobs, pieces, strict=True):
                 done[model.name, fold] = piece
                 if progress:
@@ -199,11 +207,11 @@ def fit_models(
     return Fits(tuple(models), {m.name: [done[m.name, f] for f in range(len(problem.folds))] for m in models})
 
 
-def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None) -> FoldFit:
+def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None, n_jobs: int | None) -> FoldFit:
     if store is None:
-        return FoldFit(**fit_fold(problem, model, fold))
+        return FoldFit(**fit_fold(problem, model, fold, n_jobs))
     piece = store.compute(
-        key_of_fit(problem, model, fold), lambda: fit_fold(problem, model, fold), meta={"what": "fold fit"}
+        key_of_fit(problem, model, fold), lambda: fit_fold(problem, model, fold, n_jobs), meta={"what": "fold fit"}
     )
     return FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__})
 
@@ -275,11 +283,23 @@ def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.nda
     return weights, intercept, used
 
 
-def _learn(problem: Problem, model: Model, train: np.ndarray, targets: slice = slice(None)) -> tuple[Space, Any]:
+def _learn(
+    problem: Problem, model: Model, train: np.ndarray, targets: slice = slice(None), n_jobs: int | None = None
+) -> tuple[Space, Any]:
     values = problem.X.values
     space = learn_space(values, problem.X.columns, model.bands, train, problem.reduce)
-    ridge = problem.solver(bands=np.array(space.bands), folds=problem.inner_folds(train), seed=problem.seed)
+    ridge = problem.solver(
+        bands=np.array(space.bands), folds=problem.inner_folds(train), seed=problem.seed, n_jobs=n_jobs
+    )
     return space, ridge.fit(space.apply(np.asarray(values[train])), problem.targets[train][:, targets])
+
+
+def _said(solver: Callable[..., Any]) -> str:
+    """A solver and its settings, less those that change how it is computed and not what comes out."""
+    if not isinstance(solver, partial):
+        return repr(solver)
+    settings = {name: value for name, value in solver.keywords.items() if name not in HOW}
+    return repr(partial(solver.func, *solver.args, **settings))
 
 
 @cache
@@ -292,13 +312,13 @@ def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
     train, test = problem.folds[fold]
     inner = np.concatenate([np.r_[-1, a, -2, b] for a, b in problem.inner_folds(train)])
     return key_of(
-        what="fold fit 2",
+        what="fold fit 3",
         bands=[[band, problem.hash_of(band), str(problem.reduce.get(band))] for band in model.bands],
         delays=hash_array(problem.X.columns["delay"].to_numpy()) if "delay" in problem.X.columns else "",
         targets=problem.hash_of("targets"),
         rows=hash_array(np.r_[train, -1, test]),
         inner=hash_array(inner),
-        solver=repr(problem.solver),
+        solver=_said(problem.solver),
         seed=problem.seed,
         versions=_versions(),
     )

@@ -10,10 +10,10 @@ from scipy.linalg import svd
 from brainalign.errors import SettingsError
 from brainalign.maths.arrays import Home
 from brainalign.maths.cost import parse_bytes
+from brainalign.maths.held_out import CHUNK, chunks
 from brainalign.maths.prepare import Prepared
 
 STEP = 0.1  # ln α between grid points: cubic interpolation is then good to 1e-6 and better
-CHUNK = 1024  # targets at a time
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def choose(data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memo
             f"memory={memory!r} is too little to decompose {n:,} samples × {p:,} columns, which takes about "
             f"{need / 1e9:.3g} GB: give more memory, or alphas= instead of fractions="
         )
-    spans = [slice(i, min(i + min(size, CHUNK), data.targets)) for i in range(0, data.targets, min(size, CHUNK))]
+    spans = chunks(data.targets, min(size, CHUNK))
     X, eps = data.part(0, np.dtype(float)), _eps(data)
     home.workers = workers
     errors = list(home.map(lambda fold: _held_out(data, X, fold, fractions, spans, eps), data.folds))
@@ -154,7 +154,7 @@ def choose(data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memo
     rotation = rotate(X, eps)
     alpha = np.empty(data.targets)
     for span in spans:
-        found = penalties_for(rotation.s, rotation.U.T @ data.read(span, np.dtype(float)), fractions)
+        found = penalties_for(rotation.s, rotation.U.T @ _read(data, span), fractions)
         alpha[span] = np.take_along_axis(found, best[None, span], 0)[0]
     return Fractions(alpha, best, loss, nothing, rotation)
 
@@ -162,6 +162,10 @@ def choose(data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memo
 def rotation_of(data: Prepared) -> Rotation:
     """Of all rows."""
     return rotate(data.part(0, np.dtype(float)), _eps(data))
+
+
+def _read(data: Prepared, span: slice) -> np.ndarray:
+    return data.read(np.arange(data.targets)[span], np.dtype(float))
 
 
 def _eps(data: Prepared) -> float:
@@ -184,7 +188,7 @@ def _held_out(
     there = (X[test] - np.outer(data.unit[test], x_mean)) @ rotation.Vt.T
     loss, nothing = np.empty((len(fractions), data.targets)), np.empty(data.targets)
     for span in spans:
-        Y = data.read(span, np.dtype(float))
+        Y = _read(data, span)
         y_mean = unit @ Y[train]
         Z = rotation.U.T @ (Y[train] - np.outer(data.unit[train], y_mean))
         scored = Y[test] - np.outer(data.unit[test], y_mean)

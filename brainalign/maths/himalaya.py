@@ -23,7 +23,7 @@ class HimalayaRidge(BandedRidge):
 
     Parameters
     ----------
-    bands, folds, seed
+    bands, folds, seed, n_jobs
         As for `BandedRidge`.
     n_candidates : int
         Band ratios drawn (himalaya's `n_iter`).
@@ -37,8 +37,8 @@ class HimalayaRidge(BandedRidge):
     array([0.99, 1.  ])
     """
 
-    def __init__(self, bands, folds=5, seed: int = 0, n_candidates: int = 40) -> None:
-        super().__init__(bands, folds=folds, seed=seed)
+    def __init__(self, bands, folds=5, seed: int = 0, n_candidates: int = 40, n_jobs: int | None = None) -> None:
+        super().__init__(bands, folds=folds, seed=seed, n_jobs=n_jobs)
         self.n_candidates = n_candidates
 
     def fit(self, X: np.ndarray, Y: np.ndarray) -> HimalayaRidge:

@@ -9,12 +9,13 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from brainalign.maths.arrays import Array, NotPositiveError
-from brainalign.maths.held_out import Dual, Primal
+from brainalign.maths.held_out import Dual, Primal, Read, _block, chunks
 from brainalign.maths.penalties import guess
 from brainalign.maths.prepare import Prepared
-from brainalign.maths.search import CHUNK, Found, Order, Progress, Read, spans
+from brainalign.maths.search import Found, Order, Progress
 
 REACH = 0.5  # decades between the penalties first tried, about
+DOUBT = 0.15  # how far off a parabola's minimum is, as a share of half its width
 FEW = 4  # up to so many penalties are all tried
 
 
@@ -43,9 +44,9 @@ def first(where: np.ndarray, line: np.ndarray, reach: int, together: bool) -> np
 def proceed(losses: np.ndarray, line: np.ndarray, reach: int, together: bool) -> np.ndarray:
     """(k, t) True at the penalties to try next; nowhere, for a target that is done.
 
-    While a target's best is the outermost it was tried at, `reach` further out. Then where the parabola through the best
-    and its tried neighbours has its minimum, done if that was tried; `together`, both neighbours on the line
-    (reach by half while they are far).
+    While a target's best is the outermost it was tried at, `reach` further out. Then where the parabola through the
+    best and its tried neighbours has its minimum: done, if that was tried. At the ends of the line, and `together`
+    everywhere, halfway to the tried neighbours until they are next to the best.
 
     Parameters
     ----------
@@ -82,7 +83,11 @@ def proceed(losses: np.ndarray, line: np.ndarray, reach: int, together: bool) ->
     flat = a == b
     vertex = mid - 0.5 * ((mid - low) * a - (mid - high) * b) / np.where(flat, 1, a - b)
     vertex = np.where(flat, mid, vertex)
-    tried[np.abs(line[:, None] - vertex).argmin(0), at[inner]] = True
+    nearest = np.abs(line[:, None] - vertex).argmin(0)
+    beyond = vertex + np.where(vertex < mid, -1, 1) * DOUBT * (high - low) / 2
+    unsure = np.abs(line[:, None] - beyond).argmin(0)
+    here = best[inner]
+    tried[np.where(nearest == here, here + np.sign(unsure - here), nearest), at[inner]] = True
     return tried & ~known
 
 
@@ -194,11 +199,11 @@ class Line:
         return (losses[:, 0] + weights @ data.inside) / max(np.count_nonzero(weights), 1)
 
     def _batches(self) -> Iterator[tuple[slice, Any]]:
-        for batch in spans(self.data.targets, self.order.batch):
+        for batch in chunks(self.data.targets, self.order.batch):
             if self.whole is not None:
                 yield batch, self.whole
                 continue
-            Y = self.space.responses(self.read(batch))
+            Y = self.space.responses(self.read, np.arange(self.data.targets)[batch])
             if len(Y) == self.data.targets:
                 self.whole = Y
             yield batch, Y
@@ -217,11 +222,11 @@ class Line:
 
     def _loss(self, judged: Any, Y: Any) -> np.ndarray:
         """(m,) squared errors, several chunks of targets at once."""
-        return np.concatenate(list(self.home.map(lambda part: self.space.loss(judged, Y[part]), _chunks(len(Y)))))
+        return np.concatenate(list(self.home.map(lambda part: self.space.loss(judged, Y[part]), chunks(len(Y)))))
 
     def _guessed(self, Y: Any) -> np.ndarray:
         """(m,) log10 gains, without any fit."""
-        parts = list(self.home.map(lambda part: self.space.moments(Y[part]), _chunks(len(Y))))
+        parts = list(self.home.map(lambda part: self.space.moments(Y[part]), chunks(len(Y))))
         gains = guess(np.concatenate([q for q, _ in parts], 1), parts[0][1], self.space.size(Y), self.space.n)[0]
         return np.log10(np.maximum(gains, 1e-30))
 
@@ -230,8 +235,8 @@ class Line:
             members, judged = np.flatnonzero(tried[k]), self._judged(k)
             if judged is None:
                 return k, members, np.full(len(members), np.inf)
-            parts = [members[i : i + CHUNK] for i in range(0, len(members), CHUNK)]
-            return k, members, np.concatenate([self.space.loss(judged, Y[part]) for part in parts])
+            parts = [self.space.loss(judged, Y[members[part]]) for part in chunks(len(members))]
+            return k, members, np.concatenate(parts)
 
         sizes = tried.sum(1)  # the largest first: nobody waits long for the last one
         for k, members, loss in self.home.map(one, [k for k in np.argsort(-sizes, kind="stable") if sizes[k]]):
@@ -246,7 +251,7 @@ class Line:
             judged = self._judged(k)
             if judged is None:
                 return np.inf
-            return float(sum(own[part] @ self.space.loss(judged, Y[part]) for part in _chunks(len(Y))))
+            return float(sum(own[part] @ self.space.loss(judged, Y[part]) for part in chunks(len(Y))))
 
         if S is not None:
             losses[asked] = list(self.home.map(with_sum, asked))
@@ -266,7 +271,9 @@ class Line:
             self.found.nothing[batch] = space.nothing(Y)
             weights = self._weights(batch)
             if isinstance(space, Dual) and self.data.targets > space.n:
-                for part in self.home.map(lambda part, Y=Y, own=weights: self._outer(Y[part], own[part]), _chunks(len(Y))):
+                for part in self.home.map(
+                    lambda part, Y=Y, own=weights: self._outer(Y[part], own[part]), chunks(len(Y))
+                ):
                     total = part if total is None else total.__iadd__(part)
             else:
                 own, s = space.moments(Y)
@@ -274,7 +281,7 @@ class Line:
                 size += space.size(Y) @ weights
         if total is not None:
             assert isinstance(space, Dual)
-            q[0, 0], s[0, 0] = space.paired(total)
+            q[0, 0], s[0, 0] = _paired(space, total)
             size[0] = float(total.ravel()[:: space.n + 1].sum())
         return (q, s, size), total
 
@@ -315,5 +322,11 @@ def least(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return known.argmin(0), np.where(np.isfinite(loss), loss, np.nan)
 
 
-def _chunks(size: int) -> list[slice]:
-    return list(spans(size, CHUNK))
+def _paired(space: Dual, S: Array) -> tuple[float, float]:
+    """⟨K, S⟩ and ⟨K, K⟩ over pairs of rows in different folds, as `Dual.moments` of all targets at once."""
+    q = s = 0.0
+    for rows, others in space.pairs:
+        K, products = (_block(A, rows, others) for A in (space.kernels[0], S))
+        q += float((K * products).sum())
+        s += float((K * K).sum())
+    return q, s

@@ -13,7 +13,7 @@ STRONGEST = 10**1.5  # gains beyond this are not tried: brains are not that well
 WEAKEST = 10**-2.5  # below this a band is as good as absent
 POINTS = 32  # tried in all
 NEAREST = 8  # tried by each target, where there are many
-SPREAD = 0.5  # decades by which a guess from moments is off, about
+SPREAD = 0.3  # decades by which copies of a guess are moved, together and apart (0.3 to 1.2 tried: wider is worse)
 CROWD = 512  # guesses at least that points are placed by: few targets are repeated, each time a little off
 
 

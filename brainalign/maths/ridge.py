@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,11 +15,12 @@ from brainalign.maths.banded import EXTREME, SMALL, BandedRidge
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
 from brainalign.maths.folds import Folds
 from brainalign.maths.fractional import Rotation, choose, rotation_of, shrunk
-from brainalign.maths.held_out import Dual
+from brainalign.maths.held_out import CHUNK, Dual, chunks
 from brainalign.maths.line import Line
-from brainalign.maths.search import Found, Progress, spans
+from brainalign.maths.search import Found, Progress
 
 RATIOS = np.logspace(-3, 1.5, 20)  # signal-to-noise ratios tried where no alphas are given
+ROTATED = "singular values"
 TRIES = 5  # penalties that a target is tried at, about
 
 
@@ -37,8 +38,8 @@ class RidgeCV(BandedRidge):
     or two alphas are as good as equal. Where targets are few, all are tried.
 
     With `fractions` the length of the weights is chosen instead: for a fraction γ each target gets the α at which
-    ‖w(α)‖ = γ‖w(0)‖, w(0) the shortest of the least-squares solutions. In every fold that α is found anew. Source: Rokem
-    & Kay (2020), Fractional ridge regression.
+    ‖w(α)‖ = γ‖w(0)‖, w(0) the shortest of the least-squares solutions. In every fold that α is found anew. Source:
+    Rokem & Kay (2020), Fractional ridge regression.
 
     Parameters
     ----------
@@ -135,9 +136,9 @@ class RidgeCV(BandedRidge):
         super().fit(X, Y, sample_weight, progress)
         return self
 
-    def _solve(self, fixed: None, progress: Progress | None) -> None:
+    def _solve(self, fixed: np.ndarray | None, progress: Progress | None) -> None:
         self._power = self._data.power()
-        self._rotation: Rotation | None = None
+        self._turn: Rotation | None = None
         fractions = check_fractions(self.fractions, self.device)
         if fractions is None:
             self._by_penalty(progress)
@@ -164,14 +165,18 @@ class RidgeCV(BandedRidge):
         with home.threads():
             self._space = self._laid_out(home, way)
             line = Line(self._space, self._read, data, gains, order, progress)
-            curve = np.full(k if self.shared else (k, data.targets), np.nan)
             try:
                 curve = line.together() if self.shared else line.each()
-            finally:
-                self._settle(line.found)
-                alpha = np.where(self.done_, self.alphas_[line.found.best], np.nan)
-                self.alpha_ = float(alpha[0]) if self.shared else alpha
-                self.cv_curve_ = 1 - curve if self.shared else self._explained(curve)
+            except KeyboardInterrupt:
+                self._chosen(line.found, np.full(k if self.shared else (k, data.targets), np.nan))
+                raise
+        self._chosen(line.found, curve)
+
+    def _chosen(self, found: Found, curve: np.ndarray) -> None:
+        self._settle(found)
+        alpha = np.where(self.done_, self.alphas_[found.best], np.nan)
+        self.alpha_ = float(alpha[0]) if self.shared else alpha
+        self.cv_curve_ = 1 - curve if self.shared else self._explained(curve)
 
     def _explained(self, losses: np.ndarray) -> np.ndarray:
         data = self._data
@@ -181,12 +186,12 @@ class RidgeCV(BandedRidge):
     def _by_length(self, fractions: np.ndarray) -> None:
         data, t = self._data, self._data.targets
         self._dtype = dtype_of(data.X, data.Y, data.n <= SMALL)
-        self._batch = 1024
-        self.method_ = "singular values"
+        self._batch = CHUNK
+        self.method_ = ROTATED
         home = home_of("cpu", self.n_jobs)
         with home.threads():
             chosen = choose(data, fractions, self.shared, home, self.memory)
-        self._rotation = chosen.rotation
+        self._turn = chosen.rotation
         self._penalty = chosen.alpha
         loss = chosen.loss[chosen.best, np.arange(t)]
         with np.errstate(divide="ignore"):
@@ -198,36 +203,46 @@ class RidgeCV(BandedRidge):
         curve = self._explained(chosen.loss)
         self.cv_curve_ = curve[:, ~data.constant].mean(1) if self.shared else curve
 
-    def _space_is_primal(self) -> bool:
-        return self.method_ in ("primal", "singular values")
-
-    def _rotated(self) -> Iterator[tuple[slice, Rotation, np.ndarray]]:
+    def _rotated(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Responses of a batch of targets along the left singular vectors (r, m)."""
-        if self._rotation is None:
-            self._rotation = rotation_of(self._data)
-        for batch in spans(self._data.targets, self._batch):
-            yield batch, self._rotation, self._rotation.U.T @ self._data.read(batch, np.dtype(float))
+        for batch in chunks(self._data.targets, self._batch):
+            yield batch, self._rotation.U.T @ self._data.read(np.arange(self._data.targets)[batch], np.dtype(float))
 
-    def _solutions(self) -> Iterator[tuple[slice, Callable[[int], np.ndarray]]]:
-        if self.method_ != "singular values":
+    @property
+    def _rotation(self) -> Rotation:
+        if self._turn is None:
+            self._turn = rotation_of(self._data)
+        return self._turn
+
+    def _solutions(self) -> Iterator[tuple[slice, np.ndarray]]:
+        if self.method_ != ROTATED:
             yield from super()._solutions()
             return
-        for batch, rotation, Z in self._rotated():
-            coef = rotation.Vt.T @ shrunk(rotation.s, Z, self._penalty[batch])
-            yield batch, lambda b, coef=coef: coef.astype(self._dtype)
+        rotation = self._rotation
+        for batch, Z in self._rotated():
+            yield batch, (rotation.Vt.T @ shrunk(rotation.s, Z, self._penalty[batch])).astype(self._dtype)
 
     def _dual_weights(self, space: Dual) -> Iterator[tuple[slice, np.ndarray]]:
-        if self.method_ != "singular values":
+        if self.method_ != ROTATED:
             yield from super()._dual_weights(space)
             return
-        for batch, rotation, Z in self._rotated():
+        rotation = self._rotation
+        for batch, Z in self._rotated():
             dual = rotation.U @ (Z / (rotation.s[:, None] ** 2 + self._penalty[batch]))
             yield batch, dual.T[None].astype(self._dtype)
+
+    def _operated(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        if self.method_ != ROTATED:
+            yield from super()._operated(X)
+            return
+        new = self._data.new(X, 0, self._dtype)
+        for batch, coef in self._solutions():
+            yield batch, new @ coef + self._data.y_mean[batch].astype(self._dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be computed again."""
         state = super().__getstate__()
-        return {**state, "_rotation": None} if "_rotation" in state else state
+        return {**state, "_turn": None} if "_turn" in state else state
 
 
 def check_alphas(alphas: Any) -> np.ndarray | None:

@@ -8,7 +8,7 @@ from himalaya.kernel_ridge import MultipleKernelRidgeCV
 from brainalign.errors import InputError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.folds import contiguous
-from brainalign.maths.himalaya import HimalayaRidge
+from brainalign.maths.himalaya import SIGNAL_TO_NOISE, HimalayaRidge
 from brainalign.maths.scores import r2
 
 BANDS = ["a"] * 4 + ["b"] * 30
@@ -29,8 +29,6 @@ def test_it_is_himalaya_s_own_estimator():
     power = [((X[train] - mean)[:, cols] ** 2).sum() / 160 for cols in (slice(0, 4), slice(4, 34))]
     parts = [(X - mean)[:, cols] / np.sqrt(p) for cols, p in zip((slice(0, 4), slice(4, 34)), power, strict=True)]
     kernels = np.stack([p[train] @ p[train].T for p in parts])
-    from brainalign.maths.penalties import SIGNAL_TO_NOISE
-
     theirs = MultipleKernelRidgeCV(
         kernels="precomputed",
         cv=contiguous(160, 5),
