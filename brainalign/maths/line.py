@@ -15,7 +15,7 @@ from brainalign.maths.prepare import Prepared
 from brainalign.maths.search import Found, Order, Progress
 
 REACH = 0.5  # decades between the penalties first tried, about
-DOUBT = 0.15  # how far off a parabola's minimum is, as a share of half its width
+DOUBT = 0.25  # how far off a parabola's minimum is, as a share of half its width
 FEW = 4  # up to so many penalties are all tried
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -192,9 +193,14 @@ def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
         "alternatives": alternatives,
         "choose_one": any(isinstance(f.settings, Language) and f.settings.layers == "best" for f in ready.features),
         "within_fold": stages.reductions(ready.features),
-        "solver": SOLVERS[study.encoding.solver],
+        "solver": _solver(study),
         "seed": study.encoding.seed,
     }
+
+
+def _solver(study: Study) -> Callable[..., Any]:
+    solver = SOLVERS[study.encoding.solver]
+    return partial(solver, memory=study.compute.memory) if solver is AVERAGED else solver
 
 
 def _row(name: str, what: str, fit: Encoding) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
+from brainalign.maths.cost import parse_bytes
 
 
 def _listed(value: Any) -> Any:
@@ -150,9 +151,19 @@ class Inference(Section):
 
 
 class Compute(Section):
-    """Where it runs."""
+    """Where it runs, and how much memory one fit may take beside its data."""
 
     device: str = "auto"
+    memory: int | str = "4GB"
+
+    @field_validator("memory")
+    @classmethod
+    def _a_size(cls, value: int | str) -> int | str:
+        try:
+            parse_bytes(value)
+        except SettingsError:
+            raise ValueError("a size such as 4GB, or a number of bytes") from None
+        return value
 
 
 class Study(Section):

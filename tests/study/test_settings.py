@@ -55,6 +55,7 @@ def changed(*path_and_value):
         (changed("data", "subjects", ["18"]), r"average: subjects needs more than one subject"),
         (changed("controls", ["untraind"]), r"controls.1: 'untraind' is not known; did you mean 'untrained'\?"),
         (changed("ceiling", {"kind": "between"}), r"ceiling.kind: 'between' is not known"),
+        (changed("compute", "memory", "lots"), r"compute.memory: a size such as 4GB, or .*; found 'lots'"),
     ],
 )
 def test_every_mistake_is_named(content, message):
