@@ -34,7 +34,7 @@ docs: $(VENV)/installed-dev  ## the pages, into site/
 	$(BIN)/mkdocs build --strict --quiet
 
 bench: $(VENV)/installed-dev  ## how fast it is here
-	@for file in benchmarks/*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	@for name in speed accuracy cost page; do echo "== $$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:  ## remove what was built; results/ and the user's cache stay
 	rm -rf $(VENV) build dist site .pytest_cache .ruff_cache .hypothesis .coverage htmlcov

@@ -26,7 +26,7 @@ VARIED = {
     "targets": (1000, 10_000, 30_000, 100_000),
     "bands": (1, 3, 10, 30),
 }
-LARGE = {"n": 10_000, "targets": 20_000, "columns": 12_000, "bands": 2, "memory": "2.4GB"}
+LARGE = {"n": 10_000, "targets": 20_000, "columns": 12_000, "bands": 2, "budget": "2.4GB"}
 ROOM = 4e9  # bytes that LARGE may take in all, data included
 SPIN = "import numpy as np\na = np.ones((400, 400), 'f4')\nwhile True:\n    a @ a"
 
@@ -80,11 +80,11 @@ def random_on_disk(folder, rows, columns, targets, bands, chunk=500):
 
 def large(quick, _):
     """One fit larger than memory would hold carelessly: seconds, and bytes of the whole process at the peak."""
-    sizes = {**LARGE, "n": 600, "targets": 500, "columns": 900, "memory": "60MB"} if quick else LARGE
+    sizes = {**LARGE, "n": 600, "targets": 500, "columns": 900, "budget": "60MB"} if quick else LARGE
     with tempfile.TemporaryDirectory() as folder:
         random_on_disk(folder, sizes["n"] + N_TEST, sizes["columns"], sizes["targets"], sizes["bands"])
         run = insist(
-            call(folder, "ours.banded", sizes["n"], mmap=True, score=False, average=True, memory=sizes["memory"])
+            call(folder, "ours.banded", sizes["n"], mmap=True, score=False, average=True, memory=sizes["budget"])
         )
     data = 4 * (sizes["n"] + N_TEST) * (sizes["columns"] + sizes["targets"])
     found = {**sizes, **run, "data": data, "room": ROOM, "fits": run["peak"] < ROOM, "day": today()}

@@ -28,7 +28,7 @@ def figures(value, digits=3):
     """A positive number to so many figures, thousands apart: 0.0412, 5.31, 16,100."""
     if value is None or value != value:
         return DASH
-    if value == 0 or abs(value) >= 10 ** (digits - 1):
+    if value == 0 or value >= 10 ** (digits - 1):
         return f"{value:,.0f}"
     return f"{float(f'{value:.{digits}g}'):g}"
 
@@ -70,7 +70,7 @@ def speed_table(found):
                 f"**{figures(record['ratio'], 2)}**",
                 f"{record['floor']:g} → {record['goal']:,g}",
                 f"{r2(ours['r2'])}, {r2(peer['r2'])}",
-                f"{ours['memory'] / GIGA:.2f}, {peer['memory'] / GIGA:.2f}",
+                f"{figures(ours['memory'] / GIGA, 2)}, {figures(peer['memory'] / GIGA, 2)}",
             ]
         )
     return table(head, rows)
@@ -86,6 +86,9 @@ def how_run(record):
     return f"{peer['name']}, {iterations} iterations"
 
 
+RIVALS = ("argmin", "average", "replayed", "himalaya averaged")
+
+
 def accuracy_table(found):
     """Paired differences of held-out R² with their intervals, and how targets differ."""
     head = [
@@ -93,10 +96,11 @@ def accuracy_table(found):
         "R² of himalaya",
         "best point",
         "averaged",
-        "himalaya, averaged alike",
+        "himalaya, exact folds",
+        "himalaya averaged alike",
         "5 % quantile, averaged",
         "lose more than .01",
-        "error on noise: best, averaged, himalaya, averaged alike",
+        "error on noise: best, averaged, himalaya, himalaya averaged alike",
     ]
     rows = []
     for record in found["regimes"].values():
@@ -107,7 +111,7 @@ def accuracy_table(found):
             [
                 record["what"] + (" *" if reference == "replayed" else ""),
                 r2(record["r2"].get(reference)),
-                *(interval(pairs.get(f"{how} − {reference}")) for how in ("argmin", "average", "himalaya averaged")),
+                *(interval(pairs.get(f"{how} − {reference}")) for how in RIVALS),
                 change(mean.get("quantile_05")),
                 f"{100 * mean['losing']:.1f} %" if mean else DASH,
                 ", ".join(r2(value) for value in noise),
@@ -157,7 +161,7 @@ def cost_table(found):
         if what not in found:
             continue
         for run in found[what]["runs"]:
-            size, memory = f"{run[what]:,}", f"{run['memory'] / GIGA:.2f}"
+            size, memory = f"{run[what]:,}", figures(run["memory"] / GIGA, 2)
             rows.append([name, size, figures(run["seconds"]), memory, run["method"]])
         slopes = found[what]["slopes"]
         rows.append([name, "**slope**", f"**{slopes['seconds']:.2f}**", f"**{slopes['memory']:.2f}**", ""])
@@ -170,7 +174,7 @@ def short_of(found):
     if one := found.get("large"):
         said.append(
             f"{one['n']:,} samples × {one['targets']:,} targets × {one['columns']:,} columns in {one['bands']} bands, "
-            f'`memory="{one["memory"]}"`, data memory-mapped: {figures(one["seconds"] / 60)} minutes, '
+            f'`memory="{one["budget"]}"`, data memory-mapped: {figures(one["seconds"] / 60)} minutes, '
             f"{one['peak'] / GIGA:.2f} GB in all, {one['data'] / GIGA:.2f} GB of it the data."
         )
     if one := found.get("busy"):
@@ -202,10 +206,9 @@ def draw_speed(found):
         for key, colour, label in (("floor", TEST, "floor"), ("goal", CEILING, "goal")):
             axes.plot([one[key] for one in records], places, "|", color=colour, ms=17, mew=2, label=label)
         for place, one in zip(places, records, strict=True):
-            furthest = max(one["ratio"], one["goal"])
-            axes.text(furthest * 1.08, place, f"{figures(one['ratio'], 2)} ×", va="center")
+            axes.text(1.06, place, f"{figures(one['ratio'], 2)} ×", va="center", color="white", weight="bold")
         axes.set_xscale("log")
-        axes.set_xlim(1, 2.2 * max(max(one["ratio"], one["goal"]) for one in records))
+        axes.set_xlim(1, 1.3 * max(max(one["ratio"], one["goal"]) for one in records))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         axes.set_yticks(places, [one["what"] for one in records])
         axes.set_xlabel("times as fast as the fastest peer, fit and prediction of the test rows together")
@@ -223,6 +226,8 @@ def draw_speed(found):
 
 def draw_cost(found):
     """Seconds and memory against samples, targets and bands, both axes logarithmic."""
+    from matplotlib.ticker import LogLocator, NullLocator
+
     kept = [what for what in VARIED if what in found]
     rows = {"seconds": ("seconds", FULL, 1.0), "memory": ("GB beyond the data", QUIET, GIGA)}
 
@@ -238,8 +243,9 @@ def draw_cost(found):
                 at.set_yscale("log")
                 at.set_xticks(sizes, [short(size) for size in sizes], minor=False)
                 at.set_xticks([], minor=True)
+                at.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 at.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
-                at.yaxis.set_minor_formatter(lambda value, _: "")
+                at.yaxis.set_minor_locator(NullLocator())
                 grid_lines(at)
                 at.margins(y=0.25)
                 if row:

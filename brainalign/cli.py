@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from brainalign.errors import BrainalignError
+from brainalign.progress import bar
 from brainalign.shipped import shipped
 
 app = typer.Typer(
@@ -86,7 +87,7 @@ def _fit(settings: Any) -> None:
     from brainalign.reporting.tables import summary
     from brainalign.study.run import run_study
 
-    with _progress() as tell:
+    with bar(_stage_lines()) as tell:
         run_study(settings, progress=tell)
         tell(0, 1, "drawing the report")
         result = load_encoding(settings.output)  # what is shown is what was saved
@@ -187,27 +188,6 @@ def main(arguments: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         typer.echo("brainalign: stopped; what was finished is kept, and the same command takes it up again", err=True)
         sys.exit(130)
-
-
-def _progress() -> Any:
-    """A progress bar with the time left where stderr is a terminal; a line per stage where it is not."""
-    from contextlib import contextmanager
-
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    @contextmanager
-    def bar() -> Any:
-        console = Console(stderr=True)
-        if not console.is_terminal:
-            yield _stage_lines()
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=console, transient=True) as shown:
-            task = shown.add_task("starting", total=1)
-            yield lambda done, total, what: shown.update(task, completed=done, total=total, description=what)
-
-    return bar()
 
 
 def _stage_lines() -> Callable[[int, int, str], None]:

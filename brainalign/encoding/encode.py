@@ -17,7 +17,6 @@ from brainalign.encoding.fit import (
     FoldFit,
     Model,
     Problem,
-    Progress,
     choose,
     fit_models,
     models_of,
@@ -29,6 +28,7 @@ from brainalign.encoding.result import Encoding, Weights
 from brainalign.encoding.score import HeldOut, held_out, profile, score_table
 from brainalign.encoding.within import PCA
 from brainalign.maths.ceiling import Ceiling
+from brainalign.progress import Progress
 from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store

@@ -17,13 +17,10 @@ from brainalign.encoding.folds import FoldRule, Folds, by_run
 from brainalign.encoding.within import PCA, Space, learn_space
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.banded import BandedRidge
+from brainalign.progress import Progress
 from brainalign.provenance import hash_array, versions
 from brainalign.signals import Signal, same_samples
 from brainalign.store import Store, key_of
-
-Progress = Callable[[int, int, str], None]
-"""Called with (pieces done, pieces in all, what is being done)."""
-
 
 AVERAGED = partial(BandedRidge, average=True)  # better than the best point where responses are weak
 HOW = ("memory", "device", "n_jobs")  # settings of a solver that do not change its results
@@ -160,10 +157,10 @@ class FoldFit:
     train_mean: np.ndarray  # (t,)
 
 
-def fit_fold(problem: Problem, model: Model, fold: int, n_jobs: int | None = None) -> dict[str, np.ndarray]:
+def fit_fold(problem: Problem, model: Model, fold: int, **how: Any) -> dict[str, np.ndarray]:
     """Fit one model on the training samples of one fold and predict its test samples."""
     train, test = problem.folds[fold]
-    space, ridge = _learn(problem, model, train, n_jobs=n_jobs)
+    space, ridge = _learn(problem, model, train, **how)
     Z = space.apply(np.asarray(problem.X.values[test]))
     mean = problem.targets[train].mean(0, dtype=np.float64)
     shift = ridge.intercept_ - mean
@@ -197,7 +194,8 @@ def fit_models(
     done: dict[tuple[str, int], FoldFit] = {}
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=cores) as pool:
         try:
-            pieces = pool.map(lambda job: _kept_fit(problem, job[0], job[1], store, 1 if cores > 1 else None), jobs)
+            how = {"n_jobs": 1} if cores > 1 else {"tell": _within(progress, done, jobs)}
+            pieces = pool.map(lambda job: _kept_fit(problem, job[0], job[1], store, **how), jobs)
             for (model, fold), piece in zip(jobs, pieces, strict=True):
                 done[model.name, fold] = piece
                 if progress:
@@ -207,11 +205,18 @@ def fit_models(
     return Fits(tuple(models), {m.name: [done[m.name, f] for f in range(len(problem.folds))] for m in models})
 
 
-def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None, n_jobs: int | None) -> FoldFit:
+def _within(progress: Progress | None, done: Mapping[Any, Any], jobs: Sequence[Any]) -> Progress | None:
+    """How far the one fit is that is being done."""
+    if progress is None:
+        return None
+    return lambda part, whole, what: progress(len(done), len(jobs), f"fitting, {100 * part // whole} % of the next")
+
+
+def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None, **how: Any) -> FoldFit:
     if store is None:
-        return FoldFit(**fit_fold(problem, model, fold, n_jobs))
+        return FoldFit(**fit_fold(problem, model, fold, **how))
     piece = store.compute(
-        key_of_fit(problem, model, fold), lambda: fit_fold(problem, model, fold, n_jobs), meta={"what": "fold fit"}
+        key_of_fit(problem, model, fold), lambda: fit_fold(problem, model, fold, **how), meta={"what": "fold fit"}
     )
     return FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__})
 
@@ -284,14 +289,20 @@ def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.nda
 
 
 def _learn(
-    problem: Problem, model: Model, train: np.ndarray, targets: slice = slice(None), n_jobs: int | None = None
+    problem: Problem,
+    model: Model,
+    train: np.ndarray,
+    targets: slice = slice(None),
+    n_jobs: int | None = None,
+    tell: Progress | None = None,
 ) -> tuple[Space, Any]:
     values = problem.X.values
     space = learn_space(values, problem.X.columns, model.bands, train, problem.reduce)
     ridge = problem.solver(
         bands=np.array(space.bands), folds=problem.inner_folds(train), seed=problem.seed, n_jobs=n_jobs
     )
-    return space, ridge.fit(space.apply(np.asarray(values[train])), problem.targets[train][:, targets])
+    Z = space.apply(np.asarray(values[train]))
+    return space, ridge.fit(Z, problem.targets[train][:, targets], progress=tell)
 
 
 def _said(solver: Callable[..., Any]) -> str:

@@ -26,6 +26,8 @@ class NotPositiveError(ArithmeticError):
 class Numpy:
     """Arrays in main memory."""
 
+    fine = True
+
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or _cores()
 
@@ -99,9 +101,7 @@ class Torch:
     workers = 1
 
     def __init__(self, device: str) -> None:
-        import torch
-
-        self.torch = torch
+        torch = self.torch
         try:
             self.device = torch.device(device)
             torch.empty(0, device=self.device)
@@ -109,8 +109,22 @@ class Torch:
             reason = str(error).splitlines()[0]
             raise SettingsError(f"torch cannot compute on device={device!r} here: {reason}") from None
 
+    @property
+    def torch(self) -> Any:
+        """The package, imported when first needed."""
+        import torch
+
+        return torch
+
+    @property
+    def fine(self) -> bool:
+        """Whether the device knows float64."""
+        return self.device.type != "mps"
+
     def array(self, values: Any, dtype: np.dtype) -> Array:
         """On the device, in C order."""
+        if isinstance(values, self.torch.Tensor):
+            return values.to(device=self.device, dtype=getattr(self.torch, dtype.name)).contiguous()
         return self.torch.as_tensor(np.ascontiguousarray(values, dtype)).to(self.device)
 
     def numpy(self, values: Array) -> np.ndarray:
@@ -156,8 +170,10 @@ Home = Numpy | Torch
 
 def home_of(device: str, workers: int | None = None) -> Home:
     """Numpy for "cpu"; torch for its devices: "cuda", "cuda:1", "mps", and "torch:cpu"."""
+    if workers is not None and workers != -1 and workers < 1:
+        raise SettingsError(f"n_jobs is 1 or more, or -1 for as many as there are cores; found {workers}")
     if device == "cpu":
-        return Numpy(workers)
+        return Numpy(None if workers == -1 else workers)
     return Torch(device.removeprefix("torch:"))
 
 
@@ -167,11 +183,11 @@ def _cores() -> int:
 
 @cache
 def _lapack(name: str) -> Callable[[np.ndarray], None]:
-    """LAPACK as it comes with scipy, called so that other Python threads go on: scipy's wrappers hold the lock of the interpreter.
+    """LAPACK as it comes with scipy, called so that other Python threads go on: scipy's wrappers keep the GIL.
 
     The address comes from the table scipy publishes for Cython. For routines (uplo, n, A, lda, info) on a square array.
     """
-    from scipy.linalg import cython_lapack
+    from scipy.linalg import cython_lapack  # type: ignore[attr-defined]
 
     api = ctypes.pythonapi
     api.PyCapsule_GetName.restype, api.PyCapsule_GetName.argtypes = ctypes.c_char_p, [ctypes.py_object]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from brainalign.errors import InputError
 from brainalign.maths.arrays import Array, Home, home_of
@@ -17,8 +18,17 @@ from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
 from brainalign.maths.folds import Folds
 from brainalign.maths.held_out import Dual, Primal, chunks
 from brainalign.maths.penalties import POINTS, how_many
-from brainalign.maths.prepare import Prepared, check_arrays, check_rows, check_shape, check_shrinkage, columns_of
-from brainalign.maths.search import Found, Progress, members, search
+from brainalign.maths.prepare import (
+    Prepared,
+    check_arrays,
+    check_finite,
+    check_rows,
+    check_shape,
+    check_shrinkage,
+    columns_of,
+)
+from brainalign.maths.search import Found, members, search
+from brainalign.progress import Progress, bar, silent
 
 SMALL = 256  # samples up to which float64 costs next to nothing
 EXTREME = 1e3  # gains beyond this want float64: I + δK then spans more digits than float32 has
@@ -50,7 +60,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Fixed log10 λ_b, bands in order of first appearance, +inf drops a band. Nothing is searched.
     average : bool
         Instead of the best point alone, average the solutions of the points tried, each with weight loss^(−τ n/2), loss
-        the inner cross-validated squared error, τ = 0.3 (weights below 1 % are dropped). Where many points are about
+        the inner cross-validated squared error, τ = 0.3 (weights below 1 % of the best point's are dropped). Where many points are about
         as good, as for weak responses, it predicts better than any single choice among them.
     device : str
         "cpu" computes with numpy; "cuda", "cuda:1", "mps" with torch there, and "torch:cpu" with torch on the CPU.
@@ -60,7 +70,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     seed : int
         For placing the points.
     n_jobs : int, optional
-        Points computed at once on the CPU, each on one thread; by default as many as there are cores.
+        Points computed at once on the CPU, each on one thread; by default, and for −1, as many as there are cores.
 
     Attributes
     ----------
@@ -105,7 +115,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
     >>> Y = X[:, :3] @ rng.standard_normal((3, 2)) + 0.1 * rng.standard_normal((100, 2))
     >>> model = BandedRidge(bands=["heard"] * 3 + ["unrelated"] * 3).fit(X, Y)
     >>> model.cv_r2_.round(2)
-    array([0.99, 0.99])
+    array([0.99, 1.  ])
     >>> heard, unrelated = model.predict(X, split=True)
     >>> bool(np.abs(unrelated).max() < 0.05 * np.abs(heard).max())
     True
@@ -132,7 +142,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.n_jobs = n_jobs
 
     def fit(
-        self, X: np.ndarray, Y: Any, sample_weight: np.ndarray | None = None, progress: Progress | None = None
+        self, X: np.ndarray, Y: Any, sample_weight: np.ndarray | None = None, progress: Progress | bool | None = None
     ) -> BandedRidge:
         """Choose penalties in inner folds and weigh the columns of X for Y.
 
@@ -140,23 +150,27 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         ----------
         X : array (n_samples, n_features)
         Y : array (n_samples, n_targets)
-            In memory, memory-mapped or zarr; read a batch of targets at a time.
+            In memory, memory-mapped or zarr; read a batch of targets at a time. A single target may be (n_samples,):
+            so are its predictions then, while attributes keep their last axis.
         sample_weight : array (n_samples,), optional
             Not negative; a mask is weights of 0 and 1. Rows of weight 0 (censored volumes) have no say, may hold NaN,
             and keep their place in time when contiguous folds are cut.
-        progress : function (done, total, what), optional
-            Called as points are finished.
+        progress : bool or function (done, total, what), optional
+            True shows a bar with the time left where stderr is a terminal; a function is called as points are finished.
 
         Returns
         -------
         BandedRidge
         """
-        X, Y = check_shape("X", X), check_shape("Y", Y)
+        validate_data(self, X, Y, skip_check_array=True)  # type: ignore[arg-type]  # notes the names of columns
+        self._single = len(Y.shape if hasattr(Y, "shape") else np.asarray(Y).shape) == 1
+        X, Y = check_shape("X", X), check_shape("Y", np.asarray(Y)[:, None] if self._single else Y)
         check_rows(X, Y)
         data = Prepared(np.asarray(X), Y, self.bands, self.folds, sample_weight)
         fixed = None if self.shrinkage is None else check_shrinkage(self.shrinkage, len(data.bands), data.targets)
         self._begin(data)
-        self._solve(fixed, progress)
+        with bar() if progress is True else nullcontext(progress or silent) as tell:
+            self._solve(fixed, tell)
         return self
 
     def _begin(self, data: Prepared) -> None:
@@ -164,19 +178,22 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         self.bands_ = data.bands
         self.n_features_in_ = data.X.shape[1]
         self._coef = self._intercept = self._space = None
+        vars(self).pop("points_", None)  # not fitted, if what was fitted before is interrupted now
 
     def _gains(self, shrinkage: np.ndarray, power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Fixed penalties as points: gains (n_bands, k), and which is whose (t,)."""
         distinct, own = np.unique(shrinkage, axis=1, return_inverse=True)
         return power[:, None] / 10.0**distinct * self._data.weight, own.ravel()
 
-    def _solve(self, fixed: np.ndarray | None, progress: Progress | None) -> None:
+    def _solve(self, fixed: np.ndarray | None, progress: Progress) -> None:
         data = self._data
         self._power = data.power()
         gains, own = (None, None) if fixed is None else self._gains(fixed, self._power)
         small = data.n <= SMALL or (gains is not None and gains.max(initial=0) > EXTREME)
         self._dtype = dtype_of(data.X, data.Y, small)
         home = home_of(self.device, self.n_jobs)
+        if not home.fine:
+            self._dtype = np.dtype(np.float32)
         k, tried = (POINTS + 1, how_many(data.targets)) if gains is None else (len(gains.T), 1)
         sizes = Sizes(
             data.n, data.X.shape[1], len(data.bands), data.targets, k, tried, self._dtype.itemsize, home.workers
@@ -193,7 +210,8 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     average=self.average, seed=self.seed, gains=gains, own=own, progress=progress,
                 )  # fmt: skip
             except KeyboardInterrupt as stop:
-                self._settle(stop.found)  # type: ignore[attr-defined]
+                if hasattr(stop, "found"):  # else the responses were still being read
+                    self._settle(stop.found)  # type: ignore[attr-defined]
                 raise
         self._settle(found)
 
@@ -228,7 +246,9 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """(n_targets,) the prediction at features of 0."""
         check_is_fitted(self, "points_")
         if self._intercept is None:
-            self._intercept = self.predict(np.zeros((1, self.n_features_in_)))[0]
+            self._intercept = np.concatenate(
+                [at[0] for _, at in self.predict_batches(np.zeros((1, self.n_features_in_)))]
+            )
         return self._intercept
 
     @property
@@ -262,20 +282,25 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         memory: give `out`, memory-mapped for instance, or take them batch by batch from `predict_batches`.
         """
         check_is_fitted(self, "points_")
-        shape = (np.shape(X)[0] if np.ndim(X) else 0, self._data.targets)
+        X = self._new(X)
+        shape = (len(X), self._data.targets)
         shape = (len(self.bands_), *shape) if split else shape
+        shape = shape[:-1] if self._single else shape
         if out is None:
             out = np.empty(shape, np.result_type(self._dtype, np.float32))
         elif out.shape != shape:
             raise InputError(f"out has shape {out.shape}, the prediction {shape}")
-        for batch, values in self.predict_batches(X, split):
-            out[..., batch] = values
+        table = out[..., None] if self._single else out
+        for batch, values in self._predicted(X, split):
+            table[..., batch] = values
         return out
 
     def predict_batches(self, X: np.ndarray, split: bool = False) -> Iterator[tuple[slice, np.ndarray]]:
         """Predictions of a batch of targets at a time: (which targets, (n_samples, m) or (n_bands, n_samples, m))."""
         check_is_fitted(self, "points_")
-        X = self._new(X)
+        return self._predicted(self._new(X), split)
+
+    def _predicted(self, X: np.ndarray, split: bool) -> Iterator[tuple[slice, np.ndarray]]:
         data = self._data
         if not split and self.method_ != "primal":
             yield from self._operated(X)
@@ -350,6 +375,8 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
                     coef = self._primal_weights(space, products, batch).T
                 coef /= root
                 yield batch, coef
+            if start < data.targets:  # an interruption left them
+                yield slice(start, data.targets), np.zeros((len(root), data.targets - start), self._dtype)
             return
         for batch, weights in self._dual_weights(self._dual_space()):
             parts = [data.part(b, self._dtype).T @ weights[b].T for b in range(len(data.bands))]
@@ -408,9 +435,14 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         return self._space
 
     def _new(self, X: Any) -> np.ndarray:
-        values = np.asarray(X)
-        if values.ndim != 2 or values.shape[1] != self.n_features_in_:
-            raise InputError(f"fitted on {self.n_features_in_} columns, asked to predict from shape {np.shape(X)}")
+        values = np.asarray(check_shape("X", X))
+        if values.shape[1] != self.n_features_in_:
+            raise InputError(
+                f"X has {values.shape[1]} features, but {type(self).__name__} is expecting {self.n_features_in_} "
+                "features as input: give the columns it was fitted on"
+            )
+        validate_data(self, X, reset=False, skip_check_array=True)  # compares the names of columns
+        check_finite("X", values, np.arange(len(values)))
         return values if values.dtype == np.float32 else values.astype(float)
 
     def _blank(self, values: np.ndarray, batch: slice = slice(None)) -> np.ndarray:
@@ -422,7 +454,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
 
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be computed again: kernels and projections."""
-        state = super().__getstate__()
+        state = dict(vars(self))
         if isinstance(state.get("_space"), Dual):
             state = {**state, "_space": None, "_found": replace(state["_found"], kept={})}
         return state
@@ -480,7 +512,7 @@ def hat_operator(
     before = [centred[:, at] for at in columns]
     after = [np.where(part.any(0), X_test[:, at] - mean[at], 0.0) for part, at in zip(before, columns, strict=True)]
     power = np.array([np.square(part).sum() / n for part in before])
-    operators = []
+    gains = power[:, None] / 10.0**distinct
     with home.threads():
         space: Dual | Primal
         kind = Primal if X_train.shape[1] < n else Dual
@@ -489,11 +521,8 @@ def hat_operator(
         )
         if isinstance(space, Primal):
             new = np.hstack(after) / np.where(space.root_power > 0, space.root_power, 1)
+            operators = [new @ space.projection(point) @ space.Z.T for point in gains.T]
         else:
             across = np.stack([b @ a.T / p if p else b @ a.T for a, b, p in zip(before, after, power, strict=True)])
-        for gains in (power[:, None] / 10.0**distinct).T:
-            if isinstance(space, Primal):
-                operators.append(new @ space.projection(gains) @ space.Z.T)
-            else:
-                operators.append(home.combine(gains, across) @ space.projection(gains))
+            operators = [home.combine(point, across) @ space.projection(point) for point in gains.T]
     return np.stack(operators), which.ravel()

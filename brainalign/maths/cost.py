@@ -75,7 +75,8 @@ def lay_out(method: str, sizes: Sizes, folds: Folds, memory: int) -> tuple[Order
     else:
         raise SettingsError(
             f"memory={_say(memory)} is too little for {n:,} samples × {p:,} columns in {sizes.bands} bands: the "
-            f"{method} way needs at least {_say(fixed + work + small * target)}; give more memory, or fewer samples or bands"
+            f"{method} way needs at least {_say(fixed + work + small * target)}; "
+            "give more memory, or fewer samples or bands"
         )
     whole = sizes.targets * target
     if left >= whole + kept:

@@ -12,6 +12,7 @@ from brainalign.maths.arrays import Home
 from brainalign.maths.cost import parse_bytes
 from brainalign.maths.held_out import CHUNK, chunks
 from brainalign.maths.prepare import Prepared
+from brainalign.progress import Progress, silent
 
 STEP = 0.1  # ln α between grid points: cubic interpolation is then good to 1e-6 and better
 
@@ -104,7 +105,9 @@ class Fractions:
     rotation: Rotation
 
 
-def choose(data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memory: int | str) -> Fractions:
+def choose(
+    data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memory: int | str, progress: Progress = silent
+) -> Fractions:
     """The fraction with the least held-out error for each target, or for all of them together, and its penalties.
 
     In every fold the penalties that give a fraction are found anew, from the training rows' own weights.
@@ -121,6 +124,8 @@ def choose(data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memo
         Folds are computed several at once.
     memory : int or str
         Bytes that may be taken.
+    progress : function (done, total, what), optional
+        Called after each fold.
 
     Returns
     -------
@@ -143,7 +148,10 @@ def choose(data: Prepared, fractions: np.ndarray, shared: bool, home: Home, memo
     spans = chunks(data.targets, min(size, CHUNK))
     X, eps = data.part(0, np.dtype(float)), _eps(data)
     home.workers = workers
-    errors = list(home.map(lambda fold: _held_out(data, X, fold, fractions, spans, eps), data.folds))
+    errors = []
+    for one in home.map(lambda fold: _held_out(data, X, fold, fractions, spans, eps), data.folds):
+        errors.append(one)
+        progress(len(errors), len(data.folds), "searching fractions")
     loss, nothing = (np.sum(part, axis=0) for part in zip(*errors, strict=True))
     if shared:
         relative = nothing + data.inside

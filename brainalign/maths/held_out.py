@@ -17,7 +17,6 @@ from scipy.linalg import eigh
 from brainalign.maths.arrays import Array, Home, NotPositiveError
 from brainalign.maths.folds import Folds
 
-
 CHUNK = 1024  # targets that are read, or whose errors are held, at a time
 
 Read = Callable[[np.ndarray], np.ndarray]
@@ -416,8 +415,8 @@ class _Crossed:
 
     def __getitem__(self, which: slice | np.ndarray) -> _Crossed:
         """Some of the targets; the whole products are not needed to judge and stay behind."""
-        few = [[one[which] for one in group] for group in (self.sums, self.tested)]
-        return _Crossed(self.whole[:0], *few, self.rest[which], self.nothing[which], self.shared[:, which])
+        sums, tested = ([one[which] for one in group] for group in (self.sums, self.tested))
+        return _Crossed(self.whole[:0], sums, tested, self.rest[which], self.nothing[which], self.shared[:, which])
 
 
 def _block(A: Array, rows: slice | np.ndarray, columns: slice | np.ndarray) -> Array:

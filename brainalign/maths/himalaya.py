@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from brainalign.errors import SettingsError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.prepare import check_arrays, check_folds, columns_of
 
@@ -41,8 +42,10 @@ class HimalayaRidge(BandedRidge):
         super().__init__(bands, folds=folds, seed=seed, n_jobs=n_jobs)
         self.n_candidates = n_candidates
 
-    def fit(self, X: np.ndarray, Y: np.ndarray) -> HimalayaRidge:
+    def fit(self, X, Y, sample_weight=None, progress=None) -> HimalayaRidge:
         """Search penalties with himalaya, then fit at them; shapes as for `BandedRidge.fit`."""
+        if sample_weight is not None:
+            raise SettingsError("himalaya's search knows no sample weights: leave the samples out, or use BandedRidge")
         X, Y = check_arrays(X, Y)
         _, columns = columns_of(self.bands, X.shape[1])
         centred = X - X.mean(0)
@@ -53,7 +56,7 @@ class HimalayaRidge(BandedRidge):
         # himalaya's model is Σ exp(δ_b) K_b: 1/λ_b = exp(δ_b) / power_b in units of X as given
         self.shrinkage = np.log10(np.where(power > 0, power, 1))[:, None] - deltas / np.log(10)
         try:
-            super().fit(X, Y)
+            super().fit(X, Y, progress=progress)
         finally:
             self.shrinkage = None
         return self

@@ -12,7 +12,8 @@ from brainalign.maths.arrays import Array, NotPositiveError
 from brainalign.maths.held_out import Dual, Primal, Read, _block, chunks
 from brainalign.maths.penalties import guess
 from brainalign.maths.prepare import Prepared
-from brainalign.maths.search import Found, Order, Progress
+from brainalign.maths.search import Found, Order
+from brainalign.progress import Progress, silent
 
 REACH = 0.5  # decades between the penalties first tried, about
 DOUBT = 0.25  # how far off a parabola's minimum is, as a share of half its width
@@ -21,6 +22,9 @@ FEW = 4  # up to so many penalties are all tried
 
 def first(where: np.ndarray, line: np.ndarray, reach: int, together: bool) -> np.ndarray:
     """(k, t) True at the penalties to try first: about where a target is guessed to be, and `reach` to both sides.
+
+    Where next to no signal is guessed, also where the other targets are: errors that fall towards no weights at all may
+    have another minimum there.
 
     Parameters
     ----------
@@ -38,13 +42,16 @@ def first(where: np.ndarray, line: np.ndarray, reach: int, together: bool) -> np
     tried = np.zeros((k, len(where)), bool)
     for offset in offsets:
         tried[(at + offset).clip(0, k - 1), np.arange(len(where))] = True
+    weak = at <= 2 * reach
+    usual = int(np.median(at[~weak])) if not weak.all() else k // 2
+    tried[usual, weak] = True
     return tried
 
 
 def proceed(losses: np.ndarray, line: np.ndarray, reach: int, together: bool) -> np.ndarray:
     """(k, t) True at the penalties to try next; nowhere, for a target that is done.
 
-    While a target's best is the outermost it was tried at, `reach` further out. Then where the parabola through the
+    While a target's best was not tried within `reach` on both sides, there. Then where the parabola through the
     best and its tried neighbours has its minimum: done, if that was tried. At the ends of the line, and `together`
     everywhere, halfway to the tried neighbours until they are next to the best.
 
@@ -63,7 +70,8 @@ def proceed(losses: np.ndarray, line: np.ndarray, reach: int, together: bool) ->
     left = np.where(known & (rows < best), rows, -1).max(0)
     right = np.where(known & (rows > best), rows, k).min(0)
     tried = np.zeros((k, t), bool)
-    down, up = (left < 0) & (best > 0), (right == k) & (best < k - 1)
+    down = (best > 0) & ((left < 0) | (best - left > reach))
+    up = (best < k - 1) & ((right == k) | (right - best > reach))
     tried[np.maximum(best - reach, 0)[down], at[down]] = True
     tried[np.minimum(best + reach, k - 1)[up], at[up]] = True
     closed = ~(down | up)
@@ -137,7 +145,7 @@ class Line:
         data: Prepared,
         gains: np.ndarray,
         order: Order,
-        progress: Progress | None = None,
+        progress: Progress = silent,
     ) -> None:
         self.space, self.read, self.data, self.order, self.progress = space, read, data, order, progress
         self.home, self.points = space.home, gains[None]
@@ -311,8 +319,7 @@ class Line:
         self.judgements, self.whole = {}, None
 
     def _tell(self, done: int) -> None:
-        if self.progress:
-            self.progress(done, len(self.line) * self.data.targets, "searching penalties")
+        self.progress(done, len(self.line) * self.data.targets, "searching penalties")
 
 
 def least(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -36,11 +36,15 @@ def guess(q: np.ndarray, s: np.ndarray, power: np.ndarray, n: int) -> np.ndarray
     theta = np.zeros_like(q)
     size = np.diag(s)
     used = np.flatnonzero(size > 0)
+    left = np.arange(q.shape[1])  # every target until it stands still: what it becomes is not up to the others
     for _ in range(100):
-        before = theta.copy()
+        before = theta[:, left]
+        now = before.copy()
         for b in used:
-            theta[b] = np.maximum(0, theta[b] + (q[b] - s[b] @ theta) / size[b])
-        if np.abs(theta - before).max() <= 1e-4 * max(theta.max(), 1e-30):
+            now[b] = np.maximum(0, now[b] + (q[b, left] - s[b] @ now) / size[b])
+        theta[:, left] = now
+        left = left[np.abs(now - before).max(0) > 1e-4 * now.max(0)]
+        if not len(left):
             break
     variance = np.where(power > 0, power / n, 1)
     share = theta / variance
@@ -68,7 +72,8 @@ def place(gains: np.ndarray, seed: int, points: int = POINTS) -> np.ndarray:
         copies[:, first:] += (together + apart)[:, first:]
         where = np.clip(copies, np.log10(WEAKEST), np.log10(STRONGEST))
     k = min(points, len(np.unique(where, axis=1).T))
-    found = KMeans(k, n_init=1, max_iter=30, random_state=seed).fit(where.T).cluster_centers_.T
+    means = KMeans(k, n_init=1, max_iter=30, random_state=seed)  # type: ignore[arg-type]
+    found = means.fit(where.T).cluster_centers_.T
     placed = np.maximum(10**found - 1.01 * WEAKEST, 0)
     return np.hstack([np.zeros((len(gains), 1)), placed[:, placed.any(0)]])
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.folds import Folds, contiguous
@@ -17,14 +18,15 @@ class Prepared:
     """Both sides of a regression as the solvers of `held_out` want them; nothing is copied before it is asked for.
 
     Rows of weight 0 are left out. With w the other weights over their mean, a row of a band is √w (x − Σwx/Σw), the
-    same for responses, so that plain least squares is weighted least squares. Samples with equal features that fall into
-    the same folds become one, with their mean response and the sum of their weights: the same solution, fewer rows.
+    same for responses, so that plain least squares is weighted least squares. Samples with equal features that fall
+    into the same folds become one, with their mean response and the sum of their weights: the same solution from
+    fewer rows.
 
     n : samples the solver sees; unit : (n,) √w, of length 1; folds : on those samples; weight : mean weight
     """
 
     def __init__(
-        self, X: np.ndarray, Y: Any, bands: Sequence, folds: int | Folds, sample_weight: np.ndarray | None
+        self, X: np.ndarray, Y: Any, bands: Sequence | None, folds: int | Folds, sample_weight: np.ndarray | None
     ) -> None:
         self.X, self.Y = X, Y
         self.bands, self.columns = columns_of(bands, X.shape[1])
@@ -38,7 +40,7 @@ class Prepared:
         if self.first is not None:
             total = np.bincount(self.group, own)
             self.share = own / total[self.group]  # of its sample's weight
-            self.folds = [tuple(_groups(self.group, side) for side in fold) for fold in self.folds]
+            self.folds = [(_groups(self.group, train), _groups(self.group, test)) for train, test in self.folds]
             self.root = np.sqrt(total)
         else:
             self.root = np.sqrt(own)
@@ -195,18 +197,22 @@ def check_finite(name: str, values: np.ndarray, rows: np.ndarray, columns: np.nd
         row, column = bad[0]
         raise InputError(
             f"{name} has {len(bad)} values that are not finite (NaN or infinity), the first at row {rows[row]}, column "
-            f"{column if columns is None else columns[column]}: give those rows sample_weight 0, or leave them out"
+            f"{column if columns is None else columns[column]}: leave those rows out, in `fit` by sample_weight 0"
         )
 
 
 def check_shape(name: str, values: Any) -> Any:
     """A table (samples, columns) of numbers: arrays, memory-mapped or zarr; or an InputError that says what it is."""
+    if issparse(values):
+        raise InputError(f"{name} is a dense table; found a sparse {type(values).__name__}: give {name}.toarray()")
     table = values if hasattr(values, "shape") and hasattr(values, "dtype") else np.asarray(values)
     if len(table.shape) != 2 or 0 in table.shape:
         raise InputError(
             f"{name} is (samples, columns), neither empty; found shape {tuple(table.shape)}"
-            + (f"; give a single column as {name}[:, None]" if len(table.shape) == 1 else "")
+            + (f". Reshape your data: a single column is {name}[:, None]" if len(table.shape) == 1 else "")
         )
+    if table.dtype.kind == "c":
+        raise InputError(f"Complex data not supported: {name} is a table of real numbers; found dtype {table.dtype}")
     if table.dtype.kind not in "fiub":
         try:
             table = np.asarray(table).astype(float)
@@ -254,7 +260,9 @@ def check_weights(sample_weight: Any, n_samples: int) -> np.ndarray:
     if not np.isfinite(weights).all() or (weights < 0).any():
         raise InputError("sample_weight is finite and not negative; give 0 to leave a sample out")
     if np.count_nonzero(weights) < 2:
-        raise InputError(f"sample_weight leaves {np.count_nonzero(weights)} of {n_samples} samples: nothing to fit")
+        raise InputError(
+            f"sample_weight is zero for all but {np.count_nonzero(weights)} of {n_samples} samples: nothing to fit"
+        )
     return weights
 
 
@@ -275,7 +283,8 @@ def check_folds(folds: int | Folds, n_samples: int, rows: np.ndarray | None = No
         return checked
     place = np.full(n_samples, -1)
     place[rows] = np.arange(len(rows))
-    used = [tuple(place[side][place[side] >= 0] for side in fold) for fold in checked]
+    placed = [(place[train], place[test]) for train, test in checked]
+    used = [(train[train >= 0], test[test >= 0]) for train, test in placed]
     used = [fold for fold in used if len(fold[0]) and len(fold[1])]
     if not used:
         raise InputError("no inner fold has both a training and a test row of weight above 0: use fewer, larger folds")

@@ -17,7 +17,8 @@ from brainalign.maths.folds import Folds
 from brainalign.maths.fractional import Rotation, choose, rotation_of, shrunk
 from brainalign.maths.held_out import CHUNK, Dual, chunks
 from brainalign.maths.line import Line
-from brainalign.maths.search import Found, Progress
+from brainalign.maths.search import Found
+from brainalign.progress import Progress
 
 RATIOS = np.logspace(-3, 1.5, 20)  # signal-to-noise ratios tried where no alphas are given
 ROTATED = "singular values"
@@ -126,7 +127,7 @@ class RidgeCV(BandedRidge):
         self.n_jobs = n_jobs
 
     def fit(
-        self, X: np.ndarray, Y: Any, sample_weight: np.ndarray | None = None, progress: Progress | None = None
+        self, X: np.ndarray, Y: Any, sample_weight: np.ndarray | None = None, progress: Progress | bool | None = None
     ) -> RidgeCV:
         """Choose penalties in inner folds and weigh the columns of X for Y; see `BandedRidge.fit`."""
         if self.alphas is not None and self.fractions is not None:
@@ -136,16 +137,18 @@ class RidgeCV(BandedRidge):
         super().fit(X, Y, sample_weight, progress)
         return self
 
-    def _solve(self, fixed: np.ndarray | None, progress: Progress | None) -> None:
+    def _solve(self, fixed: np.ndarray | None, progress: Progress) -> None:
+        for name in ("alphas_", "fraction_"):  # of a fit before, by other means
+            vars(self).pop(name, None)
         self._power = self._data.power()
         self._turn: Rotation | None = None
         fractions = check_fractions(self.fractions, self.device)
         if fractions is None:
             self._by_penalty(progress)
         else:
-            self._by_length(fractions)
+            self._by_length(fractions, progress)
 
-    def _by_penalty(self, progress: Progress | None) -> None:
+    def _by_penalty(self, progress: Progress) -> None:
         data, given = self._data, check_alphas(self.alphas)
         unit = float(self._power[0] or 1) * data.weight
         self.alphas_ = unit / RATIOS if given is None else given
@@ -153,6 +156,8 @@ class RidgeCV(BandedRidge):
         small = data.n <= SMALL or gains.max() > EXTREME
         self._dtype = dtype_of(data.X, data.Y, small)
         home = home_of(self.device, self.n_jobs)
+        if not home.fine:
+            self._dtype = np.dtype(np.float32)
         k = len(gains)
         sizes = Sizes(
             data.n, data.X.shape[1], 1, data.targets, k, min(k, TRIES), self._dtype.itemsize, home.workers
@@ -168,12 +173,14 @@ class RidgeCV(BandedRidge):
             try:
                 curve = line.together() if self.shared else line.each()
             except KeyboardInterrupt:
-                self._chosen(line.found, np.full(k if self.shared else (k, data.targets), np.nan))
+                if line.found.done.any():
+                    self._chosen(line.found, np.full(k if self.shared else (k, data.targets), np.nan))
                 raise
         self._chosen(line.found, curve)
 
     def _chosen(self, found: Found, curve: np.ndarray) -> None:
-        self._settle(found)
+        with np.errstate(invalid="ignore"):  # features without variance have no gain at any penalty
+            self._settle(found)
         alpha = np.where(self.done_, self.alphas_[found.best], np.nan)
         self.alpha_ = float(alpha[0]) if self.shared else alpha
         self.cv_curve_ = 1 - curve if self.shared else self._explained(curve)
@@ -183,21 +190,22 @@ class RidgeCV(BandedRidge):
         inside = np.where(data.constant, np.nan, data.inside)
         return 1 - (losses + inside) / np.where(data.constant, np.nan, self._found.nothing + inside)
 
-    def _by_length(self, fractions: np.ndarray) -> None:
+    def _by_length(self, fractions: np.ndarray, progress: Progress) -> None:
         data, t = self._data, self._data.targets
         self._dtype = dtype_of(data.X, data.Y, data.n <= SMALL)
         self._batch = CHUNK
         self.method_ = ROTATED
         home = home_of("cpu", self.n_jobs)
         with home.threads():
-            chosen = choose(data, fractions, self.shared, home, self.memory)
+            chosen = choose(data, fractions, self.shared, home, self.memory, progress)
         self._turn = chosen.rotation
         self._penalty = chosen.alpha
         loss = chosen.loss[chosen.best, np.arange(t)]
         with np.errstate(divide="ignore"):
             gains = self._power[:, None] / chosen.alpha
         mixture = csr_array(eye_array(t))
-        self._settle(Found(gains, mixture, np.arange(t), loss, chosen.nothing, np.ones(t, bool)))
+        with np.errstate(invalid="ignore"):
+            self._settle(Found(gains, mixture, np.arange(t), loss, chosen.nothing, np.ones(t, bool)))
         self.alpha_ = chosen.alpha * data.weight
         self.fraction_ = float(fractions[chosen.best[0]]) if self.shared else fractions[chosen.best]
         curve = self._explained(chosen.loss)
@@ -220,7 +228,9 @@ class RidgeCV(BandedRidge):
             return
         rotation = self._rotation
         for batch, Z in self._rotated():
-            yield batch, (rotation.Vt.T @ shrunk(rotation.s, Z, self._penalty[batch])).astype(self._dtype)
+            coef = rotation.Vt.T @ shrunk(rotation.s, Z, self._penalty[batch])
+            coef[self._data.flat] = 0
+            yield batch, coef.astype(self._dtype)
 
     def _dual_weights(self, space: Dual) -> Iterator[tuple[slice, np.ndarray]]:
         if self.method_ != ROTATED:

@@ -4,21 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from brainalign.maths.arrays import Array, NotPositiveError
-from brainalign.maths.held_out import Dual, Primal, Read, chunks
+from brainalign.maths.arrays import Array, Home, NotPositiveError
+from brainalign.maths.held_out import Read, chunks
 from brainalign.maths.penalties import guess, how_many, nearest, place
+from brainalign.progress import Progress
 
 # How sharply averaging prefers the better points: the value two prototypes settled on simulated data. That averaging
 # is the default of `encode` was decided with scores of the alice sample in view (docs/decisions/0007).
 TAU = 0.3
-FAINT = 0.01  # weights below this share are dropped: they cost as much as any other and say next to nothing
+FAINT = 0.01  # weights below this share of the best point's are dropped: they cost as much and say next to nothing
 CROWD = 4096  # targets at most by which points are placed
 
-Progress = Callable[[int, int, str], None]
+
+class Space(Protocol):
+    """What a search asks of `Dual` and `Primal`. Responses and what judges a point are of the space's own kind."""
+
+    home: Home
+    n: int
+
+    def responses(self, read: Read, targets: np.ndarray) -> Any: ...  # noqa: D102
+    def moments(self, Y: Any) -> tuple[np.ndarray, np.ndarray]: ...  # noqa: D102
+    def size(self, Y: Any) -> np.ndarray: ...  # noqa: D102
+    def nothing(self, Y: Any) -> np.ndarray: ...  # noqa: D102
+    def judge(self, gains: np.ndarray) -> Any: ...  # noqa: D102
+    def loss(self, judged: Any, Y: Any) -> np.ndarray: ...  # noqa: D102
+    def remember(self, judged: Any) -> Any: ...  # noqa: D102
+    def products(self, Y: Any) -> Any: ...  # noqa: D102
 
 
 @dataclass
@@ -51,7 +67,7 @@ class Order:
 
 
 def search(
-    space: Dual | Primal,
+    space: Space,
     read: Read,
     n_targets: int,
     order: Order,
@@ -104,6 +120,7 @@ def search(
     empty = np.full(n_targets, np.nan)
     found = Found(gains, csr_array((k, 0)), np.zeros(n_targets, int), empty, empty.copy(), np.zeros(n_targets, bool))
     judge = _Judge(space, gains, found, order.keep, again=whole is None)
+    steps = max(int(np.count_nonzero(gains.any(0))), 1)  # the null point costs nothing
     weights = []
     try:
         for batch in chunks(n_targets, order.batch):
@@ -111,9 +128,9 @@ def search(
             tried = _tried(space, Y, gains, count, None if own is None else own[batch], guessed)
             found.nothing[batch] = space.nothing(Y)
 
-            def tell(done: int, at: int = batch.start, size: int = len(Y)) -> None:
+            def tell(done: int, of: int, at: int = batch.start, size: int = len(Y)) -> None:
                 if progress:
-                    progress(at * (k - 1) + size * done, n_targets * (k - 1), "searching penalties")
+                    progress(at * steps + size * steps * done // of, n_targets * steps, "searching penalties")
 
             losses = judge.losses(Y, tried, found.nothing[batch], tell)
             mixture, found.best[batch], found.loss[batch] = weigh(losses, tried, space.n, average)
@@ -133,11 +150,11 @@ def search(
 class _Judge:
     """Held-out losses at points, what they take kept between batches where there is room."""
 
-    def __init__(self, space: Dual | Primal, gains: np.ndarray, found: Found, keep: bool, again: bool) -> None:
+    def __init__(self, space: Space, gains: np.ndarray, found: Found, keep: bool, again: bool) -> None:
         self.space, self.gains, self.found, self.keep, self.again = space, gains, found, keep, again
-        self.judged: dict[int, object] = {}
+        self.judged: dict[int, Any] = {}
 
-    def losses(self, Y: Array, tried: np.ndarray, nothing: np.ndarray, tell: Callable[[int], None]) -> np.ndarray:
+    def losses(self, Y: Any, tried: np.ndarray, nothing: np.ndarray, tell: Callable[[int, int], None]) -> np.ndarray:
         """(k, t) summed squared error, inf where a point was not tried or cannot be judged."""
         losses = np.full(tried.shape, np.inf)
         silent = ~self.gains.any(0)
@@ -145,10 +162,12 @@ class _Judge:
         busy = [k for k in np.flatnonzero(~silent) if tried[k].any()]
         for done, (k, members, loss) in enumerate(self.space.home.map(lambda k: self._one(k, Y, tried[k]), busy), 1):
             losses[k, members] = np.where(np.isfinite(loss), loss, np.inf)
-            tell(done)
+            tell(done, len(busy))
+        if not busy:
+            tell(1, 1)
         return losses
 
-    def _one(self, k: int, Y: Array, tried: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
+    def _one(self, k: int, Y: Any, tried: np.ndarray) -> tuple[int, np.ndarray, np.ndarray]:
         members = np.flatnonzero(tried)
         try:
             judged = self.judged.get(k) or self.space.judge(self.gains[:, k])
@@ -162,14 +181,14 @@ class _Judge:
         return k, members, np.concatenate(losses)
 
 
-def _guessed(space: Dual | Primal, Y: Array) -> np.ndarray:
+def _guessed(space: Space, Y: Any) -> np.ndarray:
     q, s = space.moments(Y)
     return guess(q, s, space.size(Y), space.n)
 
 
 def _tried(
-    space: Dual | Primal,
-    Y: Array,
+    space: Space,
+    Y: Any,
     gains: np.ndarray,
     count: int,
     own: np.ndarray | None,
@@ -195,7 +214,7 @@ def weigh(losses: np.ndarray, tried: np.ndarray, n: int, average: bool) -> tuple
         least = np.finfo(float).tiny  # a constant target has no loss at any point: all weigh alike
         log = np.where(known, -TAU * n / 2 * np.log(np.maximum(losses, least, where=known, out=losses.copy())), -np.inf)
         weights = np.exp(log - np.where(lost, 0, log[best, at]))
-        weights[weights < FAINT * weights.sum(0)] = 0
+        weights[weights < FAINT] = 0
         weights[best[lost], at[lost]] = 1
         weights /= weights.sum(0)
     else:
@@ -208,7 +227,7 @@ def weigh(losses: np.ndarray, tried: np.ndarray, n: int, average: bool) -> tuple
 def _side_by_side(weights: list[csr_array], k: int, n_targets: int) -> csr_array:
     from scipy.sparse import hstack
 
-    done = sum(one.shape[1] for one in weights)
+    done = sum(one.shape[1] for one in weights)  # type: ignore[index]
     return csr_array(hstack([*weights, csr_array((k, n_targets - done))]))
 
 

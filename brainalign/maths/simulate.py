@@ -122,4 +122,4 @@ def _ar(rng: np.random.Generator, coefficient: float, shape: tuple[int, int]) ->
     """AR(1) series of variance 1, begun in its stationary distribution."""
     noise = rng.standard_normal(shape, np.float32)
     noise[1:] *= np.float32(np.sqrt(1 - coefficient**2))
-    return lfilter([1.0], [1.0, -coefficient], noise, axis=0).astype(np.float32)
+    return np.asarray(lfilter([1.0], [1.0, -coefficient], noise, axis=0), np.float32)

@@ -12,12 +12,13 @@ import pandas as pd
 from brainalign.encoding.ceilings import CeilingRule, auto, between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.fit import AVERAGED, Progress
+from brainalign.encoding.fit import AVERAGED
 from brainalign.encoding.folds import FoldRule
 from brainalign.encoding.result import Encoding, save
 from brainalign.errors import BrainalignError
 from brainalign.features.models import locate_model
 from brainalign.maths.himalaya import HimalayaRidge
+from brainalign.progress import Progress
 from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
