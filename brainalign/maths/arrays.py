@@ -19,8 +19,14 @@ from brainalign.errors import SettingsError
 Array = Any  # a numpy array or a torch tensor: both know @, +, slices, .T
 
 
-class NotPositiveError(ArithmeticError):
+class NotPositiveError(SettingsError):
     """A matrix that should be positive definite is not, at the precision it was computed in."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "penalties are so small that rounding is all that is left: give larger ones, or leave out columns that say "
+            "the same"
+        )
 
 
 class Numpy:

@@ -60,8 +60,8 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         Fixed log10 λ_b, bands in order of first appearance, +inf drops a band. Nothing is searched.
     average : bool
         Instead of the best point alone, average the solutions of the points tried, each with weight loss^(−τ n/2), loss
-        the inner cross-validated squared error, τ = 0.3 (weights below 1 % of the best point's are dropped). Where many points are about
-        as good, as for weak responses, it predicts better than any single choice among them.
+        the inner cross-validated squared error, τ = 0.3 (weights below 1 % of the best point's are dropped). Where many
+        points are about as good, as for weak responses, it predicts better than any single choice among them.
     device : str
         "cpu" computes with numpy; "cuda", "cuda:1", "mps" with torch there, and "torch:cpu" with torch on the CPU.
     memory : int or str
@@ -228,7 +228,7 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         """What was found, in the units of X and Y as given."""
         data = self._data
         self._found, self.done_ = found, found.done
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):  # a band without variance has no power and no gain
             self.points_ = np.log10(self._power * data.weight)[:, None] - np.log10(found.gains)
         self.points_[self._power == 0] = np.inf
         self.shrinkage_ = np.where(found.done, self.points_[:, found.best], np.nan)

@@ -153,18 +153,19 @@ def choose(
         errors.append(one)
         progress(len(errors), len(data.folds), "searching fractions")
     loss, nothing = (np.sum(part, axis=0) for part in zip(*errors, strict=True))
-    if shared:
-        relative = nothing + data.inside
-        weight = np.divide(1, relative, out=np.zeros_like(relative), where=(relative > 0) & ~data.constant)
-        best = np.full(data.targets, np.argmin(loss @ weight))
-    else:
-        best = np.argmin(loss, 0)
+    best = _best_for_all(data, loss, nothing) if shared else np.argmin(loss, 0)
     rotation = rotate(X, eps)
     alpha = np.empty(data.targets)
     for span in spans:
         found = penalties_for(rotation.s, rotation.U.T @ _read(data, span), fractions)
         alpha[span] = np.take_along_axis(found, best[None, span], 0)[0]
     return Fractions(alpha, best, loss, nothing, rotation)
+
+
+def _best_for_all(data: Prepared, loss: np.ndarray, nothing: np.ndarray) -> np.ndarray:
+    size = nothing + data.inside
+    weight = np.divide(1, size, out=np.zeros_like(size), where=(size > 0) & ~data.constant)
+    return np.full(data.targets, np.argmin(loss @ weight))
 
 
 def rotation_of(data: Prepared) -> Rotation:

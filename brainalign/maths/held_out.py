@@ -18,6 +18,7 @@ from brainalign.maths.arrays import Array, Home, NotPositiveError
 from brainalign.maths.folds import Folds
 
 CHUNK = 1024  # targets that are read, or whose errors are held, at a time
+STRONG = 1e3  # gains beyond this leave the intercept few digits, unless it is as large as they are
 
 Read = Callable[[np.ndarray], np.ndarray]
 """Centred, weighted responses (n, m) of some targets, by number."""
@@ -108,9 +109,19 @@ class Dual:
         self.n_scored = sum(fold.n_test for fold in self.folds)
         self.kernels = home.empty((len(widths), self.n, self.n), self.unit)
         for band, size in enumerate(power):
-            values = home.array(part(band), dtype)
-            self.kernels[band] = values @ values.T
-            self.kernels[band] *= 1 / size if size else 0.0
+            self._fill(self.kernels[band], home.array(part(band), dtype), 1 / size if size else 0.0)
+
+    def _fill(self, kernel: Array, values: Array, scale: float) -> None:
+        """X Xᵀ, one triangle computed and mirrored, blocks of rows side by side."""
+
+        def one(rows: slice) -> None:
+            kernel[rows, : rows.stop] = values[rows] @ values[: rows.stop].T
+            kernel[rows, : rows.stop] *= scale
+
+        for _ in self.home.map(one, reversed(chunks(self.n, 256))):  # the longest first
+            pass
+        for rows in chunks(self.n, 256):
+            kernel[: rows.start, rows] = kernel[rows, : rows.start].T
 
     def responses(self, read: Read, targets: np.ndarray) -> Array:
         """(t, n) centred, weighted responses on the device."""
@@ -140,7 +151,7 @@ class Dual:
         q = np.zeros((len(self.kernels), len(Y)))
         s = np.zeros((len(self.kernels),) * 2)
         for rows, others in self.pairs:
-            blocks = [_block(kernel, rows, others) for kernel in self.kernels]
+            blocks = [block_of(kernel, rows, others) for kernel in self.kernels]
             there = Y[:, others]
             for b, across in enumerate(self.home.map(lambda block, rows=rows: Y[:, rows] @ block, blocks)):
                 q[b] += self.home.rowdot(across, there)
@@ -166,6 +177,8 @@ class Dual:
         """
         A = self.home.combine(gains, self.kernels)
         A.ravel()[:: self.n + 1] += 1
+        if gains.sum() > STRONG:  # any multiple of u uᵀ leaves P as it is
+            A += (self.unit * float(gains.sum()))[:, None] * self.unit[None]
         M = self.home.inverse(A)
         across = M @ self.unit
         M -= across[:, None] * (across / float(self.unit @ across))[None]
@@ -180,7 +193,7 @@ class Dual:
         R = self.home.empty((self.n_scored, self.n), P)
         at = 0
         for fold in self.folds:
-            inner = self.home.inverse(_copy(_block(P, fold.left, fold.left)))
+            inner = self.home.inverse(_copy(block_of(P, fold.left, fold.left)))
             R[at : at + fold.n_test] = inner[fold.read] @ P[fold.left]
             at += fold.n_test
         return P, R
@@ -419,7 +432,7 @@ class _Crossed:
         return _Crossed(self.whole[:0], sums, tested, self.rest[which], self.nothing[which], self.shared[:, which])
 
 
-def _block(A: Array, rows: slice | np.ndarray, columns: slice | np.ndarray) -> Array:
+def block_of(A: Array, rows: slice | np.ndarray, columns: slice | np.ndarray) -> Array:
     if isinstance(rows, slice) or isinstance(columns, slice):
         return A[rows][:, columns]
     return A[rows[:, None], columns]

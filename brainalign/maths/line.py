@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from brainalign.maths.arrays import Array, NotPositiveError
-from brainalign.maths.held_out import Dual, Primal, Read, _block, chunks
+from brainalign.maths.held_out import Dual, Primal, Read, block_of, chunks
 from brainalign.maths.penalties import guess
 from brainalign.maths.prepare import Prepared
 from brainalign.maths.search import Found, Order
@@ -204,7 +204,7 @@ class Line:
         finally:
             self._finish()
         self._tell(len(self.line) * data.targets)
-        return (losses[:, 0] + weights @ data.inside) / max(np.count_nonzero(weights), 1)
+        return (losses[:, 0] + weights @ data.inside) / (np.count_nonzero(weights) or np.nan)
 
     def _batches(self) -> Iterator[tuple[slice, Any]]:
         for batch in chunks(self.data.targets, self.order.batch):
@@ -333,7 +333,7 @@ def _paired(space: Dual, S: Array) -> tuple[float, float]:
     """⟨K, S⟩ and ⟨K, K⟩ over pairs of rows in different folds, as `Dual.moments` of all targets at once."""
     q = s = 0.0
     for rows, others in space.pairs:
-        K, products = (_block(A, rows, others) for A in (space.kernels[0], S))
+        K, products = (block_of(A, rows, others) for A in (space.kernels[0], S))
         q += float((K * products).sum())
         s += float((K * K).sum())
     return q, s

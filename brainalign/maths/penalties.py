@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 STRONGEST = 10**1.5  # gains beyond this are not tried: brains are not that well explained
 WEAKEST = 10**-2.5  # below this a band is as good as absent
@@ -73,7 +74,8 @@ def place(gains: np.ndarray, seed: int, points: int = POINTS) -> np.ndarray:
         where = np.clip(copies, np.log10(WEAKEST), np.log10(STRONGEST))
     k = min(points, len(np.unique(where, axis=1).T))
     means = KMeans(k, n_init=1, max_iter=30, random_state=seed)  # type: ignore[arg-type]
-    found = means.fit(where.T).cluster_centers_.T
+    with threadpool_limits(1):  # several threads sum in any order: a seed would not repeat to the digit
+        found = means.fit(where.T).cluster_centers_.T
     placed = np.maximum(10**found - 1.01 * WEAKEST, 0)
     return np.hstack([np.zeros((len(gains), 1)), placed[:, placed.any(0)]])
 

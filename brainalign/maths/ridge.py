@@ -39,8 +39,9 @@ class RidgeCV(BandedRidge):
     or two alphas are as good as equal. Where targets are few, all are tried.
 
     With `fractions` the length of the weights is chosen instead: for a fraction γ each target gets the α at which
-    ‖w(α)‖ = γ‖w(0)‖, w(0) the shortest of the least-squares solutions. In every fold that α is found anew. Source:
-    Rokem & Kay (2020), Fractional ridge regression.
+    ‖w(α)‖ = γ‖w(0)‖, w(0) the shortest of the least-squares solutions. In every fold that α is found anew. With about
+    as many columns as samples ‖w(0)‖ is mostly noise, and a fraction chosen in folds says little about all rows: take
+    alphas there. Source: Rokem & Kay (2020), Fractional ridge regression.
 
     Parameters
     ----------
@@ -209,7 +210,8 @@ class RidgeCV(BandedRidge):
         self.alpha_ = chosen.alpha * data.weight
         self.fraction_ = float(fractions[chosen.best[0]]) if self.shared else fractions[chosen.best]
         curve = self._explained(chosen.loss)
-        self.cv_curve_ = curve[:, ~data.constant].mean(1) if self.shared else curve
+        varied = curve[:, ~data.constant]
+        self.cv_curve_ = curve if not self.shared else varied.sum(1) / (varied.shape[1] or np.nan)
 
     def _rotated(self) -> Iterator[tuple[slice, np.ndarray]]:
         """Responses of a batch of targets along the left singular vectors (r, m)."""

@@ -12,7 +12,9 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths import line
+from brainalign.maths.arrays import NotPositiveError
 from brainalign.maths.folds import contiguous
+from brainalign.maths.held_out import Dual
 from brainalign.maths.ridge import RidgeCV
 from brainalign.maths.scores import r2
 from brainalign.maths.simulate import simulate_bands
@@ -210,6 +212,46 @@ def test_a_constant_target_takes_the_largest_alpha():
     halves = RidgeCV(fractions=[0.5, 1]).fit(X, Y)
     assert halves.fraction_[1] == 0.5
     assert halves.alpha_[1] == np.inf
+
+
+@pytest.mark.parametrize("how", [{"shared": True}, {"shared": True, "fractions": [0.3, 1.0]}], ids=str)
+def test_nothing_but_constant_targets(how):
+    X, _ = simulate()
+    model = RidgeCV(**how).fit(X, np.ones((120, 2)))
+    assert np.isnan(model.cv_r2_).all()
+    assert np.isnan(model.cv_curve_).all()
+    np.testing.assert_array_equal(model.predict(X), 1)
+
+
+@pytest.mark.parametrize("t", [3, 50], ids=["few", "many"])
+@pytest.mark.parametrize("shared", [False, True])
+def test_alphas_that_cannot_be_judged_are_not_taken(monkeypatch, shared, t):
+    X, Y = simulate(30, 200, t=t)
+    whole = RidgeCV(ALPHAS, shared=shared).fit(X, Y)
+    floor = np.min(whole.alpha_) * 1.1  # the best of some targets cannot be judged
+    power = ((X - X.mean(0)) ** 2).sum() / 30
+    judge = Dual.judge
+
+    def fails(self, gains):
+        if power / gains[0] < floor:
+            raise NotPositiveError
+        return judge(self, gains)
+
+    monkeypatch.setattr(Dual, "judge", fails)
+    model = RidgeCV(ALPHAS, shared=shared).fit(X, Y)
+    assert np.min(model.alpha_) >= floor
+    assert np.isfinite(model.cv_r2_).all()
+    lost = RidgeCV(ALPHAS[floor > ALPHAS], shared=shared).fit(X, Y)
+    assert np.isnan(lost.cv_r2_).all()
+    assert (lost.alpha_ == lost.alphas_[0]).all() if not shared else lost.alpha_ == lost.alphas_[0]
+
+
+def test_tiny_alphas_are_least_squares():
+    X, Y = simulate(30, 200)
+    model = RidgeCV([1e-15, 1e-14]).fit(X, Y)
+    np.testing.assert_allclose(model.predict(X), Y, atol=1e-6)
+    with np.errstate(invalid="ignore"):
+        assert (np.isnan(model.cv_r2_) | (np.abs(model.cv_r2_ - refitted(X, Y, 1e-7, contiguous(30, 5))) < 1e-5)).all()
 
 
 def test_repeated_samples_are_fitted_once():
