@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from brainalign.encoding.fit import Fits, Problem, key_of_fit
 from brainalign.encoding.within import learn_space
 from brainalign.maths import inference, scores
-from brainalign.maths.banded import hat_operator
+from brainalign.maths.hat import hat_operator
 from brainalign.progress import Progress
 from brainalign.provenance import hash_array
 from brainalign.store import Store, key_of

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,29 +12,27 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from brainalign.errors import InputError
-from brainalign.maths.arrays import Array, Home, home_of
+from brainalign.maths.arrays import home_of
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
 from brainalign.maths.folds import Folds
-from brainalign.maths.held_out import Dual, Primal, chunks
+from brainalign.maths.held_out import Dual
 from brainalign.maths.penalties import POINTS, how_many
 from brainalign.maths.prepare import (
     Prepared,
-    check_arrays,
     check_finite,
     check_rows,
     check_shape,
     check_shrinkage,
-    columns_of,
 )
-from brainalign.maths.search import Found, members, search
+from brainalign.maths.search import Found, search
+from brainalign.maths.solution import Solution
 from brainalign.progress import Progress, bar, silent
 
 SMALL = 256  # samples up to which float64 costs next to nothing
 EXTREME = 1e3  # gains beyond this want float64: I + δK then spans more digits than float32 has
-ROWS = 2048  # samples predicted at a time
 
 
-class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
+class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
     """Ridge regression in which every band of columns has a penalty of its own, chosen for each target.
 
     Minimises, for each target y (both sides centred on the rows given to `fit`, intercept not penalised),
@@ -208,22 +205,14 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
             try:
                 found = search(
                     self._space, self._read, data.targets, order,
-                    average=self.average, seed=self.seed, gains=gains, own=own, progress=progress,
+                    average=self.average, seed=self.seed, gains=gains, own=own, inside=data.inside,
+                    samples=len(data.rows), progress=progress,
                 )  # fmt: skip
             except KeyboardInterrupt as stop:
                 if hasattr(stop, "found"):  # else the responses were still being read
                     self._settle(stop.found)  # type: ignore[attr-defined]
                 raise
         self._settle(found)
-
-    def _laid_out(self, home: Home, way: str) -> Dual | Primal:
-        data = self._data
-        widths = [len(columns) for columns in data.columns]
-        part = lambda band: data.part(band, self._dtype)  # noqa: E731
-        return (Dual if way == "dual" else Primal)(home, part, widths, self._power, data.unit, data.folds, self._dtype)
-
-    def _read(self, targets: np.ndarray) -> np.ndarray:
-        return self._data.read(targets, self._dtype)
 
     def _settle(self, found: Found) -> None:
         """What was found, in the units of X and Y as given."""
@@ -301,140 +290,6 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self, "points_")
         return self._predicted(self._new(X), split)
 
-    def _predicted(self, X: np.ndarray, split: bool) -> Iterator[tuple[slice, np.ndarray]]:
-        data = self._data
-        if not split and self.method_ != "primal":
-            yield from self._operated(X)
-            return
-        new = [data.new(X, b, self._dtype) for b in range(len(data.bands))]
-        for batch, coef in self._solutions():
-            if split:
-                parts = np.stack([part @ coef[at] for part, at in zip(new, self._places(), strict=True)])
-                for part, columns, at in zip(parts, data.columns, self._places(), strict=True):
-                    part += (data.x_mean[columns] @ coef[at]).astype(self._dtype)
-                yield batch, self._blank(parts, batch)
-            else:
-                values = np.hstack(new) @ coef
-                values += data.y_mean[batch].astype(self._dtype)
-                yield batch, self._blank(values, batch)
-
-    def _places(self) -> list[slice]:
-        """Where each band stands when bands stand side by side."""
-        edges = np.cumsum([0, *(len(columns) for columns in self._data.columns)])
-        return [slice(a, b) for a, b in pairwise(edges)]
-
-    def _operated(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Predictions by one matrix from training responses to predictions for each point, never by weights."""
-        data, space = self._data, self._dual_space()
-        home, found = space.home, self._found
-        out = np.empty((len(X), data.targets), self._dtype)
-        for start in range(0, len(X), ROWS):
-            rows = slice(start, start + ROWS)
-            across = self._across(space, X[rows])
-            used = np.flatnonzero(np.diff(found.mixture.indptr))
-            for batch in chunks(data.targets, self._batch):
-                Y = space.responses(self._read, np.arange(data.targets)[batch])
-                total = np.zeros((batch.stop - batch.start, len(across[0])), self._dtype)
-
-                def one(point: int, Y: Array = Y, batch: slice = batch, across: Array = across) -> tuple:
-                    which, weight = members(found.mixture, point, batch)
-                    gains = found.gains[:, point]
-                    if not len(which) or not gains.any():
-                        return which[:0], None
-                    H = home.combine(gains, across) @ self._projection(space, point)
-                    return which, home.numpy(Y[which] @ H.T) * weight[:, None].astype(self._dtype)
-
-                with home.threads():
-                    for which, values in home.map(one, used):
-                        if values is not None:
-                            total[which] += values
-                out[rows, batch] = (total + data.y_mean[batch, None].astype(self._dtype)).T
-        for batch in chunks(data.targets, self._batch):
-            yield batch, self._blank(out[:, batch], batch)
-
-    def _across(self, space: Dual, X: np.ndarray) -> Array:
-        """(n_bands, m, n) kernels between new samples and those of the fit."""
-        across = space.home.empty((len(self._data.bands), len(X), space.n), space.unit)
-        for b, power in enumerate(self._power):
-            new, old = (self._data.new(X, b, self._dtype), self._data.part(b, self._dtype))
-            across[b] = space.home.array(new, self._dtype) @ space.home.array(old, self._dtype).T
-            across[b] *= 1 / power if power else 0.0
-        return across
-
-    def _solutions(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """For a batch of targets, weights (n_features, m) on the columns as given, bands side by side."""
-        data, found = self._data, self._found
-        if self.method_ == "primal":
-            space = self._space
-            assert isinstance(space, Primal)
-            root = np.where(space.root_power > 0, space.root_power, 1)[:, None].astype(self._dtype)
-            start = 0
-            for products in found.products:
-                batch = slice(start, start + len(products))
-                start = batch.stop
-                with space.home.threads():
-                    coef = self._primal_weights(space, products, batch).T
-                coef /= root
-                yield batch, coef
-            if start < data.targets:  # an interruption left them
-                yield slice(start, data.targets), np.zeros((len(root), data.targets - start), self._dtype)
-            return
-        for batch, weights in self._dual_weights(self._dual_space()):
-            parts = [data.part(b, self._dtype).T @ weights[b].T for b in range(len(data.bands))]
-            yield batch, np.concatenate(parts)
-
-    def _primal_weights(self, space: Primal, products: Array, batch: slice) -> np.ndarray:
-        """(m, p) weights on the scaled columns."""
-        found, total = self._found, np.zeros((len(products), sum(space.widths)), self._dtype)
-
-        def one(point: int) -> tuple[np.ndarray, np.ndarray]:
-            which, weight = members(found.mixture, point, batch)
-            if not found.gains[:, point].any():
-                which = which[:0]
-            W = space.projection(found.gains[:, point])
-            return which, space.home.numpy(products[which] @ W) * weight[: len(which), None].astype(self._dtype)
-
-        for which, values in space.home.map(one, np.flatnonzero(np.diff(found.mixture.indptr))):
-            total[which] += values
-        return total
-
-    def _dual_weights(self, space: Dual) -> Iterator[tuple[slice, np.ndarray]]:
-        """Weights on the solver's samples, (n_bands, m, n), a batch of targets at a time."""
-        found, data = self._found, self._data
-        size = max(1, min(self._batch, int(parse_bytes(self.memory) // 4 // (len(data.bands) * data.n * 8))))
-        used = np.flatnonzero(np.diff(found.mixture.indptr))
-        for batch in chunks(data.targets, size):
-            Y = space.responses(self._read, np.arange(data.targets)[batch])
-            weights = np.zeros((len(data.bands), batch.stop - batch.start, data.n), self._dtype)
-
-            def one(point: int, Y: Array = Y, batch: slice = batch) -> tuple[int, np.ndarray, np.ndarray | None]:
-                which, weight = members(found.mixture, point, batch)
-                if not len(which) or not found.gains[:, point].any():
-                    return point, which, None
-                reached = space.home.numpy(Y[which] @ self._projection(space, point))
-                return point, which, reached * weight[:, None].astype(self._dtype)
-
-            with space.home.threads():
-                for point, which, reached in space.home.map(one, used):
-                    for b, gain in enumerate(found.gains[:, point]):
-                        if reached is not None and gain > 0 and self._power[b] > 0:
-                            weights[b, which] += reached * self._dtype.type(gain / self._power[b])
-            yield batch, weights
-
-    def _projection(self, space: Dual, point: int) -> Array:
-        kept = self._found.kept.get(point)
-        return space.projection(self._found.gains[:, point]) if kept is None else kept
-
-    def _dual_space(self) -> Dual:
-        """Kernels, made again where they were let go (after unpickling, or for dual weights of a primal fit)."""
-        if not isinstance(self._space, Dual):
-            space = self._laid_out(home_of(self.device, self.n_jobs), "dual")
-            assert isinstance(space, Dual)
-            if self.method_ == "primal":
-                return space
-            self._space = space
-        return self._space
-
     def _new(self, X: Any) -> np.ndarray:
         values = np.asarray(check_shape("X", X))
         if values.shape[1] != self.n_features_in_:
@@ -446,84 +301,9 @@ class BandedRidge(MultiOutputMixin, RegressorMixin, BaseEstimator):
         check_finite("X", values, np.arange(len(values)))
         return values if values.dtype == np.float32 else values.astype(float)
 
-    def _blank(self, values: np.ndarray, batch: slice = slice(None)) -> np.ndarray:
-        """NaN where an interruption left a target unfitted."""
-        left = ~self.done_[batch]
-        if left.any():
-            values[..., left] = np.nan
-        return values
-
     def __getstate__(self) -> dict[str, Any]:
         """Without what can be computed again: kernels and projections."""
         state = dict(vars(self))
         if isinstance(state.get("_space"), Dual):
             state = {**state, "_space": None, "_found": replace(state["_found"], kept={})}
         return state
-
-
-def hat_operator(
-    X_train: np.ndarray, X_test: np.ndarray, bands: Sequence, shrinkage: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The matrices that turn training responses into test predictions at fixed penalties.
-
-    With H = ``operators[which[t]]``, the prediction of target t is ``mean(y_train) + H @ y_train``: H is centred, its
-    rows sum to 0. It depends on the features and penalties only, so that shifted or permuted responses are
-    predicted again at the price of one product.
-
-    Parameters
-    ----------
-    X_train, X_test : array (n_train, n_features), (n_test, n_features)
-        Features as `BandedRidge.fit` and `predict` were given them.
-    bands : sequence of labels
-        The band of each column.
-    shrinkage : array (n_bands, n_targets)
-        log10 λ_b (`BandedRidge.shrinkage_`). Give a few targets at a time where memory is short.
-
-    Returns
-    -------
-    operators : array (n_distinct, n_test, n_train)
-        One per distinct column of `shrinkage`.
-    which : array (n_targets,) int
-        The operator of each target.
-
-    Raises
-    ------
-    InputError, SettingsError
-        Shapes that do not agree, or numbers that are not finite.
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> X, Y = rng.standard_normal((30, 4)), rng.standard_normal((30, 2))
-    >>> model = BandedRidge(bands="aabb").fit(X[:20], Y[:20])
-    >>> operators, which = hat_operator(X[:20], X[20:], "aabb", model.shrinkage_)
-    >>> again = Y[:20].mean(0) + np.stack([operators[which[t]] @ Y[:20, t] for t in range(2)], 1)
-    >>> np.allclose(again, model.predict(X[20:]))
-    True
-    """
-    X_train, X_test = check_arrays(X_train, X_test, rows_agree=False)
-    if X_train.shape[1] != X_test.shape[1]:
-        raise InputError(f"training features have {X_train.shape[1]} columns, test features {X_test.shape[1]}")
-    labels, columns = columns_of(bands, X_train.shape[1])
-    shrinkage = check_shrinkage(shrinkage, len(labels), np.shape(shrinkage)[-1] if np.ndim(shrinkage) else 0)
-    distinct, which = np.unique(shrinkage, axis=1, return_inverse=True)
-    n, mean = len(X_train), X_train.mean(0)
-    centred = np.where(np.ptp(X_train, axis=0) > 0, X_train - mean, 0.0)
-    home = home_of("cpu", 1)
-    before = [centred[:, at] for at in columns]
-    after = [np.where(part.any(0), X_test[:, at] - mean[at], 0.0) for part, at in zip(before, columns, strict=True)]
-    power = np.array([np.square(part).sum() / n for part in before])
-    gains = power[:, None] / 10.0**distinct
-    with home.threads():
-        space: Dual | Primal
-        kind = Primal if X_train.shape[1] < n else Dual
-        space = kind(
-            home, before.__getitem__, [len(at) for at in columns], power, np.full(n, n**-0.5), [], np.dtype(float)
-        )
-        if isinstance(space, Primal):
-            new = np.hstack(after) / np.where(space.root_power > 0, space.root_power, 1)
-            operators = [new @ space.projection(point) @ space.Z.T for point in gains.T]
-        else:
-            across = np.stack([b @ a.T / p if p else b @ a.T for a, b, p in zip(before, after, power, strict=True)])
-            operators = [home.combine(point, across) @ space.projection(point) for point in gains.T]
-    return np.stack(operators), which.ravel()

@@ -77,6 +77,8 @@ def search(
     seed: int = 0,
     gains: np.ndarray | None = None,
     own: np.ndarray | None = None,
+    inside: np.ndarray | None = None,
+    samples: int | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Try points and weigh them.
@@ -95,6 +97,10 @@ def search(
         The points; left out, they are placed where the targets are.
     own : array (t,) int, optional
         The one point of each target: nothing is chosen.
+    inside : array (t,), optional
+        Squared error that no point can change, known once responses were read: of repeated samples, about their mean.
+    samples : int, optional
+        How many samples those of the space stand for.
     progress : function (done, total, what), optional
 
     Returns
@@ -134,9 +140,11 @@ def search(
                     progress(at * steps + size * steps * done // of, n_targets * steps, "searching penalties")
 
             losses = judge.losses(Y, tried, found.nothing[batch], tell)
-            mixture, found.best[batch], found.loss[batch] = weigh(
-                losses, tried, space.n, average, silent=np.asarray(~gains.any(0))
+            more = 0.0 if inside is None else inside[batch]
+            mixture, found.best[batch], loss = weigh(
+                losses + more, tried, samples or space.n, average, silent=np.asarray(~gains.any(0))
             )
+            found.loss[batch] = loss - more
             weights.append(csr_array(mixture))
             found.products.append(space.products(Y))
             found.done[batch] = True

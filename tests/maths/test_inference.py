@@ -8,8 +8,9 @@ from scipy import stats
 from scipy.signal import lfilter
 
 from brainalign.errors import InputError
-from brainalign.maths.banded import BandedRidge, hat_operator
+from brainalign.maths.banded import BandedRidge
 from brainalign.maths.folds import contiguous
+from brainalign.maths.hat import hat_operator
 from brainalign.maths.inference import (
     block_bootstrap,
     block_length,
