@@ -107,7 +107,7 @@ def plan(folder, regime, way, limit):
     if not regime.iterations:
         first = insist(call(folder, n_train=regime.n_train, **way))
         return way, max(1, int(limit / first["seconds"])), None
-    few, more = 1, min(3, regime.iterations)
+    few, more = 1, min(2, regime.iterations)
     short = [(k, insist(call(folder, n_train=regime.n_train, iterations=k, **way))["seconds"]) for k in (few, more)]
     if more == few:
         return {**way, "iterations": few}, 1, None
