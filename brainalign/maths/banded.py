@@ -58,7 +58,7 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
     average : bool
         Instead of the best point alone, average the solutions of the points tried, each with weight loss^(−τ n/2), loss
         the inner cross-validated squared error, τ = 0.3. No signal at all is one of the points and counts fourfold;
-        weights under 1 % of the best point's are dropped. Where many points are about as good, as for weak responses,
+        weights under 3 % of the best point's are dropped. Where many points are about as good, as for weak responses,
         this predicts better than any single choice among them.
     device : str
         "cpu" computes with numpy; "cuda", "cuda:1", "mps" with torch there, and "torch:cpu" with torch on the CPU.

@@ -38,6 +38,7 @@ class Fold:
     read: slice | np.ndarray  # where the scored rows stand among those left out
     n_left: int
     n_test: int
+    train: tuple[slice, ...]  # all other rows, before and after; empty where those left out do not follow one another
 
     @property
     def same(self) -> bool:
@@ -51,8 +52,15 @@ def folds_of(folds: Folds, n: int) -> list[Fold]:
     for train, test in folds:
         left = np.setdiff1d(np.arange(n), train)
         read = np.searchsorted(left, test)
-        found.append(Fold(_span(left), _span(np.asarray(test)), _span(read), len(left), len(test)))
+        found.append(Fold(_span(left), _span(np.asarray(test)), _span(read), len(left), len(test), _around(left, n)))
     return found
+
+
+def _around(rows: np.ndarray, n: int) -> tuple[slice, ...]:
+    between = _span(rows)
+    if not isinstance(between, slice):
+        return ()
+    return tuple(span for span in (slice(0, between.start), slice(between.stop, n)) if span.stop > span.start)
 
 
 def cross_pairs(folds: Folds, n: int) -> list[tuple[slice | np.ndarray, slice | np.ndarray]]:
@@ -199,14 +207,29 @@ class Dual:
         return P, R
 
     def loss(self, judged: tuple[Array, Array], Y: Array) -> np.ndarray:
-        """(t,) summed squared error on the scored rows."""
-        error = Y @ judged[1].T
-        return self.home.rowdot(error, error)
+        """(t,) summed squared error on the scored rows.
+
+        Among the rows left out R is the identity: a fold's error is its responses less what the others predict.
+        """
+        total, at = np.zeros(len(Y)), 0
+        for fold in self.folds:
+            R = judged[1][at : at + fold.n_test]
+            at += fold.n_test
+            if fold.train:
+                error = Y[:, fold.train[0]] @ R[:, fold.train[0]].T
+                for rows in fold.train[1:]:
+                    error += Y[:, rows] @ R[:, rows].T
+                error += Y[:, fold.test]
+            else:
+                error = Y @ R.T
+            total += self.home.rowdot(error, error)
+        return total
 
     def flops(self) -> tuple[float, float]:
         """What a point costs: once, and for each target."""
         left = sum(fold.n_left**3 + 2.0 * fold.n_left * fold.n_test * self.n for fold in self.folds)
-        return self.n**3 + left, 2.0 * self.n_scored * self.n
+        each = sum(2.0 * fold.n_test * (self.n - fold.n_left if fold.train else self.n) for fold in self.folds)
+        return self.n**3 + left, each
 
 
 class Primal:

@@ -17,7 +17,7 @@ from brainalign.progress import Progress
 # How sharply averaging prefers the better points: the value two prototypes settled on simulated data. That averaging
 # is the default of `encode` was decided with scores of the alice sample in view (docs/decisions/0007).
 TAU = 0.3
-FAINT = 0.01  # weights below this share of the best point's are dropped: they cost as much and say next to nothing
+FAINT = 0.03  # weights below this share of the best point's are dropped: they cost as much and say next to nothing
 SILENCE = 4  # points that "no signal" counts as in an average: all the weak ones nobody tries
 CROWD = 4096  # targets at most by which points are placed
 
