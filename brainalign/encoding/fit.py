@@ -323,7 +323,7 @@ def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
     train, test = problem.folds[fold]
     inner = np.concatenate([np.r_[-1, a, -2, b] for a, b in problem.inner_folds(train)])
     return key_of(
-        what="fold fit 3",
+        what="fold fit 4",
         bands=[[band, problem.hash_of(band), str(problem.reduce.get(band))] for band in model.bands],
         delays=hash_array(problem.X.columns["delay"].to_numpy()) if "delay" in problem.X.columns else "",
         targets=problem.hash_of("targets"),

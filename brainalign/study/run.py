@@ -134,7 +134,10 @@ def check_study(study: Study) -> list[str]:
 
 
 def run_controls(study: Study, ready: Prepared, fit: Encoding, store: Store, tell: Progress) -> pd.DataFrame:
-    """The same study with one thing changed, on the recording's own targets: mean r of baseline and full."""
+    """The same study with one thing changed: mean r of baseline and full over the recording's own targets.
+
+    The same targets are fitted, people included: penalties are placed for all of them together.
+    """
     if not study.controls:
         return pd.DataFrame()
     rows = [_row("as asked", "", fit)]
@@ -143,7 +146,7 @@ def run_controls(study: Study, ready: Prepared, fit: Encoding, store: Store, tel
         tell(0, 1, f"control: {what}")
         X, Y = changed(study, ready, store)
         again = encode(
-            X, _own(Y), **_asked(study, ready), ceiling=none, chance=QUIET, weights=False, store=store, progress=tell
+            X, Y, **_asked(study, ready), ceiling=none, chance=QUIET, weights=False, store=store, progress=tell
         )
         rows.append(_row(name, what, again))
     return pd.DataFrame(rows)
@@ -178,10 +181,6 @@ CONTROLS: dict[str, tuple[Callable[[Study, Prepared, Store], tuple[Signal, Signa
 
 def _clean(study: Study, ready: Prepared, how: str) -> Signal:
     return stages.cleaned(study, ready.brain, how, ready.rule)[0]
-
-
-def _own(brain: Signal) -> Signal:
-    return replace(brain, related={})
 
 
 def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
