@@ -1,6 +1,6 @@
 """What do the benchmarks say? `python benchmarks/page.py` writes it into docs/benchmarks.md, between the marks.
 
-Reads results/benchmarks/{speed,accuracy,cost}.json, draws docs/images/{speed,cost}.svg, and leaves the numbers it used
+Reads results/benchmarks/{speed,accuracy,cost}.json, draws docs/benchmarks/{speed,cost}.svg, leaves the numbers it used
 beside the page (docs/benchmarks/*.json). What was not measured leaves its part of the page as it is.
 """
 
@@ -67,7 +67,7 @@ def speed_table(found):
                 f"{record['targets']:,}",
                 figures(ours["seconds"]),
                 f"{figures(peer['seconds'])} ({how_run(record)})",
-                f"**{figures(record['ratio'], 2)}**",
+                f"**{figures(record['ratio'], 3)}**",
                 f"{record['floor']:g} → {record['goal']:,g}",
                 f"{r2(ours['r2'])}, {r2(peer['r2'])}",
                 f"{figures(ours['memory'] / GIGA, 2)}, {figures(peer['memory'] / GIGA, 2)}",
@@ -273,7 +273,7 @@ def image(drawing: Drawing, path):
 
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(standing_alone(drawing), encoding="utf-8", newline="\n")
-    return f"![{drawing.alt}](images/{path.name})"
+    return f"![{drawing.alt}](benchmarks/{path.name})"
 
 
 def fill(text, name, content):
@@ -316,7 +316,7 @@ def write_page(results, docs):
     found = {name: load_json(results / f"{name}.json", None) for name in ("speed", "accuracy", "cost")}
     page = docs / "benchmarks.md"
     text = page.read_text(encoding="utf-8")
-    parts = parts_of(found, docs / "images")
+    parts = parts_of(found, docs / "benchmarks")
     for name, content in parts.items():
         text = fill(text, name, content)
     page.write_text(text, encoding="utf-8", newline="\n")

@@ -76,7 +76,7 @@ def test_the_page_says_what_was_measured(tmp_path):
     row = "| n 800 | 10,000 | 2 | 80 (himalaya kernel torch, 20 iterations, extrapolated from 15) | **40** | 30 → 60 |"
     assert f"{row} .0913, .0912 | 0.5, 1 |" in page
     assert "| samples | 1,000 | 2 | 0.1 | dual |\n| samples | **slope** | **1.00** | **1.00** |  |" in page
-    assert all("</svg>" in (docs / f"images/{name}.svg").read_text(encoding="utf-8") for name in ("speed", "cost"))
+    assert all("</svg>" in (docs / f"benchmarks/{name}.svg").read_text(encoding="utf-8") for name in ("speed", "cost"))
     assert json.loads((docs / "benchmarks/speed.json").read_text(encoding="utf-8"))["regimes"]["n800"]["ratio"] == 40
     write_page(results, docs)
     assert (docs / "benchmarks.md").read_text(encoding="utf-8") == page
