@@ -206,7 +206,7 @@ def draw_speed(found):
         for key, colour, label in (("floor", TEST, "floor"), ("goal", CEILING, "goal")):
             axes.plot([one[key] for one in records], places, "|", color=colour, ms=17, mew=2, label=label)
         for place, one in zip(places, records, strict=True):
-            axes.text(1.06, place, f"{figures(one['ratio'], 2)} ×", va="center", color="white", weight="bold")
+            axes.text(1.06, place, f"{figures(one['ratio'], 3)} ×", va="center", color="white", weight="bold")
         axes.set_xscale("log")
         axes.set_xlim(1, 1.3 * max(max(one["ratio"], one["goal"]) for one in records))
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
@@ -218,7 +218,7 @@ def draw_speed(found):
         return made
 
     alt = "Bars on a logarithmic axis: " + "; ".join(
-        f"{one['what']} {figures(one['ratio'], 2)} times, floor {one['floor']:g}, goal {one['goal']:,g}"
+        f"{one['what']} {figures(one['ratio'], 3)} times, floor {one['floor']:g}, goal {one['goal']:,g}"
         for one in records[::-1]
     )
     return draw("speed", figure, title="Ratio of the peer's time to ours", alt=alt)
