@@ -14,8 +14,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from brainalign.errors import InputError
 from brainalign.maths.arrays import home_of
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
+from brainalign.maths.dual import Dual
 from brainalign.maths.folds import Folds
-from brainalign.maths.held_out import Dual
 from brainalign.maths.penalties import POINTS, how_many
 from brainalign.maths.prepare import (
     Prepared,

@@ -8,8 +8,9 @@ import numpy as np
 
 from brainalign.errors import InputError
 from brainalign.maths.arrays import home_of
-from brainalign.maths.held_out import Dual, Primal
+from brainalign.maths.dual import Dual
 from brainalign.maths.prepare import check_arrays, check_shrinkage, columns_of
+from brainalign.maths.primal import Primal
 
 
 def hat_operator(

@@ -9,9 +9,11 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from brainalign.maths.arrays import Array, NotPositiveError
-from brainalign.maths.held_out import Dual, Primal, Read, block_of, chunks
+from brainalign.maths.dual import Dual
+from brainalign.maths.held_out import Read, block_of, chunks
 from brainalign.maths.penalties import guess
 from brainalign.maths.prepare import Prepared
+from brainalign.maths.primal import Primal
 from brainalign.maths.search import Found, Order
 from brainalign.progress import Progress, silent
 

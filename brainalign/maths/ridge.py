@@ -13,9 +13,10 @@ from brainalign.errors import SettingsError
 from brainalign.maths.arrays import home_of
 from brainalign.maths.banded import EXTREME, SMALL, BandedRidge
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
+from brainalign.maths.dual import Dual
 from brainalign.maths.folds import Folds
 from brainalign.maths.fractional import Rotation, choose, rotation_of, shrunk
-from brainalign.maths.held_out import CHUNK, Dual, chunks
+from brainalign.maths.held_out import CHUNK, chunks
 from brainalign.maths.line import Line
 from brainalign.maths.search import Found
 from brainalign.progress import Progress

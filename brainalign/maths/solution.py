@@ -10,8 +10,10 @@ import numpy as np
 
 from brainalign.maths.arrays import Array, Home, home_of
 from brainalign.maths.cost import parse_bytes
-from brainalign.maths.held_out import Dual, Primal, chunks
+from brainalign.maths.dual import Dual
+from brainalign.maths.held_out import chunks
 from brainalign.maths.prepare import Prepared
+from brainalign.maths.primal import Primal
 from brainalign.maths.search import Found, members
 
 ROWS = 2048  # samples predicted at a time

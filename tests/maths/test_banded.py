@@ -20,9 +20,9 @@ from brainalign.errors import InputError, SettingsError
 from brainalign.maths import banded, prepare
 from brainalign.maths.arrays import Numpy
 from brainalign.maths.banded import BandedRidge
+from brainalign.maths.dual import Dual
 from brainalign.maths.folds import by_group, contiguous
 from brainalign.maths.hat import hat_operator
-from brainalign.maths.held_out import Dual
 from brainalign.maths.scores import r2, r2_split
 from brainalign.maths.search import FAINT, SILENCE, TAU, Order, search
 from brainalign.maths.simulate import simulate_bands

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from brainalign.maths.arrays import Numpy
+from brainalign.maths.dual import Dual
 from brainalign.maths.folds import contiguous
-from brainalign.maths.held_out import Dual, Primal
 from brainalign.maths.penalties import NEAREST, POINTS, STRONGEST, WEAKEST, guess, how_many, nearest, place, scale
+from brainalign.maths.primal import Primal
 from brainalign.maths.simulate import simulate_bands
 
 

@@ -13,8 +13,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths import line
 from brainalign.maths.arrays import NotPositiveError
+from brainalign.maths.dual import Dual
 from brainalign.maths.folds import contiguous
-from brainalign.maths.held_out import Dual
 from brainalign.maths.ridge import RidgeCV
 from brainalign.maths.scores import r2
 from brainalign.maths.simulate import simulate_bands
