@@ -8,7 +8,7 @@ import numpy as np
 
 from brainalign.maths.arrays import Array, Home
 from brainalign.maths.folds import Folds
-from brainalign.maths.held_out import Read, block_of, chunks, cross_pairs, folds_of
+from brainalign.maths.held_out import Read, Rows, block_of, chunks, cross_pairs, folds_of
 
 STRONG = 1e3  # gains beyond this leave the intercept few digits, unless it is as large as they are
 
@@ -92,11 +92,16 @@ class Dual:
         s = np.zeros((len(self.kernels),) * 2)
         for rows, others in self.pairs:
             blocks = [block_of(kernel, rows, others) for kernel in self.kernels]
-            there = Y[:, others]
-            for b, across in enumerate(self.home.map(lambda block, rows=rows: Y[:, rows] @ block, blocks)):
-                q[b] += self.home.rowdot(across, there)
-                for c, other in enumerate(blocks[: b + 1]):
-                    s[b, c] += float((blocks[b] * other).sum())
+            for b, block in enumerate(blocks):
+                s[b, : b + 1] += [self.home.rowdot(block, other).sum() for other in blocks[: b + 1]]
+
+            def one(at: slice, rows: Rows = rows, others: Rows = others, blocks: list[Array] = blocks) -> None:
+                here, there = Y[at][:, rows], Y[at][:, others]
+                for b, block in enumerate(blocks):
+                    q[b, at] += self.home.rowdot(here @ block, there)
+
+            for _ in self.home.map(one, chunks(len(Y))):
+                pass
         return q, np.tril(s) + np.tril(s, -1).T
 
     def size(self, Y: Array) -> np.ndarray:

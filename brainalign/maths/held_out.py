@@ -22,6 +22,10 @@ Read = Callable[[np.ndarray], np.ndarray]
 """Centred, weighted responses (n, m) of some targets, by number."""
 
 
+Rows = slice | np.ndarray
+"""Some rows: a slice where they follow one another, else their numbers."""
+
+
 def chunks(n: int, size: int = CHUNK) -> list[slice]:
     """0…n in pieces."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
@@ -31,9 +35,9 @@ def chunks(n: int, size: int = CHUNK) -> list[slice]:
 class Fold:
     """Rows left out of training (the fold and its gap), and those of them that are scored."""
 
-    left: slice | np.ndarray
-    test: slice | np.ndarray
-    read: slice | np.ndarray  # where the scored rows stand among those left out
+    left: Rows
+    test: Rows
+    read: Rows  # where the scored rows stand among those left out
     n_left: int
     n_test: int
     train: tuple[slice, ...]  # all other rows, before and after; empty where those left out do not follow one another
@@ -61,7 +65,7 @@ def _around(rows: np.ndarray, n: int) -> tuple[slice, ...]:
     return tuple(span for span in (slice(0, between.start), slice(between.stop, n)) if span.stop > span.start)
 
 
-def cross_pairs(folds: Folds, n: int) -> list[tuple[slice | np.ndarray, slice | np.ndarray]]:
+def cross_pairs(folds: Folds, n: int) -> list[tuple[Rows, Rows]]:
     """Pairs (rows scored, rows that predict them), each pair of rows once."""
     seen = np.zeros(n, bool)
     pairs = []
@@ -73,13 +77,13 @@ def cross_pairs(folds: Folds, n: int) -> list[tuple[slice | np.ndarray, slice | 
     return pairs
 
 
-def _span(rows: np.ndarray) -> slice | np.ndarray:
+def _span(rows: np.ndarray) -> Rows:
     if len(rows) and (np.diff(rows) == 1).all():
         return slice(int(rows[0]), int(rows[-1]) + 1)
     return rows
 
 
-def block_of(A: Array, rows: slice | np.ndarray, columns: slice | np.ndarray) -> Array:
+def block_of(A: Array, rows: Rows, columns: Rows) -> Array:
     """A[rows, columns], a view where both follow one another."""
     if isinstance(rows, slice) or isinstance(columns, slice):
         return A[rows][:, columns]

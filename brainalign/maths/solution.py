@@ -83,7 +83,11 @@ class Solution:
                 H = home.combine(found.gains[:, point], here) @ self._projection(space, point)
                 if keep:
                     operators[point] = H
-            return which, home.numpy(Y[which] @ H.T) * weight[:, None].astype(self._dtype)
+            values = np.empty((len(which), len(H)), self._dtype)
+            for few in chunks(len(which)):
+                values[few] = home.numpy(Y[which[few]] @ H.T)
+            values *= weight[:, None].astype(self._dtype)
+            return which, values
 
         for batch in chunks(data.targets, self._batch):
             Y = space.responses(self._read, np.arange(data.targets)[batch])
