@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from brainalign.errors import InputError
-from brainalign.maths.arrays import home_of
+from brainalign.maths.arrays import Home, home_of
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
 from brainalign.maths.dual import Dual
 from brainalign.maths.folds import Folds
@@ -24,7 +24,7 @@ from brainalign.maths.prepare import (
     check_shape,
     check_shrinkage,
 )
-from brainalign.maths.search import Found, search
+from brainalign.maths.search import Found, Order, search
 from brainalign.maths.solution import Solution
 from brainalign.progress import Progress, bar, silent
 
@@ -187,19 +187,8 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
         data = self._data
         self._power = data.power()
         gains, own = (None, None) if fixed is None else self._gains(fixed, self._power)
-        small = data.n <= SMALL or (gains is not None and gains.max(initial=0) > EXTREME)
-        self._dtype = dtype_of(data.X, data.Y, small)
-        home = home_of(self.device, self.n_jobs)
-        if not home.fine:
-            self._dtype = np.dtype(np.float32)
         k, tried = (POINTS + 1, how_many(data.targets)) if gains is None else (len(gains.T), 1)
-        sizes = Sizes(
-            data.n, data.X.shape[1], len(data.bands), data.targets, k, tried, self._dtype.itemsize, home.workers
-        )
-        way = cheaper(sizes, data.folds)
-        order, home.workers = lay_out(way, sizes, data.folds, parse_bytes(self.memory))
-        self.method_ = "low-rank" if way == "dual" and data.first is not None else way
-        self._batch = order.batch
+        home, way, order = self._plan(k, tried, gains)
         with home.threads():
             self._space = self._laid_out(home, way)
             try:
@@ -213,6 +202,22 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
                     self._settle(stop.found)  # type: ignore[attr-defined]
                 raise
         self._settle(found)
+
+    def _plan(self, points: int, tried: int, gains: np.ndarray | None, matrices: int = 1) -> tuple[Home, str, Order]:
+        """Precision, method and batches for so many points, with so many matrices each; a target tries some."""
+        data = self._data
+        home = home_of(self.device, self.n_jobs)
+        small = data.n <= SMALL or (gains is not None and gains.max(initial=0) > EXTREME)
+        self._dtype = dtype_of(data.X, data.Y, small) if home.fine else np.dtype(np.float32)
+        sizes = Sizes(
+            data.n, data.X.shape[1], len(data.bands), data.targets, points, tried, self._dtype.itemsize, home.workers
+        )
+        way = cheaper(sizes, data.folds)
+        kept = replace(sizes, points=matrices * points)
+        order, home.workers = lay_out(way, kept, data.folds, parse_bytes(self.memory))
+        self.method_ = "low-rank" if way == "dual" and data.first is not None else way
+        self._batch = order.batch
+        return home, way, order
 
     def _settle(self, found: Found) -> None:
         """What was found, in the units of X and Y as given."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,8 @@ from scipy.sparse import csr_array, eye_array
 
 from brainalign.errors import SettingsError
 from brainalign.maths.arrays import home_of
-from brainalign.maths.banded import EXTREME, SMALL, BandedRidge
-from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
+from brainalign.maths.banded import SMALL, BandedRidge
+from brainalign.maths.cost import dtype_of
 from brainalign.maths.dual import Dual
 from brainalign.maths.folds import Folds
 from brainalign.maths.fractional import Rotation, choose, rotation_of, shrunk
@@ -155,20 +154,8 @@ class RidgeCV(BandedRidge):
         unit = float(self._power[0] or 1) * data.weight
         self.alphas_ = unit / RATIOS if given is None else given
         gains = float(self._power[0]) * data.weight / self.alphas_
-        small = data.n <= SMALL or gains.max() > EXTREME
-        self._dtype = dtype_of(data.X, data.Y, small)
-        home = home_of(self.device, self.n_jobs)
-        if not home.fine:
-            self._dtype = np.dtype(np.float32)
         k = len(gains)
-        sizes = Sizes(
-            data.n, data.X.shape[1], 1, data.targets, k, min(k, TRIES), self._dtype.itemsize, home.workers
-        )  # fmt: skip
-        way = cheaper(sizes, data.folds)
-        # two matrices for each alpha, what judges and what predicts
-        order, home.workers = lay_out(way, replace(sizes, points=2 * k), data.folds, parse_bytes(self.memory))
-        self.method_ = "low-rank" if way == "dual" and data.first is not None else way
-        self._batch = order.batch
+        home, way, order = self._plan(k, min(k, TRIES), gains, matrices=2)  # what judges and what predicts
         with home.threads():
             self._space = self._laid_out(home, way)
             line = Line(self._space, self._read, data, gains, order, progress)
