@@ -128,7 +128,7 @@ def save_json(path, content):
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def _peak():
+def peak_bytes():
     """Bytes of main memory at the most; of this program alone, which getrusage's figure is not on Linux: it starts
     from that of the parent.
     """
@@ -138,7 +138,7 @@ def _peak():
 
 
 def _resident():
-    return _status("VmRSS") or _peak()
+    return _status("VmRSS") or peak_bytes()
 
 
 def _status(key):
@@ -173,13 +173,13 @@ def work(job):
         Y = np.ascontiguousarray(Y[:, : job["targets"]])
     bands = np.load(folder / "bands.npy")
     _warm(solver, job["options"])
-    whole = _peak()
+    whole = peak_bytes()
     _forget_peak()
     before, load = _resident(), os.getloadavg()[0]
     began, cpu_began = time.perf_counter(), time.process_time()
     found = solver(X=X, Y=Y, bands=bands, n_train=n_train, **job["options"])
     seconds, cpu_seconds = time.perf_counter() - began, time.process_time() - cpu_began
-    peak = _peak()
+    peak = peak_bytes()
     predicted, about = found if isinstance(found, tuple) else (found, {})
     found = {"seconds": seconds, "cpu_seconds": cpu_seconds, "memory": peak - before, "peak": max(peak, whole)}
     if job["score"]:

@@ -11,9 +11,14 @@ def banded(X, Y, bands, n_train, average=True, **settings):
     return model.predict(X[n_train:]), {"method": model.method_}
 
 
-def shared(X, Y, bands, n_train, alphas):
+def single(X, Y, bands, n_train, alphas, shared=False):
     """One penalty for all columns, for each target its own."""
     from brainalign.maths.ridge import RidgeCV
 
-    model = RidgeCV(alphas=np.asarray(alphas), folds=5, shared=False).fit(X[:n_train], Y[:n_train])
-    return model.predict(X[n_train:]), {"method": getattr(model, "method_", None)}
+    model = RidgeCV(alphas=np.asarray(alphas), folds=5, shared=shared).fit(X[:n_train], Y[:n_train])
+    return model.predict(X[n_train:]), {"method": model.method_}
+
+
+def shared(X, Y, bands, n_train, alphas):
+    """One penalty for all columns and all targets."""
+    return single(X, Y, bands, n_train, alphas, shared=True)

@@ -50,11 +50,11 @@ def himalaya_banded(backend, kind, X, Y, bands, n_train, iterations, seed=0, alp
     return predicted + mean_y
 
 
-def himalaya_shared(backend, kind, X, Y, bands, n_train, alphas):
-    """One penalty for all columns, for each target its own; `kind` is "kernel" or "ridge"."""
+def himalaya_single(backend, kind, X, Y, bands, n_train, alphas, together=False):
+    """One penalty for all columns, for each target its own or for all `together`; `kind` is "kernel" or "ridge"."""
     mean_x, mean_y = X[:n_train].mean(0), Y[:n_train].mean(0)
     settings = {"alphas": np.asarray(alphas, np.float32), "cv": 5}
-    batches = {"n_targets_batch": 2000, "n_targets_batch_refit": 2000}
+    batches = {"n_targets_batch": 2000, "n_targets_batch_refit": 2000, "local_alpha": not together}
     with quiet(backend) as b:
         if kind == "kernel":
             model = KernelRidgeCV(kernel="linear", solver_params=batches, warn=False, **settings)
@@ -72,7 +72,7 @@ def sklearn_shared(X, Y, bands, n_train, alphas):
     return Searched(alphas=alphas, cv=KFold(5)).fit(X[:n_train], Y[:n_train]).predict(X[n_train:])
 
 
-def fracridge_shared(X, Y, bands, n_train, alphas, chunk=500):
+def fracridge_single(X, Y, bands, n_train, alphas, chunk=500):
     """fracridge at as many fractions as there are penalties, the best of each target by the same folds.
 
     Its function, since its estimators ask scikit-learn for arguments that are gone; some targets at a time, since it

@@ -73,8 +73,12 @@ REGIMES = {
         ),
     )
 }  # fmt: skip
-SHARED = Regime("shared", "one penalty: n 3,000, 7,212 columns", 3000, 500, VOXELWISE, 10_000, 0, 5, 8, delays=4)
-N_ALPHAS = 20  # penalties tried in SHARED
+COLUMNS = "n 3,000, 7,212 columns"
+ONE_PENALTY = {  # for all columns: each target's own, or one that all targets share
+    "single": Regime("single", f"a penalty per target: {COLUMNS}", 3000, 500, VOXELWISE, 10_000, 0, 5, 8, delays=4),
+    "shared": Regime("shared", f"one penalty for all: {COLUMNS}", 3000, 500, VOXELWISE, 10_000, 0, 5, 8, delays=4),
+}
+N_ALPHAS = 20  # penalties tried in ONE_PENALTY
 
 
 def alphas_of(X: np.ndarray) -> list[float]:

@@ -11,23 +11,25 @@ import sys
 import tempfile
 
 from measure import RESULTS, call, facts, insist, load_json, save, save_json, spread, today
-from regimes import REGIMES, SHARED, alphas_of
+from regimes import ONE_PENALTY, REGIMES, alphas_of
 
 PROBED = (500, 2000)  # targets at which the peer's variants are compared
 PATIENCE = 3  # variants that take this many times as long as the best so far are given up
+START_UP = 60  # seconds that a process may take to import what it needs
 KERNEL_COPIES = 5  # himalaya holds about so many copies of its stack of kernels
 
 
 def variants(regime, X):
     """The peer's ways to the same result, the likely fastest first."""
     if not regime.iterations:
-        alphas = {"alphas": alphas_of(X[: regime.n_train])}
+        alphas, together = {"alphas": alphas_of(X[: regime.n_train])}, regime.name == "shared"
         himalaya = [
-            {"solver": "peers.himalaya_shared", "kind": kind, "backend": backend, **alphas}
+            {"solver": "peers.himalaya_single", "kind": kind, "backend": backend, "together": together, **alphas}
             for kind in ("kernel", "ridge")
             for backend in ("numpy", "torch")
         ]
-        return [*himalaya, *({"solver": f"peers.{name}_shared", **alphas} for name in ("sklearn", "fracridge"))]
+        other = "peers.sklearn_shared" if together else "peers.fracridge_single"
+        return [*himalaya, {"solver": other, **alphas}]
     kinds = ["group", "kernel"] if regime.columns < regime.n_train else ["kernel"]
     return [
         {"solver": "peers.himalaya_banded", "kind": kind, "backend": backend}
@@ -68,7 +70,7 @@ def probe(folder, regime, ways):
             record["skipped"] = f"its kernels take about {size / 1e9:.0f} GB"
             continue
         options = {**way, **({"iterations": 1} if regime.iterations else {})}
-        patience = None if best == float("inf") else PATIENCE * best + 5
+        patience = None if best == float("inf") else PATIENCE * best + START_UP
         for targets in sorted({min(size, regime.n_targets) for size in PROBED}):
             found = call(folder, n_train=regime.n_train, targets=targets, timeout=patience, score=False, **options)
             if "seconds" not in found:
@@ -138,8 +140,8 @@ def compare(regime, data, repeats, limit):
         records = probe(folder, regime, ways)
         way = fastest(ways, records)
         options, rounds, short = plan(folder, regime, way, limit)
-        shared = {"alphas": way["alphas"]} if "alphas" in way else {}
-        mine = {"solver": "ours.shared" if shared else "ours.banded", **shared}
+        mine = {"solver": "ours.banded" if regime.iterations else f"ours.{regime.name}"}
+        mine |= {"alphas": way["alphas"]} if "alphas" in way else {}
         ours, peer = take_turns(
             lambda: insist(call(folder, n_train=regime.n_train, **mine)),
             lambda: insist(call(folder, n_train=regime.n_train, **options)),
@@ -169,7 +171,7 @@ def told(name, record):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    known = {**REGIMES, "shared": SHARED}
+    known = {**REGIMES, **ONE_PENALTY}
     parser.add_argument("regimes", nargs="*", metavar="REGIME", help=f"of {', '.join(known)}; left out: all")
     parser.add_argument("--targets", type=int, help="instead of the regime's own number")
     parser.add_argument("--iterations", type=int, help="the peer's, instead of the regime's own number")

@@ -98,21 +98,49 @@ def _fit(settings: Any) -> None:
 
 
 @app.command()
-def check(study: StudyFile, as_json: Annotated[bool, typer.Option("--json")] = False) -> None:
+def check(
+    study: StudyFile,
+    leak: Annotated[bool, typer.Option("--leak", help="Also audit the folds: extracts features, fits twice.")] = False,
+    as_json: Annotated[bool, typer.Option("--json")] = False,
+) -> None:
     """Look at every input and list every problem at once. Exit status 1 where there are any."""
-    from brainalign.study.run import check_study
+    from brainalign.study.run import audit_study, check_study
     from brainalign.study.settings import read_study
 
-    problems = check_study(read_study(study))
+    settings = read_study(study)
+    problems = check_study(settings)
+    audit = None
+    if leak and not problems:
+        with bar(_stage_lines()) as tell:
+            audit = audit_study(settings, progress=tell)
     if as_json:
-        typer.echo(json.dumps({"problems": problems}, indent=2, ensure_ascii=False))
-    elif problems:
-        typer.echo(f"{len(problems)} problem{'s' * (len(problems) != 1)}:")
-        for problem in problems:
-            typer.echo(f"  - {problem}")
+        found = {"problems": problems} | ({} if audit is None else {"leak": audit.to_dict("records")})
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
     else:
+        _say_problems(problems)
+        if audit is not None:
+            _say_audit(audit)
+    raise typer.Exit(1 if problems or (audit is not None and audit["leaky"].any()) else 0)
+
+
+def _say_problems(problems: list[str]) -> None:
+    if not problems:
         typer.echo("no problems found")
-    raise typer.Exit(1 if problems else 0)
+        return
+    typer.echo(f"{len(problems)} problem{'s' * (len(problems) != 1)}:")
+    for problem in problems:
+        typer.echo(f"  - {problem}")
+
+
+def _say_audit(audit: Any) -> None:
+    from brainalign.encoding.leaks import verdict
+
+    rows = [
+        (row.check, f"{row.value:.3g}", f"{row.threshold:.3g}", "LEAKY" if row.leaky else "", row.meaning)
+        for row in audit.itertuples()
+    ]
+    _table(("check", "value", "threshold", "", "what it is"), rows)
+    typer.echo(verdict(audit))
 
 
 @app.command()

@@ -320,6 +320,46 @@ def average_people(people: Signal) -> Signal:
     )
 
 
+def average_repeats(signal: Signal) -> Signal:
+    """The mean over presentations of every stimulus (at every `stimulus_time`, where there is one).
+
+    Averages a design and a recording alike, so that both stay on the same samples. Samples with `use` False are left
+    out. For the ceiling of the average: ``between_repeats(of=signal)``.
+
+    Parameters
+    ----------
+    signal : Signal
+        Samples with `stimulus`.
+
+    Returns
+    -------
+    Signal
+        A sample per stimulus, in the order they first came; `repeats` says how often it was met. `run` and `time` are
+        those of the first presentation.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> samples = pd.DataFrame({"run": "1", "time": [0.0, 4.0, 8.0], "stimulus": ["a", "b", "a"]})
+    >>> average_repeats(Signal([[1.0], [5.0], [3.0]], samples, pd.DataFrame({"roi": ["V4"]}))).values.ravel().tolist()
+    [2.0, 5.0]
+    """
+    if "stimulus" not in signal.samples:
+        raise InputError("samples have no `stimulus`: there are no presentations to average")
+    what = ["stimulus", *(["stimulus_time"] if "stimulus_time" in signal.samples else [])]
+    used = signal.samples[signal.use]
+    index = used.groupby(what, sort=False).ngroup().to_numpy()
+    rows = [np.flatnonzero(signal.use)[index == one] for one in range(index.max(initial=-1) + 1)]
+    values = signal.array()
+    samples = signal.samples.iloc[[row[0] for row in rows]].drop(columns=["repeat", "use"], errors="ignore")
+    return Signal(
+        np.stack([values[row].mean(0, dtype=np.float64) for row in rows]),
+        samples.assign(repeats=[len(row) for row in rows]),
+        signal.columns,
+        attrs=signal.attrs,
+    )
+
+
 def same_samples(a: pd.DataFrame, b: pd.DataFrame) -> bool:
     """Whether two samples tables have the same runs at the same times (to a microsecond)."""
     return (

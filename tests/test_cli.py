@@ -90,6 +90,24 @@ def test_check_says_what_is_wrong_and_what_is_right(call, study, home):
     assert len(json.loads(out)["problems"]) >= 2
 
 
+def test_check_audits_the_folds(call, study, home):
+    status, out, err = call("check", study, "--leak")
+    assert status == 0, out + err
+    assert "no leak found in" in out
+    assert "time alone" in out
+    shuffled = home / "shuffled.yaml"
+    content = yaml.safe_load(study.read_text())
+    content["encoding"]["folds"] = {"by": "shuffled", "n": 3, "inner": 3}
+    shuffled.write_text(yaml.safe_dump(content))
+    status, out, _ = call("check", shuffled, "--leak")
+    assert status == 1
+    assert "LEAKY" in out
+    status, out, _ = call("check", shuffled, "--leak", "--json")
+    assert status == 1
+    found = {row["check"]: row["leaky"] for row in json.loads(out)["leak"]}
+    assert found["time alone"] is True
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

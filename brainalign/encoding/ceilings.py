@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import InputError
-from brainalign.maths.ceiling import Ceiling, leave_one_out, split_half
+from brainalign.errors import InputError, SettingsError, did_you_mean
+from brainalign.maths.ceiling import Ceiling, explainable_variance, leave_one_out, noise_ceiling, split_half
 from brainalign.signals import Signal
 
 ENOUGH_PEOPLE = 3  # with two, a half is one person and the spread over splits is nil
+ENOUGH_REPEATS = 2
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,80 @@ def between_subjects(brain: Signal) -> Ceilings:
         )
     stacked, place = by_person(people)
     one = leave_one_out(stacked, corrected=True)
-    single = Ceiling(one.value[place], one.unit, one.se[place], one.p[place], one.kind)
+    single = replace(one, value=one.value[place], se=one.se[place], p=one.p[place])
     if people is brain:
         return Ceilings(single, None, "each person against the mean of the others")
     group = split_half(stacked, null="shift")
     return Ceilings(group, single, f"agreement between {stacked.shape[0]} people")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """A ceiling rule: how far repeated presentations agree. Made by `between_repeats`."""
+
+    kind: str
+    of: Signal | None = None
+
+    def __call__(self, brain: Signal) -> Ceilings:
+        """The ceilings of a recording's own columns."""
+        found = repeats_of(brain if self.of is None else _same_stimuli(self.of, brain))
+        if found is None:
+            raise InputError(
+                f"a ceiling of kind {self.kind} needs repeated presentations: samples with `stimulus` (and "
+                "`stimulus_time` in a time series) met more than once, told apart by `repeat` or by `run`"
+            )
+        averaged = self.of is not None
+        own = KINDS[self.kind](found, averaged)
+        what = "the mean of all presentations" if averaged else "one presentation"
+        return Ceilings(own, None, f"agreement between repeats ({self.kind}, {found.said}), for {what}")
+
+
+@dataclass(frozen=True)
+class Presentations:
+    """Responses (repeats, stimuli, targets), NaN where a stimulus was met less often; `null` as in `split_half`."""
+
+    responses: np.ndarray
+    null: str
+    stimuli: pd.DataFrame
+
+    @property
+    def said(self) -> str:
+        """How many stimuli, how often."""
+        counts = self.stimuli["repeats"]
+        often = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+        return f"{len(counts):,} {'moments' if self.null == 'shift' else 'stimuli'} met {often} times"
+
+
+KINDS: dict[str, Callable[[Presentations, bool], Ceiling]] = {
+    "ncsnr": lambda found, averaged: noise_ceiling(found.responses, k=None if averaged else 1, null=found.null),
+    "split_half": lambda found, averaged: split_half(found.responses, k=None if averaged else 1, null=found.null),
+    "explainable_variance": lambda found, _: explainable_variance(found.responses, null=found.null),
+}
+
+
+def between_repeats(kind: str = "ncsnr", of: Signal | None = None) -> Repeats:
+    """How far repeated presentations agree, found in the samples that are scored.
+
+    Parameters
+    ----------
+    kind : "ncsnr", "split_half" or "explainable_variance"
+        NC(k) of Allen et al. (2022), Spearman–Brown of random halves, or the mean correlation of two presentations.
+    of : Signal, optional
+        Where the recording is an average over presentations (`average_repeats`): the presentations. The ceiling then is
+        that of the average. Left out: they are in the recording, each is scored apart, and the ceiling is that of one.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> samples = pd.DataFrame({"run": "1", "time": np.arange(400.0) * 4, "stimulus": np.tile(np.arange(200), 2)})
+    >>> responses = np.tile(rng.standard_normal((200, 1)), (2, 1)) + rng.standard_normal((400, 1))
+    >>> brain = Signal(responses, samples.assign(repeat=np.repeat([1, 2], 200)), pd.DataFrame({"roi": ["V4"]}))
+    >>> between_repeats()(brain).own.value.round(1)
+    array([0.5])
+    """
+    if kind not in KINDS:
+        raise SettingsError(f"a ceiling between repeats is of another kind than {kind!r}; " + did_you_mean(kind, KINDS))
+    return Repeats(kind, of)
 
 
 def none(brain: Signal) -> Ceilings:
@@ -68,9 +138,17 @@ def none(brain: Signal) -> Ceilings:
 
 
 def auto(brain: Signal) -> Ceilings:
-    """The ceiling the data allow, and why; none where they allow none."""
-    people = brain.related.get("people", brain)
-    count = people.columns["subject"].nunique() if "subject" in people.columns else 1
+    """The ceiling the data allow, and why; none where they allow none.
+
+    People on one clock come first where the recording is their mean, then repeated presentations, then people.
+    """
+    people = brain.related.get("people")
+    count = _people(people if people is not None else brain)
+    if people is not None and count >= ENOUGH_PEOPLE:
+        return between_subjects(brain)
+    if (found := repeats_of(brain)) is not None:
+        ceilings = Repeats("ncsnr")(brain)
+        return replace(ceilings, why=f"{ceilings.why}: chosen because the scored samples hold {found.said}")
     if count >= ENOUGH_PEOPLE:
         return between_subjects(brain)
     return Ceilings(
@@ -79,6 +157,61 @@ def auto(brain: Signal) -> Ceilings:
         f"{count} recording{'s' * (count != 1)} on this clock and no repeated presentations: "
         "nothing says how good a model could be",
     )
+
+
+def repeats_of(signal: Signal) -> Presentations | None:
+    """Repeated presentations, found in the samples; None where nothing was met twice.
+
+    A stimulus is what has the same `stimulus`, and `stimulus_time` where there is one. Presentations of it are told
+    apart by `repeat`, or where there is none by `run`, if it has each stimulus once.
+
+    Raises
+    ------
+    InputError
+        A stimulus with several samples in one repeat.
+    """
+    samples = signal.samples
+    if "stimulus" not in samples:
+        return None
+    what = ["stimulus", *(["stimulus_time"] if "stimulus_time" in samples else [])]
+    used = samples[signal.use & samples["stimulus"].notna().to_numpy()]
+    index = used.groupby(what, sort=False).ngroup().to_numpy()
+    if not len(used) or np.bincount(index).max() < ENOUGH_REPEATS:
+        return None
+    told_by = "repeat" if "repeat" in used else "run"
+    twice = used.assign(index=index).duplicated(["index", told_by])
+    if twice.any():
+        if told_by == "run":
+            return None  # several samples of a stimulus in a run are its course, not its repeats
+        first = used[twice.to_numpy()].iloc[0]
+        raise InputError(
+            f"stimulus {first['stimulus']!r}, repeat {first['repeat']} has several samples: a time series needs "
+            "`stimulus_time` beside `stimulus`; isolated presentations need a `repeat` each"
+        )
+    order = used.assign(index=index, row=np.flatnonzero(signal.use & samples["stimulus"].notna().to_numpy()))
+    order["nth"] = order.sort_values(["run", "time"] if told_by == "run" else ["repeat"]).groupby("index").cumcount()
+    stimuli = order.drop_duplicates("index")[what].assign(repeats=np.bincount(index)).reset_index(drop=True)
+    met = stimuli["repeats"].to_numpy() >= ENOUGH_REPEATS
+    out = np.full((stimuli["repeats"].max(), len(stimuli), signal.shape[1]), np.nan, np.float32)
+    out[order["nth"], order["index"]] = signal.array()[order["row"]]
+    null = "shift" if "stimulus_time" in samples else "permute"
+    return Presentations(out[:, met], null, stimuli[met].reset_index(drop=True))
+
+
+def _people(signal: Signal) -> int:
+    return signal.columns["subject"].nunique() if "subject" in signal.columns else 1
+
+
+def _same_stimuli(presentations: Signal, brain: Signal) -> Signal:
+    """The presentations of the stimuli that a recording has."""
+    if "stimulus" not in brain.samples or "stimulus" not in presentations.samples:
+        raise InputError("a ceiling from presentations needs `stimulus` in the samples of both signals")
+    if presentations.shape[1] != brain.shape[1]:
+        raise InputError(
+            f"the presentations have {presentations.shape[1]} columns and the recording {brain.shape[1]}: "
+            "they must agree"
+        )
+    return presentations.select(rows=presentations.samples["stimulus"].isin(brain.samples["stimulus"]).to_numpy())
 
 
 def by_person(people: Signal) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:

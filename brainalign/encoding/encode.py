@@ -23,7 +23,7 @@ from brainalign.encoding.fit import (
     pose,
     refit,
 )
-from brainalign.encoding.folds import FoldRule, by_run, drawn
+from brainalign.encoding.folds import FoldRule, by_run, drawn, warnings_of
 from brainalign.encoding.result import Encoding, Weights
 from brainalign.encoding.score import HeldOut, held_out, profile, score_table
 from brainalign.encoding.within import PCA
@@ -121,7 +121,13 @@ def encode(
     ceilings = ceiling(problem.Y.select(rows=np.unique(np.concatenate([test for _, test in problem.folds]))))
     tables = {name: one.table(problem.Y.columns, slice(0, problem.n_own), ceilings.own) for name, one in scored.items()}
     people = _people_tables(problem, scored, ceilings.people)
-    notes = [f"ceiling: {ceilings.why}", *judge(problem, fits, scored, tables, people, chance, store, progress)]
+    notes = [
+        *warnings_of(problem.folds, problem.Y.samples),
+        f"ceiling: {ceilings.why}",
+        *(_not_told(ceilings.own) if ceilings.own is not None else []),
+        *_silent(tables),
+        *judge(problem, fits, scored, tables, people, chance, store, progress),
+    ]
     gain = pd.DataFrame()
     if {"baseline", "full"} <= set(scored):
         for both in filter(None, (tables, people)):
@@ -173,6 +179,25 @@ def gather(
         first = next(m for m in fits.models if m.alternative)
         out["full"] = Scored("full", picked, held_out(problem, picked), (*first.bands[:-1], *alternatives))
     return out
+
+
+def _not_told(ceiling: Ceiling) -> list[str]:
+    """How many targets are not normalised."""
+    dropped = int((~ceiling.told_from_zero()).sum())
+    return [
+        f"the ceiling of {dropped:,} of {ceiling.value.size:,} targets cannot be told from zero (p > .05, against "
+        "rearranged repeats or people): their normalised scores are NaN"
+    ] * (dropped > 0)
+
+
+def _silent(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """In how many targets r is not defined."""
+    silent = {name: int(table["r"].isna().sum()) for name, table in tables.items()}
+    return [
+        f"{name}: r is NaN in {count:,} targets, where the prediction never changes within a test fold"
+        for name, count in silent.items()
+        if count
+    ]
 
 
 def layer_profile(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from brainalign.encoding.folds import FoldRule, Folds, by_run
+from brainalign.encoding.folds import FoldRule, Folds, as_rule, by_run
 from brainalign.encoding.within import PCA, Space, learn_space
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.banded import BandedRidge
@@ -114,7 +114,8 @@ def pose(
     dead = [band for band, at in places.items() if not np.ptp(np.asarray(X.values[:, at]), axis=0).any()]
     if dead:
         raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
-    return Problem(X, Y, targets, folds(Y), folds, inner, dict(within_fold or {}), solver, seed)
+    rule = as_rule(folds)
+    return Problem(X, Y, targets, rule(Y), rule, inner, dict(within_fold or {}), solver, seed)
 
 
 def models_of(bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]) -> list[Model]:

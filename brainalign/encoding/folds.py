@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -15,13 +15,20 @@ from brainalign.signals import Signal
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
 GAP_S = 16.0  # delays of 10 s and the tail of the haemodynamic response
+APART_S = 2.0  # stimuli at least so far apart are met one by one; closer ones share a response
+BESIDE = 0.5  # share of test samples with a training sample right beside them from which folds are shuffled
 
 
+@runtime_checkable
 class FoldRule(Protocol):
     """A rule turns a recording into [(train, test), ..], positions of its samples."""
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording."""
+        """Split a recording; folds that leak are refused."""
+        ...
+
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all: for an audit."""
         ...
 
     def inner(self, n: int) -> FoldRule:
@@ -33,16 +40,31 @@ class FoldRule(Protocol):
         ...
 
 
+class Guarded:
+    """What all rules have in common: repeats of a stimulus stay together, and no time series is shuffled unasked."""
+
+    shuffles = False  # whether that was asked for by name
+
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
+        raise NotImplementedError
+
+    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording; folds that leak are refused."""
+        samples = table_of(signal)
+        folds = keep_repeats_together(samples, self.split(samples))
+        return folds if self.shuffles else refuse_shuffled(folds, samples, str(self))
+
+
 @dataclass(frozen=True)
-class Contiguous:
+class Contiguous(Guarded):
     """n blocks of neighbouring samples; the training samples keep a distance of `gap_s` to the block asked."""
 
     n: int
     gap_s: float = GAP_S
 
-    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording."""
-        samples = table_of(signal)
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
         run, time = samples["run"].to_numpy(), samples["time"].to_numpy(float)
         out = []
         for k, (_, test) in enumerate(splits.contiguous(len(samples), self.n), start=1):
@@ -70,15 +92,14 @@ class Contiguous:
 
 
 @dataclass(frozen=True)
-class ByGroup:
+class ByGroup(Guarded):
     """Whole groups (runs, stimuli, sessions) are left out; all of them in turn, or packed into n folds."""
 
     column: str = "run"
     n: int | None = None
 
-    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording."""
-        samples = table_of(signal)
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
         if self.column not in samples:
             raise SettingsError(
                 f"folds by {self.column!r}: the samples have no such column; "
@@ -91,29 +112,29 @@ class ByGroup:
                 f"folds by {self.column!r} need at least two of them; found one ({groups[0]}): "
                 "use contiguous folds with a gap (folds: {by: contiguous, n: 6, gap_s: 16})"
             )
-        return keep_repeats_together(samples, splits.by_group(groups, n=min(self.n, count) if self.n else None))
+        return splits.by_group(groups, n=min(self.n, count) if self.n else None)
 
     def inner(self, n: int) -> FoldRule:
         """The rule of the loop inside the training samples."""
         return GroupsElseContiguous(self.column, n)
 
     def __str__(self) -> str:
-        return f"one {self.column} left out at a time" if self.n is None else f"{self.n} folds of whole {self.column}s"
+        several = {"stimulus": "stimuli", "story": "stories"}.get(self.column, f"{self.column}s")
+        return f"one {self.column} left out at a time" if self.n is None else f"{self.n} folds of whole {several}"
 
 
 @dataclass(frozen=True)
-class GroupsElseContiguous:
+class GroupsElseContiguous(Guarded):
     """Whole groups while there are at least two among the samples; in a single one, contiguous blocks with a gap."""
 
     column: str
     n: int
 
-    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording."""
-        samples = table_of(signal)
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
         if samples[self.column].nunique() > 1:
-            return ByGroup(self.column, self.n)(samples)
-        return Contiguous(self.n)(samples)
+            return ByGroup(self.column, self.n).split(samples)
+        return Contiguous(self.n).split(samples)
 
     def inner(self, n: int) -> FoldRule:
         """The rule of the loop inside the training samples."""
@@ -124,14 +145,13 @@ class GroupsElseContiguous:
 
 
 @dataclass(frozen=True)
-class HoldOut:
+class HoldOut(Guarded):
     """One test set, named once: everything else trains."""
 
     where: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
-    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording."""
-        samples = table_of(signal)
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
         test = np.zeros(len(samples), bool)
         for column, wanted in self.where.items():
             if column not in samples:
@@ -147,7 +167,7 @@ class HoldOut:
             raise SettingsError(
                 f"hold_out {dict(self.where)}: {'nothing' if test.all() else 'everything'} is left to train on"
             )
-        return keep_repeats_together(samples, [(np.flatnonzero(~test), np.flatnonzero(test))])
+        return [(np.flatnonzero(~test), np.flatnonzero(test))]
 
     def inner(self, n: int) -> FoldRule:
         """The rule of the loop inside the training samples."""
@@ -157,8 +177,173 @@ class HoldOut:
         return "held out once: " + "; ".join(f"{k} {', '.join(map(str, v))}" for k, v in self.where.items())
 
 
+@dataclass(frozen=True)
+class Shuffled(Guarded):
+    """Samples dealt out at random. On a time series this leaks: whoever asks for it by this name is told so."""
+
+    n: int
+    seed: int = 0
+    shuffles = True
+
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
+        return splits.shuffled(len(samples), self.n, self.seed)
+
+    def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
+        return Shuffled(n, self.seed)
+
+    def __str__(self) -> str:
+        return f"{self.n} shuffled folds"
+
+
+@dataclass(frozen=True)
+class Called(Guarded):
+    """A function of one's own, Signal → [(train, test), ..], checked as splits given are."""
+
+    function: Callable[[Any], Any]
+
+    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording; folds that leak are refused."""
+        return Given(list(self.function(signal)))(signal)  # the function may want the Signal
+
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
+        return Given(list(self.function(samples))).split(samples)
+
+    def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples: whole runs, else contiguous blocks with a gap."""
+        return GroupsElseContiguous("run", n)
+
+    def __str__(self) -> str:
+        return f"splits by {getattr(self.function, '__name__', type(self.function).__name__)}"
+
+
+@dataclass(frozen=True)
+class Given(Guarded):
+    """Splits made elsewhere: a list of (train, test), or a scikit-learn splitter with the column its groups are in."""
+
+    source: Any
+    groups: str | None = None
+    shuffles: bool = False
+
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
+        folds = [(_rows(a, len(samples)), _rows(b, len(samples))) for a, b in self._pairs(samples)]
+        for k, (train, test) in enumerate(folds, start=1):
+            if not len(train) or not len(test):
+                raise SettingsError(
+                    f"fold {k} of the splits given has {len(train)} training and {len(test)} test samples"
+                )
+            both = np.intersect1d(train, test)
+            if len(both):
+                raise SettingsError(
+                    f"fold {k} of the splits given has {len(both)} samples on both sides, the first sample {both[0]}"
+                )
+        asked = np.bincount(np.concatenate([test for _, test in folds]), minlength=len(samples))
+        if asked.max() > 1:
+            raise SettingsError(
+                f"sample {int(np.argmax(asked))} is tested in {asked.max()} of the splits given: each sample is tested "
+                "once at most (repeated splits are fitted apart)"
+            )
+        return folds
+
+    def _pairs(self, samples: pd.DataFrame) -> Any:
+        if not hasattr(self.source, "split"):
+            return self.source
+        if self.groups is not None and self.groups not in samples:
+            raise SettingsError(
+                f"splits grouped by {self.groups!r}: the samples have no such column; "
+                + did_you_mean(self.groups, samples.columns)
+            )
+        groups = None if self.groups is None else samples[self.groups].to_numpy()
+        try:
+            return list(self.source.split(np.zeros((len(samples), 1)), groups=groups))
+        except (ValueError, TypeError) as error:
+            raise SettingsError(f"{self.source} cannot split these {len(samples)} samples: {error}") from error
+
+    def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples: whole groups, else contiguous blocks with a gap."""
+        return GroupsElseContiguous(self.groups or "run", n)
+
+    def __str__(self) -> str:
+        if hasattr(self.source, "split"):
+            return f"{self.source}" + (f", groups by {self.groups}" if self.groups else "")
+        return f"{len(self.source)} splits given" + (", shuffled" if self.shuffles else "")
+
+
 by_run = ByGroup("run")
+by_story = ByGroup("story")
+by_session = ByGroup("session")
+by_subject = ByGroup("subject")
 by_stimulus = ByGroup("stimulus")
+
+
+def by_group(column: str, n: int | None = None) -> ByGroup:
+    """Leave out whole groups named by any column of the samples: passages, categories, sessions.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> samples = pd.DataFrame({"run": ["1", "1", "2"], "time": [0.0, 2.0, 0.0], "passage": ["a", "a", "b"]})
+    >>> [test.tolist() for _, test in by_group("passage")(samples)]
+    [[0, 1], [2]]
+    """
+    return ByGroup(column, n)
+
+
+def shuffled(n: int, seed: int = 0) -> Shuffled:
+    """Deal samples out at random. For isolated stimuli; on a time series the result says that it leaks.
+
+    Examples
+    --------
+    >>> str(shuffled(5))
+    '5 shuffled folds'
+    """
+    return Shuffled(n, seed)
+
+
+def splits_of(source: Any, groups: str | None = None, allow_shuffled: bool = False) -> Given:
+    """Splits made elsewhere as a fold rule: a list of (train, test), or any scikit-learn splitter.
+
+    Parameters
+    ----------
+    source : list of (train, test) row numbers, or object with `split`
+    groups : str, optional
+        The column of the samples that a splitter such as `GroupKFold` keeps together.
+    allow_shuffled : bool
+        Splits that put training samples right beside most test samples of a time series are refused unless this is
+        True; the result then says so.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from sklearn.model_selection import GroupKFold
+    >>> samples = pd.DataFrame({"run": ["1", "1", "2"], "time": [0.0, 2.0, 0.0]})
+    >>> [test.tolist() for _, test in splits_of(GroupKFold(2), groups="run")(samples)]
+    [[0, 1], [2]]
+    """
+    return Given(source, groups, allow_shuffled)
+
+
+def as_rule(folds: Any) -> FoldRule:
+    """Whatever a user may pass as folds, as a fold rule.
+
+    Raises
+    ------
+    SettingsError
+        Something that is neither a rule, a list of splits, nor a splitter.
+    """
+    if isinstance(folds, FoldRule):
+        return folds
+    if hasattr(folds, "split") or isinstance(folds, (list, tuple)):
+        return Given(folds)
+    if callable(folds):
+        return Called(folds)
+    raise SettingsError(
+        f"folds is a rule such as by_run or contiguous(6, gap_s=16), a list of (train, test), or a scikit-learn "
+        f"splitter; found {folds!r}"
+    )
 
 
 def contiguous(n: int, gap_s: float = GAP_S) -> Contiguous:
@@ -221,6 +406,72 @@ def keep_repeats_together(samples: pd.DataFrame, folds: Folds) -> Folds:
                 "one stimulus belong to one fold (folds: {by: stimulus})"
             )
     return folds
+
+
+def is_series(samples: pd.DataFrame) -> bool:
+    """Whether neighbouring samples belong to one course of time, and not to stimuli met one by one.
+
+    Stimuli met one by one are named (`stimulus`, without `stimulus_time`) and at least APART_S seconds apart.
+    """
+    if "stimulus" not in samples or "stimulus_time" in samples:
+        return True
+    steps = samples.groupby("run", sort=False)["time"].diff().to_numpy(float)
+    steps = steps[steps > 0]
+    return bool(len(steps)) and float(np.median(steps)) < APART_S
+
+
+def beside(folds: Folds, samples: pd.DataFrame) -> float:
+    """Share of test samples whose neighbour in the same run is a training sample."""
+    run = samples["run"].to_numpy()
+    same = np.r_[False, run[1:] == run[:-1], False]  # whether sample i and i − 1 are neighbours
+    near, total = 0, 0
+    for train, test in folds:
+        taught = np.zeros(len(samples) + 2, bool)
+        taught[train + 1] = True
+        near += int((taught[test] & same[test] | taught[test + 2] & same[test + 1]).sum())
+        total += len(test)
+    return near / max(total, 1)
+
+
+def refuse_shuffled(folds: Folds, samples: pd.DataFrame, what: str) -> Folds:
+    """Refuse folds that deal out the samples of a time series at random.
+
+    Raises
+    ------
+    SettingsError
+        Says how many test samples have a training sample right beside them, and what to do.
+    """
+    if is_series(samples) and (share := beside(folds, samples)) > BESIDE:
+        raise SettingsError(
+            f"{what}: this shuffles a time series, {share:.0%} of test samples have a training sample right beside "
+            "them, which says nearly the same; leave out runs (by_run) or blocks with a gap (contiguous(6, gap_s=16)), "
+            "or ask for shuffled folds by name: shuffled(5), splits_of(.., allow_shuffled=True)"
+        )
+    return folds
+
+
+def warnings_of(folds: Folds, samples: pd.DataFrame) -> list[str]:
+    """What a reader of scores from these folds has to know."""
+    if is_series(samples) and (share := beside(folds, samples)) > BESIDE:
+        return [
+            f"LEAKY FOLDS: the samples of a time series were shuffled; {share:.0%} of test samples have a training "
+            "sample right beside them, so scores are too high (brainalign check --leak says how much)"
+        ]
+    return []
+
+
+def _rows(part: Any, n_samples: int) -> np.ndarray:
+    """Row numbers, sorted, of row numbers or a mask."""
+    rows = np.asarray(part)
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and (not np.issubdtype(rows.dtype, np.integer))):
+        raise SettingsError(f"splits are row numbers or masks of {n_samples} samples; found {rows.dtype} {rows.shape}")
+    if len(rows) and not 0 <= rows.min() <= rows.max() < n_samples:
+        raise SettingsError(
+            f"splits name rows {rows.min()} to {rows.max()}; there are {n_samples} samples (0 to {n_samples - 1})"
+        )
+    return np.unique(rows).astype(int)
 
 
 def drawn(folds: Folds, samples: pd.DataFrame) -> pd.DataFrame:

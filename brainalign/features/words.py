@@ -110,13 +110,23 @@ def embed_words(
         arrays = store.compute(key, compute, meta={"model": found.name, "n_words": len(samples)}).arrays
     name = name or found.name
     crosses = reset is None and samples["run"].nunique() > 1
+    reach = _reach_s(samples, context)
     known = {"kind": "language", "model": found.name, "revision": found.revision, "sink": str(arrays["sink"])}
     return Signal(
         arrays["values"],
         samples,
         _columns(name, arrays["layers"], arrays["values"].shape[1]),
-        attrs={"features": {name: {**known, **settings, "context_crosses_runs": crosses}}},
+        attrs={"features": {name: {**known, **settings, "context_crosses_runs": crosses, "context_s": reach}}},
     )
+
+
+def _reach_s(samples: pd.DataFrame, context: int) -> float:
+    """How many seconds a context reaches back at most: the median time that as many words as it has tokens take."""
+    spans = []
+    for _, run in samples.groupby("run", sort=False):
+        onset = run["time"].to_numpy(float)
+        spans.append(onset - onset[np.maximum(np.arange(len(onset)) - context, 0)])
+    return round(float(np.median(np.concatenate(spans))), 1)
 
 
 @dataclass(frozen=True)

@@ -9,24 +9,23 @@ import numpy as np
 
 from brainalign.errors import SettingsError
 from brainalign.maths.agreement import (
-    LEAST_SAMPLES,
-    complete,
-    covariance_of_repeats,
+    BLOCKS,
+    Sums,
+    checked,
+    covariances,
     divide,
     half_correlation,
+    half_covariances,
     halves_of,
-    repeated,
-    rows_complete,
+    judged,
+    mean_correlation,
     signal_and_noise,
+    signal_power,
     spearman_brown,
-    spread_over,
+    valued,
 )
 
-NULL_DRAWS = 200
 SPLITS_OF_OTHERS = 50  # halves per person in leave_one_out
-NUMBERS_TOGETHER = 4_000_000  # responses looked at together: memory stays below a few hundred MB
-
-Statistic = Callable[[np.ndarray], np.ndarray]  # of responses (n_targets, k, n_samples)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +44,8 @@ class Ceiling:
         One-sided, against a ceiling of zero.
     kind : str
         How it was estimated.
+    freedom : int
+        Degrees of freedom of `se`.
 
     Examples
     --------
@@ -57,6 +58,7 @@ class Ceiling:
     se: np.ndarray
     p: np.ndarray
     kind: str
+    freedom: int = BLOCKS - 1
 
     def as_r(self) -> Ceiling:
         """The same ceiling for correlations: √value (NaN below zero), standard error by the delta method."""
@@ -73,36 +75,67 @@ class Ceiling:
         value = np.where(self.value >= 0, self.value, np.nan)
         return replace(self, value=value**2, unit="r2", se=self.se * 2 * value)
 
+    def told_from_zero(self, alpha: float = 0.05) -> np.ndarray:
+        """Where a score may be divided by it: above zero, and by its own test not there by chance."""
+        return (self.value > 0) & (self.p <= alpha)
 
-def split_half(responses: np.ndarray, splits: int = 100, seed: int = 0, null: str = "permute") -> Ceiling:
+    def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Confidence interval of the value: ± t · se, not cut at 0 or 1.
+
+        Examples
+        --------
+        >>> one = Ceiling(np.array([0.64]), "r2", np.array([0.08]), np.array([0.005]), "split_half")
+        >>> np.round(one.interval(), 2).ravel().tolist()
+        [0.47, 0.81]
+        """
+        from scipy.stats import t
+
+        reach = t.ppf((1 + level) / 2, self.freedom) * self.se
+        return self.value - reach, self.value + reach
+
+
+def split_half(
+    responses: np.ndarray,
+    splits: int | str = 100,
+    seed: int = 0,
+    null: str = "permute",
+    corrected: bool = True,
+    k: int | None = None,
+) -> Ceiling:
     """Reliability of the mean over all repeats (or people), from halves of them (Spearman–Brown).
 
     With halves of h = ⌊k/2⌋ and r their means' correlation, averaged over splits: ρ₁ = r / (h − (h − 1) r) is the
     reliability of one repeat, ρ_k = k ρ₁ / (1 + (k − 1) ρ₁) that of the mean of all k. For odd k one repeat sits out of
-    each split; 2r / (1 + r) would be wrong there. A reliability is a share of variance: divide r by its root, `as_r`.
+    each split; 2r / (1 + r) would be wrong there. Where stimuli were met unequally often, h and k are 1 / mean(1/h_i)
+    and 1 / mean(1/k_i). A reliability is a share of variance: divide r by its root, `as_r`.
 
     Parameters
     ----------
     responses : array (k, n_samples, n_targets)
-        Repeats of the same stimuli, or people who met the same stimulus; averaged as they are, so bring people to one
-        scale first.
-    splits : int
+        Repeats of the same stimuli, NaN where one is missing; or people who met the same stimulus, or runs of the same
+        conditions; averaged as they are, so bring people to one scale first.
+    splits : int or "odd-even"
         Random halves averaged; where there are no more distinct ones, all of them.
     seed : int
         For splits and null.
     null : "permute" or "shift"
-        For p: each repeat's samples permuted (isolated stimuli), or moved round by a random amount (time series).
+        Isolated stimuli, or a time series: p rearranges each repeat's stimuli at random, or moves the series round;
+        the blocks left out for `se` are random, or neighbours.
+    corrected : bool
+        False: the reliability of a half, which is the halves' own correlation.
+    k : int, optional
+        Repeats averaged *in the test data*. Left out: those given.
 
     Returns
     -------
     Ceiling
         (n_targets,), unit "r2". NaN where the halves do not agree (r ≤ 0) or a repeat is constant. `se`: jackknife over
-        20 blocks of samples. `p`: 200 draws, so 0.005 at least.
+        20 blocks of samples. `p`: 1,000 rearrangements, so 0.001 at least.
 
     Raises
     ------
     InputError
-        Fewer than 2 repeats or 20 samples, or a NaN.
+        Fewer than 2 repeats or 5 samples, or no stimulus repeated.
     SettingsError
         Another `null`, or no splits.
 
@@ -113,18 +146,15 @@ def split_half(responses: np.ndarray, splits: int = 100, seed: int = 0, null: st
     >>> split_half(signal + noise).value.round(1)  # 4 repeats: 1 / (1 + 1/4)
     array([0.8])
     """
-    data = complete(responses, least=2)
-    if splits < 1:
-        raise SettingsError(f"splits is a number of random halves, at least 1; found {splits}")
-    k = data.shape[1]
-    halves = halves_of(k, splits, np.random.default_rng(seed))
+    _check_averaged(k)
+    if splits != "odd-even" and not (isinstance(splits, int) and splits >= 1):
+        raise SettingsError(f"splits is a number of random halves, at least 1, or 'odd-even'; found {splits!r}")
 
-    def agreement(some: np.ndarray) -> np.ndarray:
-        return half_correlation(covariance_of_repeats(some), halves)
+    def value(sums: Sums) -> np.ndarray:
+        r, half, whole = half_correlation(sums, splits, seed)
+        return spearman_brown(r, half, whole if k is None else k) if corrected else r
 
-    return _judge(
-        data, lambda some: spearman_brown(agreement(some), k // 2, k), agreement, "r2", "split_half", null, seed
-    )
+    return _ceiling(responses, value, "r2", "split_half" if corrected else "split_half_uncorrected", seed, null)
 
 
 def leave_one_out(subjects: np.ndarray, corrected: bool = True, seed: int = 0) -> Ceiling:
@@ -140,18 +170,18 @@ def leave_one_out(subjects: np.ndarray, corrected: bool = True, seed: int = 0) -
     corrected : bool
         Divide by the root of the reliability of the mean of the others.
     seed : int
-        For splits and null.
+        For splits.
 
     Returns
     -------
     Ceiling
         (n_people, n_targets), unit "r". NaN where the others do not agree. `se`: jackknife over 20 blocks of samples.
-        `p`: of the uncorrected value, everybody's time series moved round by random amounts, 200 draws.
+        `p`: the person's time series moved round the others', by every number of samples.
 
     Raises
     ------
     InputError
-        Fewer than 3 people (2 when uncorrected) or 20 samples, or a NaN.
+        Fewer than 3 people (2 when uncorrected) or 5 samples, or a NaN.
 
     Examples
     --------
@@ -160,33 +190,27 @@ def leave_one_out(subjects: np.ndarray, corrected: bool = True, seed: int = 0) -
     >>> leave_one_out(shared + own).value.mean(0).round(1)  # √(1 / (1 + 1))
     array([0.7])
     """
-    data = complete(subjects, least=3 if corrected else 2)
-    k = data.shape[1]
-    rng = np.random.default_rng(seed)
-    halves = []
-    for person in range(k if corrected else 0):
-        others = np.delete(np.arange(k), person)
-        a, b = halves_of(k - 1, SPLITS_OF_OTHERS, rng)
-        halves.append((spread_over(a, others, k), spread_over(b, others, k)))
+    data = checked(subjects, "shift", seed, least=3 if corrected else 2, gaps=False)
+    k = len(data.values)
+    halves = [_halves_without(person, k, seed) for person in range(k if corrected else 0)]
 
-    def against_others(some: np.ndarray) -> np.ndarray:
-        C = covariance_of_repeats(some)
-        with_all = C.sum(2)
-        own = np.diagonal(C, axis1=1, axis2=2)
-        rest = with_all.sum(1, keepdims=True) - 2 * with_all + own
-        return divide(with_all - own, np.sqrt(own * rest))
-
-    def value(some: np.ndarray) -> np.ndarray:
-        raw = against_others(some)
+    def value(sums: Sums) -> np.ndarray:
+        ((_, C),) = covariances(sums)
+        own, with_all = np.einsum("ii...->i...", C), C.sum(1)
+        rest = with_all.sum(0) - 2 * with_all + own
+        raw = divide(with_all - own, np.sqrt(own * rest))
         if not corrected:
             return raw
-        C = covariance_of_repeats(some)
-        reliability = [spearman_brown(half_correlation(C, one), (k - 1) // 2, k - 1) for one in halves]
-        return raw / np.sqrt(np.stack(reliability, 1))
+        reliability = []
+        for A, B in halves:
+            between, one, other = half_covariances(C, A, B)
+            r = divide(between, np.sqrt(one * other)).mean(0)
+            reliability.append(spearman_brown(r, (k - 1) // 2, k - 1))
+        return raw / np.sqrt(np.stack(reliability))
 
-    kind = "leave_one_out" if corrected else "leave_one_out_uncorrected"
-    found = _judge(data, value, against_others, "r", kind, "shift", seed)
-    return replace(found, value=found.value.T, se=found.se.T, p=found.p.T)
+    found, se, p = judged(data, value, n_out=k)
+    freedom = int(data.blocks.max())
+    return Ceiling(found, "r", se, p, "leave_one_out" if corrected else "leave_one_out_uncorrected", freedom)
 
 
 def ncsnr(responses: np.ndarray) -> np.ndarray:
@@ -208,7 +232,7 @@ def ncsnr(responses: np.ndarray) -> np.ndarray:
     Raises
     ------
     InputError
-        Fewer than 2 repeats or 20 stimuli, or no stimulus repeated.
+        Fewer than 2 repeats or 5 stimuli, or no stimulus repeated.
 
     Examples
     --------
@@ -216,12 +240,16 @@ def ncsnr(responses: np.ndarray) -> np.ndarray:
     >>> ncsnr(2 * rng.standard_normal((1, 5000, 1)) + rng.standard_normal((3, 5000, 1))).round(1)
     array([2.])
     """
-    signal, noise, _ = signal_and_noise(repeated(responses))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.sqrt(signal / noise)
+
+    def value(sums: Sums) -> np.ndarray:
+        signal, noise, _ = signal_and_noise(sums)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.sqrt(signal / noise)
+
+    return valued(checked(responses, "permute", 0), value)
 
 
-def noise_ceiling(responses: np.ndarray, k: int | None = None, seed: int = 0) -> Ceiling:
+def noise_ceiling(responses: np.ndarray, k: int | None = None, seed: int = 0, null: str = "permute") -> Ceiling:
     """Share of variance a perfect model explains in the mean of k repeats: ncsnr² / (ncsnr² + 1/k) (Allen et al. 2022).
 
     Parameters
@@ -231,13 +259,15 @@ def noise_ceiling(responses: np.ndarray, k: int | None = None, seed: int = 0) ->
     k : int, optional
         Repeats averaged *in the test data*. Left out: those given, with the mean of 1/k_i where they are uneven.
     seed : int
-        For the null.
+        For null and blocks.
+    null : "permute" or "shift"
+        Isolated stimuli or a time series, as in `split_half`.
 
     Returns
     -------
     Ceiling
-        (n_targets,), unit "r2". `se`: jackknife over 20 blocks of stimuli; `p`: stimuli permuted apart in each repeat,
-        200 draws.
+        (n_targets,), unit "r2". `se`: jackknife over 20 blocks of stimuli; `p`: each repeat's stimuli rearranged,
+        1,000 draws.
 
     Raises
     ------
@@ -253,17 +283,16 @@ def noise_ceiling(responses: np.ndarray, k: int | None = None, seed: int = 0) ->
     >>> noise_ceiling(responses).value.round(1), noise_ceiling(responses, k=1).value.round(1)
     (array([0.8]), array([0.5]))
     """
-    if k is not None and k < 1:
-        raise SettingsError(f"k is a number of repeats averaged at test, at least 1; found {k}")
+    _check_averaged(k)
 
-    def value(some: np.ndarray) -> np.ndarray:
-        signal, noise, averaged = signal_and_noise(some)
+    def value(sums: Sums) -> np.ndarray:
+        signal, noise, averaged = signal_and_noise(sums)
         return divide(signal, signal + noise * (averaged if k is None else 1 / k))
 
-    return _judge(repeated(responses), value, value, "r2", "noise_ceiling", "permute", seed)
+    return _ceiling(responses, value, "r2", "noise_ceiling", seed, null)
 
 
-def explainable_variance(responses: np.ndarray, seed: int = 0) -> Ceiling:
+def explainable_variance(responses: np.ndarray, seed: int = 0, null: str = "permute") -> Ceiling:
     """Share of a *single* repeat's variance that repeats (Hsu 2004), corrected for their number; may be negative.
 
     Repeats are z-scored; EV = var(mean) / mean(var) is corrected to EV − (1 − EV) / (k − 1), which is the mean
@@ -272,9 +301,11 @@ def explainable_variance(responses: np.ndarray, seed: int = 0) -> Ceiling:
     Parameters
     ----------
     responses : array (k, n_samples, n_targets)
-        Samples with a repeat missing (NaN) in any target are left out.
+        NaN where a repeat is missing: pairs of repeats that are there are compared.
     seed : int
-        For the null.
+        For null and blocks.
+    null : "permute" or "shift"
+        Isolated stimuli or a time series, as in `split_half`.
 
     Returns
     -------
@@ -284,7 +315,7 @@ def explainable_variance(responses: np.ndarray, seed: int = 0) -> Ceiling:
     Raises
     ------
     InputError
-        Fewer than 2 repeats or 20 complete samples.
+        Fewer than 2 repeats or 5 stimuli, or no stimulus repeated.
 
     Examples
     --------
@@ -292,18 +323,10 @@ def explainable_variance(responses: np.ndarray, seed: int = 0) -> Ceiling:
     >>> explainable_variance(rng.standard_normal((1, 5000, 1)) + rng.standard_normal((4, 5000, 1))).value.round(1)
     array([0.5])
     """
-
-    def value(some: np.ndarray) -> np.ndarray:
-        C = covariance_of_repeats(some)
-        sd = np.sqrt(np.diagonal(C, axis1=1, axis2=2))
-        z = divide(C, sd[:, :, None] * sd[:, None, :])
-        k = z.shape[1]
-        return (z.sum((1, 2)) - k) / (k * (k - 1))
-
-    return _judge(rows_complete(responses), value, value, "r2", "explainable_variance", "permute", seed)
+    return _ceiling(responses, mean_correlation, "r2", "explainable_variance", seed, null)
 
 
-def cc_max(responses: np.ndarray, seed: int = 0) -> Ceiling:
+def cc_max(responses: np.ndarray, seed: int = 0, null: str = "permute") -> Ceiling:
     """Correlation of a perfect model with the mean of all repeats (Schoppe et al. 2016).
 
     SP = (var(ΣR) − Σ var(R)) / (k (k − 1)) is the signal's power, CC_max = √(SP / var(mean)).
@@ -311,19 +334,21 @@ def cc_max(responses: np.ndarray, seed: int = 0) -> Ceiling:
     Parameters
     ----------
     responses : array (k, n_samples, n_targets)
-        Samples with a repeat missing (NaN) in any target are left out.
+        NaN where a repeat is missing: pairs of repeats that are there are compared.
     seed : int
-        For the null.
+        For null and blocks.
+    null : "permute" or "shift"
+        Isolated stimuli or a time series, as in `split_half`.
 
     Returns
     -------
     Ceiling
-        (n_targets,), unit "r"; NaN where SP ≤ 0. `se` and `p` as in `noise_ceiling`, p of SP.
+        (n_targets,), unit "r"; NaN where SP ≤ 0. `se` and `p` as in `noise_ceiling`.
 
     Raises
     ------
     InputError
-        Fewer than 2 repeats or 20 complete samples.
+        Fewer than 2 repeats or 5 stimuli, or no stimulus repeated.
 
     Examples
     --------
@@ -332,49 +357,27 @@ def cc_max(responses: np.ndarray, seed: int = 0) -> Ceiling:
     array([0.9])
     """
 
-    def powers(some: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        C = covariance_of_repeats(some)
-        k, total = C.shape[1], C.sum((1, 2))
-        return (total - np.trace(C, axis1=1, axis2=2)) / (k * (k - 1)), total / k**2
-
-    def value(some: np.ndarray) -> np.ndarray:
-        signal, mean = powers(some)
+    def value(sums: Sums) -> np.ndarray:
+        signal, mean = signal_power(sums)
         return np.sqrt(divide(np.where(signal > 0, signal, np.nan), mean))
 
-    return _judge(rows_complete(responses), value, lambda some: powers(some)[0], "r", "cc_max", "permute", seed)
+    return _ceiling(responses, value, "r", "cc_max", seed, null)
 
 
-def _judge(
-    data: np.ndarray, value: Statistic, evidence: Statistic, unit: str, kind: str, null: str, seed: int
+def _ceiling(
+    responses: np.ndarray, value: Callable[[Sums], np.ndarray], unit: str, kind: str, seed: int, null: str
 ) -> Ceiling:
-    """Value, jackknife error and p from (n_targets, k, n_samples); `evidence` is what the null is compared with."""
-    if null not in ("permute", "shift"):
-        raise SettingsError(f"null is 'permute' (isolated stimuli) or 'shift' (time series); found {null!r}")
-    _, k, n = data.shape
-    rng = np.random.default_rng(seed)
-    if null == "shift":
-        orders = (np.arange(n) + rng.integers(0, n, (NULL_DRAWS, k, 1))) % n
-    else:
-        orders = rng.permuted(np.broadcast_to(np.arange(n), (NULL_DRAWS, k, n)), axis=2)
-    together = max(1, NUMBERS_TOGETHER // (k * n))
-    parts = [
-        (value(some), _jackknife(some, value), _exceeded(some, evidence, orders))
-        for some in (data[start : start + together] for start in range(0, len(data), together))
-    ]
-    found, se, p = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return Ceiling(found, unit, se, p, kind)
+    data = checked(responses, null, seed)
+    found, se, p = judged(data, value)
+    return Ceiling(found, unit, se, p, kind, int(data.blocks.max()))
 
 
-def _jackknife(data: np.ndarray, value: Statistic) -> np.ndarray:
-    """Standard error of a statistic, one contiguous block of samples left out at a time."""
-    blocks = np.array_split(np.arange(data.shape[2]), LEAST_SAMPLES)
-    without = np.stack([value(np.delete(data, block, axis=2)) for block in blocks])
-    return np.sqrt((len(blocks) - 1) * ((without - without.mean(0)) ** 2).mean(0))
+def _check_averaged(k: int | None) -> None:
+    if k is not None and k < 1:
+        raise SettingsError(f"k is a number of repeats averaged at test, at least 1; found {k}")
 
 
-def _exceeded(data: np.ndarray, evidence: Statistic, orders: np.ndarray) -> np.ndarray:
-    """One-sided p: how often repeats that no longer face one another agree as well."""
-    observed = evidence(data)
-    repeat = np.arange(data.shape[1])[:, None]
-    count = sum((evidence(data[:, repeat, order]) >= observed).astype(int) for order in orders)
-    return np.where(np.isnan(observed), np.nan, (1 + count) / (1 + len(orders)))
+def _halves_without(person: int, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Halves of the others, as weights (splits, k) over everybody."""
+    A, B = (np.insert(half, person, 0, axis=1) for half in halves_of(k - 1, SPLITS_OF_OTHERS, seed + person))
+    return A, B

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.maths.agreement import checked, signal_power, valued
 
 if TYPE_CHECKING:
     from brainalign.maths.ceiling import Ceiling
@@ -189,6 +190,90 @@ def r2_split(y: np.ndarray, parts: np.ndarray, mean: np.ndarray | None = None) -
     return np.einsum("bnt,nt->bt", parts, rest) / _total(y, mean)
 
 
+def cc_norm(responses: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Correlation with the signal that repeats share: cov(ȳ, ŷ) / √(SP · var ŷ) (Schoppe et al. 2016).
+
+    SP, the signal's power, is the mean covariance of two repeats. With as many repeats of every stimulus this is
+    ``pearson(ȳ, ŷ) / cc_max(responses)``.
+
+    Parameters
+    ----------
+    responses : array (k, n_stimuli, n_targets)
+        NaN where a repeat is missing.
+    predicted : array (n_stimuli, n_targets)
+
+    Returns
+    -------
+    array (n_targets,)
+        May exceed 1; NaN where SP ≤ 0 or the prediction is constant.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not agree, or nothing repeated.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.standard_normal((5000, 1))
+    >>> responses = signal + rng.standard_normal((4, 5000, 1))
+    >>> cc_norm(responses, signal).round(1), pearson(responses.mean(0), signal).round(1)
+    (array([1.]), array([0.9]))
+    """
+    mean, yhat, power = _repeated(responses, predicted)
+    a, b = mean - mean.mean(0), yhat - yhat.mean(0, dtype=float)
+    spread = _sum_squares(b)
+    spread = np.where(spread > rounding(yhat), spread / len(b), np.nan)
+    return np.einsum("nt,nt->t", a, b) / len(b) / np.sqrt(power * spread)
+
+
+def signal_power_explained(responses: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """SPE = (var ȳ − var(ȳ − ŷ)) / SP, the share of the signal's power that is explained (Sahani & Linden 2003).
+
+    Parameters
+    ----------
+    responses : array (k, n_stimuli, n_targets)
+        NaN where a repeat is missing.
+    predicted : array (n_stimuli, n_targets)
+
+    Returns
+    -------
+    array (n_targets,)
+        No lower bound; NaN where SP ≤ 0.
+
+    Raises
+    ------
+    InputError
+        Shapes that do not agree, or nothing repeated.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> signal = rng.standard_normal((5000, 1))
+    >>> signal_power_explained(signal + rng.standard_normal((4, 5000, 1)), signal).round(1)
+    array([1.])
+    """
+    mean, yhat, power = _repeated(responses, predicted)
+    return (mean.var(0) - (mean - yhat).var(0)) / power
+
+
+def _repeated(responses: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean over repeats (n, t), the prediction, and signal power (t,), NaN where there is none."""
+    data = checked(responses, "permute", 0)
+    yhat = np.asarray(predicted)
+    if yhat.shape != data.values.shape[1:]:
+        raise InputError(
+            f"responses are (repeats, stimuli, targets) and predictions (stimuli, targets); found {data.values.shape} "
+            f"and {yhat.shape}"
+        )
+    there = ~np.isnan(data.values)
+    if not there.any(0).all():
+        stimulus = int(np.argwhere(~there.any(0))[0][0])
+        raise InputError(f"stimulus {stimulus} has no response in some target: leave it out of both arrays")
+    power = valued(data, lambda sums: signal_power(sums)[0])
+    return np.nanmean(data.values, axis=0, dtype=float), yhat, np.where(power > 0, power, np.nan)
+
+
 def normalise(score: np.ndarray, unit: str, ceiling: Ceiling, alpha: float = 0.05) -> np.ndarray:
     """Score divided by the ceiling of the same unit, where that ceiling is distinguishable from zero.
 
@@ -232,8 +317,7 @@ def normalise(score: np.ndarray, unit: str, ceiling: Ceiling, alpha: float = 0.0
             f"the score is in {unit} and the ceiling in {ceiling.unit}: divide by ceiling.as_{unit}(), "
             "or normalise the other score"
         )
-    trusted = (ceiling.value > 0) & ~(ceiling.p > alpha)
-    return np.asarray(score, float) / np.where(trusted, ceiling.value, np.nan)
+    return np.asarray(score, float) / np.where(ceiling.told_from_zero(alpha), ceiling.value, np.nan)
 
 
 def _pair(y: np.ndarray, yhat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

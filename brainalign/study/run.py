@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
-from brainalign.encoding.ceilings import CeilingRule, auto, between_subjects, none
+from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
 from brainalign.encoding.fit import AVERAGED
 from brainalign.encoding.folds import FoldRule
+from brainalign.encoding.leaks import leak_audit
 from brainalign.encoding.result import Encoding, save
+from brainalign.encoding.targets import Chosen
 from brainalign.errors import BrainalignError
 from brainalign.features.models import locate_model
 from brainalign.maths.himalaya import HimalayaRidge
@@ -25,7 +27,12 @@ from brainalign.store import Store
 from brainalign.study import stages
 from brainalign.study.settings import Language, Study, written_out
 
-CEILINGS: dict[str, CeilingRule] = {"auto": auto, "between_subjects": between_subjects, "none": none}
+CEILINGS: dict[str, CeilingRule] = {
+    "auto": auto,
+    "between_subjects": between_subjects,
+    **{kind: between_repeats(kind) for kind in ("ncsnr", "split_half", "explainable_variance")},
+    "none": none,
+}
 SOLVERS: dict[str, Callable[..., Any]] = {"banded": AVERAGED, "himalaya": HimalayaRidge}
 UNTRAINED_SEED = 0
 QUIET = Chance(permutations=0, bootstrap=0)
@@ -39,6 +46,7 @@ class Prepared:
     events: pd.DataFrame
     features: list[stages.Named]
     rule: FoldRule
+    chosen: Chosen | None  # which targets; None: all
 
 
 def run_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> Encoding:
@@ -97,13 +105,17 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     tell(0, 1, "reading the recording")
     brain = stages.recording(study)
     met = stages.events(study, brain)
+    chosen = stages.chosen(study, brain, met)
+    if chosen is not None:
+        brain = chosen.of(brain)
+        met = met[met["run"].isin(brain.runs)].reset_index(drop=True)  # what is not scored is not asked of the features
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
     features = []
     for k, feature in enumerate(study.features):
         tell(k, len(study.features), f"extracting {feature.name}")
         features.append(stages.extract(feature, met, store, study.compute.device))
-    return Prepared(brain, met, features, rule)
+    return Prepared(brain, met, features, rule, chosen)
 
 
 def check_study(study: Study) -> list[str]:
@@ -122,6 +134,9 @@ def check_study(study: Study) -> list[str]:
             attempt(lambda model=feature.model: locate_model(model))
     brain = attempt(lambda: stages.recording(study))
     met = attempt(lambda: stages.events(study, brain))
+    if brain is not None and met is not None:
+        chosen = attempt(lambda: stages.chosen(study, brain, met))
+        brain = brain if chosen is None else chosen.of(brain)
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         if rule is not None and attempt(lambda: rule(brain)) is not None:
@@ -131,6 +146,26 @@ def check_study(study: Study) -> list[str]:
             if not isinstance(feature, Language):
                 attempt(lambda f=feature: stages.extract(f, met, None, "cpu"))
     return problems
+
+
+def audit_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> pd.DataFrame:
+    """The leak audit of a study: its design, its recording, its folds. Of many layers the middle one is asked.
+
+    Returns
+    -------
+    DataFrame
+        As `leak_audit`.
+    """
+    store = Store() if store is None else store
+    tell = progress or (lambda done, total, what: None)
+    ready = prepare(study, store, tell)
+    tell(0, 1, "auditing the folds")
+    X = stages.lay_out(study, ready.features, ready.brain)
+    for bands in stages.varied(ready.features).values():
+        spared = set(bands) - {bands[len(bands) // 2]}
+        X = X.select(columns=~X.columns["band"].isin(spared).to_numpy())
+    Y, _ = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
+    return leak_audit(X, Y, ready.rule, seed=study.encoding.seed)
 
 
 def run_controls(study: Study, ready: Prepared, fit: Encoding, store: Store, tell: Progress) -> pd.DataFrame:
@@ -218,6 +253,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
         "ceiling": kinds[0] if len(kinds) == 1 else kinds,
         "subjects": list(dict.fromkeys(ready.brain.related.get("people", ready.brain).columns["subject"])),
         "left_out": ready.brain.attrs.get("left_out", []),
+        "targets": "all" if ready.chosen is None else str(ready.chosen),
         "words": len(ready.events),
     }
 
@@ -234,6 +270,8 @@ def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
 
 def _notes(ready: Prepared) -> list[str]:
     notes = [f"sub-{who['subject']} left out: {who['why']}" for who in ready.brain.attrs.get("left_out", [])]
+    if ready.chosen is not None:
+        notes.append(f"targets chosen by {ready.chosen}")
     notes += list(ready.brain.attrs.get("notes", [])) + list(ready.events.attrs.get("notes", []))
     if len(ready.brain.runs) == 1:
         notes.append(

@@ -113,7 +113,7 @@ class Design(Section):
 class Folds(Section):
     """Who may predict whom."""
 
-    by: Literal["auto", "run", "stimulus", "session", "contiguous"] = "auto"
+    by: Literal["auto", "run", "story", "session", "subject", "stimulus", "contiguous", "shuffled"] = "auto"
     n: int | None = Field(default=None, ge=2)
     gap_s: float = Field(default=16.0, ge=0)
     inner: int = Field(default=5, ge=2)
@@ -139,7 +139,25 @@ class EncodingSettings(Section):
 class CeilingSettings(Section):
     """How good a model could be."""
 
-    kind: Literal["auto", "between_subjects", "none"] = "auto"
+    kind: Literal["auto", "between_subjects", "ncsnr", "split_half", "explainable_variance", "none"] = "auto"
+
+
+class Targets(Section):
+    """Which targets are fitted and scored; all, unless something is said."""
+
+    where: dict[str, Names] = {}
+    reliability: float | None = Field(default=None, ge=0, le=1)
+    on: dict[str, Names] = {}
+    conditions: str | None = None  # a column of the events: runs then repeat its conditions
+
+    @model_validator(mode="after")
+    def _apart(self) -> Targets:
+        if (self.reliability is None) != (not self.on):
+            raise ValueError(
+                "targets.reliability and targets.on go together: on names samples (such as {run: ['1', '2']}) that "
+                "choose the targets and are not scored"
+            )
+        return self
 
 
 class Inference(Section):
@@ -175,6 +193,7 @@ class Study(Section):
     features: list[AnyFeature] = Field(min_length=1)
     design: Design = Design()
     encoding: EncodingSettings = EncodingSettings()
+    targets: Targets = Targets()
     ceiling: CeilingSettings = CeilingSettings()
     inference: Inference = Inference()
     controls: list[Literal["untrained", "reversed", "segment"]] = []

@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 
 from brainalign.design.clean import clean
+from brainalign.design.conditions import condition_means
 from brainalign.design.delays import delay
 from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, spacing, sum_within
-from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut
+from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
+from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, pca
 from brainalign.errors import InputError, one_message
 from brainalign.events import check_events, run_ends
@@ -226,6 +228,16 @@ def cleaned(study: Study, brain: Signal, how: str, rule: FoldRule) -> tuple[Sign
     return clean(brain, nuisance, within=labels), notes
 
 
+def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
+    """The targets a study names, and the samples that did not choose them; None where it names none."""
+    asked = study.targets
+    if not asked.where and asked.reliability is None:
+        return None
+    steady = clean(brain, ["drift"]) if asked.reliability is not None else brain
+    shown = None if asked.conditions is None else condition_means(steady, met, asked.conditions)
+    return choose_targets(steady, asked.where, asked.reliability, asked.on, shown, seed=study.encoding.seed)
+
+
 def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
     """The fold rule a study names; `auto` leaves out runs where there are several, else takes contiguous blocks."""
     if settings.test is not None:
@@ -235,6 +247,8 @@ def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
         by = "run" if len(brain.runs) > 1 else "contiguous"
     if by == "contiguous":
         return Contiguous(settings.n or CONTIGUOUS_FOLDS, settings.gap_s)
+    if by == "shuffled":
+        return Shuffled(settings.n or CONTIGUOUS_FOLDS)
     return ByGroup(by, settings.n)
 
 

@@ -5,8 +5,24 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut
 
-from brainalign.encoding.folds import ByGroup, by_run, by_stimulus, contiguous, drawn, hold_out
+from brainalign.encoding.folds import (
+    ByGroup,
+    as_rule,
+    beside,
+    by_group,
+    by_run,
+    by_session,
+    by_stimulus,
+    contiguous,
+    drawn,
+    hold_out,
+    is_series,
+    shuffled,
+    splits_of,
+    warnings_of,
+)
 from brainalign.errors import InputError, SettingsError
 
 
@@ -84,7 +100,104 @@ def test_repeats_stay_on_one_side():
     samples = runs(4, 4).assign(stimulus=list("abcdabcd"), repeat=[1] * 4 + [2] * 4)
     with pytest.raises(InputError, match="fold 1: 4 stimuli are on both sides, the first 'a'"):
         by_run(samples)
-    assert len(by_stimulus(samples)) == 4
+    with pytest.raises(InputError, match="fold 1: 4 stimuli are on both sides"):
+        contiguous(2, gap_s=0)(samples)
+    assert len(by_stimulus(apart(samples))) == 4
+
+
+def apart(samples: pd.DataFrame) -> pd.DataFrame:
+    """Stimuli met one by one, ten seconds apart."""
+    return samples.assign(time=samples["time"] * 5)
+
+
+def test_any_column_may_be_what_is_left_out():
+    samples = runs(4, 4, 4).assign(session=list("aaaabbbbbbbb"), passage=list("ppppqqqqrrrr"))
+    assert [len(test) for _, test in by_session(samples)] == [4, 8]
+    assert [len(test) for _, test in by_group("passage")(samples)] == [4, 4, 4]
+    assert str(by_group("passage", 2)) == "2 folds of whole passages"
+
+
+def test_what_is_a_time_series():
+    words = runs(20, tr=0.3).assign(stimulus=[f"w{i}" for i in range(20)])
+    assert is_series(runs(20))
+    assert is_series(words)
+    assert not is_series(apart(words.assign(time=words["time"] * 10)))
+    assert is_series(apart(words).assign(stimulus_time=0.0))
+
+
+def test_shuffling_a_time_series_is_refused_unless_asked_for_by_name():
+    samples = runs(60)
+    with pytest.raises(SettingsError, match=r"KFold.*this shuffles a time series, \d+% of test samples.*shuffled\(5\)"):
+        as_rule(KFold(5, shuffle=True, random_state=0))(samples)
+    with pytest.raises(SettingsError, match="5 splits given: this shuffles a time series"):
+        as_rule(list(KFold(5, shuffle=True, random_state=0).split(samples)))(samples)
+    with pytest.raises(SettingsError, match="one stimulus left out at a time: this shuffles"):
+        by_stimulus(samples.assign(stimulus=list("abcde") * 12, time=np.arange(60) * 0.4))
+    allowed = splits_of(KFold(5, shuffle=True, random_state=0), allow_shuffled=True)
+    for rule in (shuffled(5), allowed):
+        folds = rule(samples)
+        assert sorted(np.concatenate([test for _, test in folds])) == list(range(60))
+        (said,) = warnings_of(folds, samples)
+        assert said.startswith("LEAKY FOLDS")
+        assert rule.inner(3)(samples.iloc[:40])
+    images = apart(runs(60)).assign(stimulus=range(60))
+    assert warnings_of(shuffled(5)(images), images) == []
+    assert as_rule(KFold(5, shuffle=True, random_state=0))(images)
+
+
+def test_splits_made_elsewhere():
+    samples = runs(10, 10, 10)
+    rule = as_rule(KFold(3))
+    assert [test[0] for _, test in rule(samples)] == [0, 10, 20]
+    assert str(rule).startswith("KFold(n_splits=3")
+    grouped = splits_of(LeaveOneGroupOut(), groups="run")
+    assert [len(test) for _, test in grouped(samples)] == [10, 10, 10]
+    assert str(grouped) == "LeaveOneGroupOut(), groups by run"
+    assert all(len(test) == 10 for _, test in splits_of(GroupKFold(3), groups="run")(samples))
+    mask = np.arange(30) < 10
+    ((train, test),) = as_rule([(~mask, mask)])(samples)
+    assert test.tolist() == list(range(10))
+    assert len(train) == 20
+
+    def first_run(signal):
+        return [(np.arange(10, 30), np.arange(10))]
+
+    assert str(as_rule(first_run)) == "splits by first_run"
+    assert as_rule(first_run)(samples)[0][1].tolist() == list(range(10))
+    assert len(as_rule(first_run).inner(2)(samples.iloc[10:])) == 2
+    assert as_rule(by_run) is by_run
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ([([0, 1], [1, 2])], "fold 1 of the splits given has 1 samples on both sides, the first sample 1"),
+        ([([], [1, 2])], "fold 1 of the splits given has 0 training and 2 test samples"),
+        ([([0, 1], [40])], r"splits name rows 40 to 40; there are 30 samples \(0 to 29\)"),
+        ([([0.5], [1.0])], "splits are row numbers or masks of 30 samples; found float64"),
+        ([([0], [1]), ([2], [1])], "sample 1 is tested in 2 of the splits given"),
+        (GroupKFold(3), "GroupKFold.* cannot split these 30 samples: The 'groups' parameter should not be None"),
+    ],
+)
+def test_splits_that_cannot_be_are_refused(source, message):
+    with pytest.raises(SettingsError, match=message):
+        as_rule(source)(runs(10, 10, 10))
+
+
+def test_what_is_no_rule():
+    with pytest.raises(SettingsError, match=r"folds is a rule such as by_run .* found 5"):
+        as_rule(5)
+    with pytest.raises(
+        SettingsError, match="splits grouped by 'rum': the samples have no such column; did you mean 'run'"
+    ):
+        splits_of(GroupKFold(2), groups="rum")(runs(4, 4))
+
+
+def test_beside_counts_neighbours_of_one_run():
+    samples = runs(4, 4)
+    assert beside([(np.arange(4, 8), np.arange(4))], samples) == 0  # neighbours in the table, not in time
+    assert beside([(np.array([0, 3, 4]), np.array([1, 2]))], samples) == 1
+    assert beside([(np.array([0, 4]), np.array([1, 2]))], samples) == 0.5
 
 
 def test_drawn_tells_every_role():

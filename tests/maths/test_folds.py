@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.maths.folds import by_group, contiguous
+from brainalign.maths.folds import by_group, contiguous, nested, shuffled
 
 
 @given(n_samples=st.integers(10, 200), n=st.integers(2, 10), gap=st.integers(0, 4))
@@ -75,3 +75,33 @@ def test_by_group_refuses():
         by_group(np.zeros((2, 2)))
     with pytest.raises(SettingsError, match="4 folds of 3 groups: ask for between 2 and 3"):
         by_group([1, 2, 3], n=4)
+
+
+@given(n_samples=st.integers(4, 100), n=st.integers(2, 4), seed=st.integers(0, 9))
+def test_shuffled_folds_deal_out_every_row_once(n_samples, n, seed):
+    folds = shuffled(n_samples, n, seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate([test for _, test in folds])), np.arange(n_samples))
+    for train, test in folds:
+        np.testing.assert_array_equal(np.sort(np.concatenate([train, test])), np.arange(n_samples))
+    again = shuffled(n_samples, n, seed)
+    assert all((a[1] == b[1]).all() for a, b in zip(folds, again, strict=True))
+
+
+def test_shuffled_refuses():
+    with pytest.raises(SettingsError, match="7 folds of 5 samples: ask for between 2 and 5"):
+        shuffled(5, 7)
+
+
+@given(n_samples=st.integers(20, 80), gap=st.integers(0, 2))
+def test_inner_folds_never_touch_the_outer_test_rows(n_samples, gap):
+    for train, test, inner in nested(contiguous(n_samples, 3, gap), lambda rows: contiguous(len(rows), 2, gap)):
+        assert len(inner) == 2
+        for a, b in inner:
+            assert not set(a) & set(b)
+            assert set(a) | set(b) <= set(train)
+            assert not (set(a) | set(b)) & set(test)
+
+
+def test_nested_refuses_rows_beyond_the_training_set():
+    with pytest.raises(SettingsError, match=r"positions among the 4 training rows of their fold, 0 to 3"):
+        nested(contiguous(6, 3), lambda rows: [(rows, rows[:1])])

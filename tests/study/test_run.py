@@ -13,7 +13,7 @@ from brainalign.encoding.result import load_encoding
 from brainalign.errors import BrainalignError
 from brainalign.shipped import shipped
 from brainalign.store import Store
-from brainalign.study.run import check_study, run_study
+from brainalign.study.run import audit_study, check_study, run_study
 from brainalign.study.settings import read_study
 
 
@@ -119,6 +119,74 @@ def test_images_blocks_and_a_held_out_run(tmp_path, store):
     best = fit.scores["r"].nlargest(20)
     assert best.min() > 0.4  # Haxby's voxels tell categories apart
     assert set(fit.observed.samples["run"]) == {"11", "12"}
+
+
+def test_targets_by_region(study, store):
+    fit, folder = run(study(targets={"where": {"roi": ["LATL", "LIFG"]}}), store)
+    assert fit.scores["roi"].unique().tolist() == ["LATL", "LIFG"]
+    assert fit.people["roi"].unique().tolist() == ["LATL", "LIFG"]
+    decided = yaml.safe_load((folder / "settings.yaml").read_text())["decided"]
+    assert decided["targets"] == "roi LATL, LIFG: 2 of 6 targets"
+    assert "targets chosen by roi LATL, LIFG: 2 of 6 targets" in fit.notes
+    with pytest.raises(BrainalignError, match="targets: no roi 'LATR'; did you mean 'LATL'"):
+        run(study(targets={"where": {"roi": ["LATR"]}}), store)
+    assert any(
+        "did you mean 'LATL'" in one for one in check_study(read_study(study(targets={"where": {"roi": ["LATR"]}})))
+    )
+
+
+def test_targets_that_repeat_in_runs_which_are_not_scored(tmp_path, store):
+    """Haxby's voxels are chosen in four runs, and fitted and scored in the other eight."""
+    content = {
+        "data": {"bids": str(shipped("sample", "haxby")), "subjects": ["1"], "derivatives": "raw"},
+        "features": [{"name": "category", "kind": "category"}],
+        "design": {"delays_volumes": [1, 2, 3, 4], "nuisance": ["drift"]},
+        "encoding": {"folds": {"by": "run", "n": 4}},
+        "targets": {"reliability": 0.3, "on": {"run": ["01", "02", "03", "04"]}, "conditions": "trial_type"},
+        "inference": {"permutations": 0, "bootstrap": 0},
+        "output": "out",
+    }
+    path = tmp_path / "study.yaml"
+    runs = ba_runs()
+    content["targets"]["on"] = {"run": runs[:4]}
+    path.write_text(yaml.safe_dump(content))
+    fit, _ = run(path, store)
+    assert set(fit.observed.samples["run"]) == set(runs[4:])
+    kept, of = (
+        int(n.replace(",", ""))
+        for n in re.search(r": ([\d,]+) of ([\d,]+) targets", fit.settings["decided"]["targets"]).groups()
+    )
+    assert 20 < kept < of / 4
+    assert len(fit.scores) == kept
+    assert fit.scores["r"].mean() > 0.25
+    content["targets"]["conditions"] = "category"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(BrainalignError, match="events have no column 'category'"):
+        run(path, store)
+
+
+def ba_runs():
+    """The runs of the haxby sample."""
+    import brainalign as ba
+
+    return ba.read_fmri(shipped("sample", "haxby"), subject="1", derivatives="raw").runs
+
+
+def test_the_folds_of_a_study_are_audited(study, store):
+    path = study(encoding={"folds": {"by": "contiguous", "n": 4, "inner": 3}})
+    fair = audit_study(read_study(path), store)
+    assert not fair["leaky"].any(), fair
+    assert {"gap", "context", "time alone", "slow noise", "beyond strict folds"} <= set(fair["check"])
+    assert "lm, up to" in fair.set_index("check").loc["context", "meaning"]
+    leaky = audit_study(read_study(study(encoding={"folds": {"by": "shuffled", "n": 4, "inner": 3}})), store)
+    found = leaky.set_index("check")["leaky"]
+    assert found["gap"]
+    assert found["time alone"]
+
+
+def test_shuffled_folds_are_done_by_name_and_said(study, store):
+    fit, _ = run(study(encoding={"folds": {"by": "shuffled", "n": 4, "inner": 3}}), store)
+    assert fit.notes[0].startswith("LEAKY FOLDS") or any(n.startswith("LEAKY FOLDS") for n in fit.notes)
 
 
 def test_planted_images_are_predicted_alike(tmp_path, store):

@@ -55,6 +55,11 @@ def changed(*path_and_value):
         (changed("data", "subjects", ["18"]), r"average: subjects needs more than one subject"),
         (changed("controls", ["untraind"]), r"controls.1: 'untraind' is not known; did you mean 'untrained'\?"),
         (changed("ceiling", {"kind": "between"}), r"ceiling.kind: 'between' is not known"),
+        (
+            changed("targets", {"reliability": 0.2}),
+            r"targets: targets.reliability and targets.on go together: on names samples",
+        ),
+        (changed("targets", {"wher": {}}), r"unknown key 'targets.wher'; did you mean 'where'\?"),
         (changed("compute", "memory", "lots"), r"compute.memory: a size such as 4GB, or .*; found 'lots'"),
     ],
 )

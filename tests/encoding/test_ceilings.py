@@ -1,0 +1,140 @@
+"""Which ceiling the data allow is found in the samples and columns."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainalign.encoding.ceilings import auto, between_repeats, between_subjects, none, repeats_of
+from brainalign.encoding.chance import Chance
+from brainalign.encoding.encode import encode
+from brainalign.encoding.folds import hold_out
+from brainalign.errors import InputError, SettingsError
+from brainalign.maths.ceiling import noise_ceiling, split_half
+from brainalign.signals import Signal, average_people, average_repeats
+
+QUIET = Chance(permutations=0, bootstrap=0)
+
+
+def presented(k=3, n=200, targets=4, ratio=1.0, seed=0):
+    """k presentations of n stimuli in mixed order, one by one; their responses (k, n, targets) beside them."""
+    rng = np.random.default_rng(seed)
+    responses = np.sqrt(ratio) * rng.standard_normal((n, targets)) + rng.standard_normal((k, n, targets))
+    order = rng.permutation(k * n)
+    repeat, stimulus = np.divmod(order, n)
+    samples = pd.DataFrame(
+        {"run": "1", "time": np.arange(k * n) * 4.0, "stimulus": [f"i{s:03d}" for s in stimulus], "repeat": repeat}
+    )
+    return Signal(responses[repeat, stimulus], samples, pd.DataFrame({"unit": range(targets)})), responses
+
+
+def test_repeats_are_found_whatever_their_order():
+    brain, responses = presented()
+    found = repeats_of(brain)
+    assert found.responses.shape == (3, 200, 4)
+    assert found.null == "permute"
+    order = found.stimuli["stimulus"].str[1:].astype(int)
+    np.testing.assert_allclose(np.sort(found.responses, axis=0), np.sort(responses[:, order], axis=0), rtol=1e-6)
+
+
+def test_runs_of_one_story_are_repeats():
+    rng = np.random.default_rng(0)
+    samples = pd.concat(
+        [
+            pd.DataFrame(
+                {"run": str(k), "time": np.arange(50) * 2.0, "stimulus": "tale", "stimulus_time": np.arange(50)}
+            )
+            for k in range(3)
+        ]
+    )
+    shared = rng.standard_normal((50, 2))
+    brain = Signal(np.tile(shared, (3, 1)) + rng.standard_normal((150, 2)), samples, pd.DataFrame({"roi": ["a", "b"]}))
+    found = repeats_of(brain)
+    assert (found.responses.shape, found.null) == ((3, 50, 2), "shift")
+    np.testing.assert_array_equal(found.responses[1], brain.array()[50:100])
+    assert auto(brain).own.kind == "noise_ceiling"
+
+
+def test_what_is_no_repeat():
+    brain, _ = presented(k=1)
+    assert repeats_of(brain) is None
+    assert repeats_of(Signal(brain.values, brain.samples.drop(columns="stimulus"), brain.columns)) is None
+    blocks = brain.samples.drop(columns="repeat").assign(stimulus="face")  # a block of many volumes
+    assert repeats_of(Signal(brain.values, blocks, brain.columns)) is None
+    with pytest.raises(InputError, match="stimulus 'face', repeat 0 has several samples: a time series needs"):
+        repeats_of(Signal(brain.values, brain.samples.assign(stimulus="face", repeat=0), brain.columns))
+    with pytest.raises(InputError, match="kind ncsnr needs repeated presentations"):
+        between_repeats()(brain)
+
+
+def test_censored_presentations_do_not_count():
+    brain, _ = presented(k=2)
+    use = np.ones(400, bool)
+    use[:40] = False
+    found = repeats_of(Signal(brain.values, brain.samples.assign(use=use), brain.columns))
+    assert found.stimuli["repeats"].eq(2).all()
+    assert len(found.stimuli) == 200 - brain.samples["stimulus"][:40].nunique()
+
+
+@pytest.mark.parametrize(("kind", "estimate"), [("ncsnr", noise_ceiling), ("split_half", split_half)])
+def test_each_presentation_or_their_mean(kind, estimate):
+    brain, responses = presented()
+    one = between_repeats(kind)(brain).own
+    np.testing.assert_allclose(one.value, estimate(responses, k=1).value, rtol=1e-3)
+    mean = average_repeats(brain)
+    assert mean.shape == (200, 4)
+    assert mean.samples["repeats"].eq(3).all()
+    whole = between_repeats(kind, of=brain)(mean).own
+    np.testing.assert_allclose(whole.value, estimate(responses).value, rtol=1e-3)
+
+
+def test_explainable_variance_is_of_one_presentation():
+    brain, _ = presented(n=1000)
+    assert abs(between_repeats("explainable_variance")(brain).own.value.mean() - 0.5) < 0.05
+
+
+def test_auto_says_what_it_found_and_why():
+    brain, _ = presented()
+    assert auto(brain).why.endswith("chosen because the scored samples hold 200 stimuli met 3 times")
+    alone = Signal(brain.values, brain.samples.drop(columns=["stimulus", "repeat"]), brain.columns)
+    assert "no repeated presentations" in auto(alone).why
+    columns = pd.DataFrame({"subject": list("1234"), "roi": "LIFG"})
+    people = Signal(brain.values, alone.samples, columns)
+    assert auto(people).own.kind == "leave_one_out"
+    assert auto(average_people(people)).own.kind == "split_half"
+    assert none(brain).own is None
+    with pytest.raises(SettingsError, match="another kind than 'ncnsr'; did you mean 'ncsnr'"):
+        between_repeats("ncnsr")
+    with pytest.raises(InputError, match="at least 3 of them on one clock; found 1"):
+        between_subjects(alone)
+
+
+def test_the_ceiling_of_a_fixed_test_set_comes_from_its_own_repeats():
+    """Training stimuli met once, test stimuli three times, as in NSD; an oracle's normalised score is 1."""
+    rng = np.random.default_rng(0)
+    shown = np.concatenate([np.arange(400), np.tile(np.arange(400, 600), 3)])
+    order = np.r_[np.arange(400), 400 + rng.permutation(600)]
+    repeat = np.concatenate([np.zeros(400, int), np.repeat([0, 1, 2], 200)])[order]
+    x = rng.standard_normal((600, 5))
+    y = x @ rng.standard_normal((5, 40)) / np.sqrt(5)
+    samples = pd.DataFrame({"run": "1", "time": np.arange(1000) * 4.0, "stimulus": shown[order], "repeat": repeat})
+    X = Signal(x[shown[order]], samples, pd.DataFrame({"band": ["a"] * 5}))
+    Y = Signal(y[shown[order]] + rng.standard_normal((1000, 40)), samples, pd.DataFrame({"unit": range(40)}))
+    test = [str(s) for s in range(400, 600)]
+    fit = encode(X, Y, folds=hold_out(stimulus=test), chance=QUIET, weights=False)
+    assert set(fit.scores["ceiling_kind"]) == {"noise_ceiling"}
+    assert any("200 stimuli met 3 times" in note for note in fit.notes)
+    ratio = fit.scores["r"].mean() / fit.scores["ceiling_r"].mean()
+    assert abs(ratio - 1) < 0.03
+
+
+def test_averages_keep_design_and_recording_together():
+    brain, _ = presented()
+    design = Signal(brain.values[:, :1], brain.samples, pd.DataFrame({"band": ["a"]}))
+    a, b = average_repeats(design), average_repeats(brain)
+    pd.testing.assert_frame_equal(a.samples, b.samples)
+    with pytest.raises(InputError, match="no `stimulus`"):
+        average_repeats(Signal(brain.values, brain.samples[["run", "time"]], brain.columns))
+    with pytest.raises(InputError, match="the presentations have 1 columns and the recording 4"):
+        between_repeats(of=design)(b)
+    with pytest.raises(InputError, match="needs `stimulus` in the samples of both"):
+        between_repeats(of=Signal(brain.values, brain.samples[["run", "time"]], brain.columns))(b)
