@@ -35,7 +35,7 @@ class Numpy:
     fine = True
 
     def __init__(self, workers: int | None = None) -> None:
-        self.workers = workers or _cores()
+        self.workers = self.cores = workers or _cores()
 
     def array(self, values: np.ndarray, dtype: np.dtype) -> np.ndarray:
         """On the device, in C order."""
@@ -96,8 +96,8 @@ class Numpy:
 
     @contextmanager
     def threads(self) -> Iterator[None]:
-        """While several points are computed at once, BLAS keeps to one thread for each."""
-        with threadpool_limits(1, user_api="blas"):
+        """While several points are computed at once each has one BLAS thread; where memory is for one, it has all."""
+        with threadpool_limits(max(1, self.cores // self.workers), user_api="blas"):
             yield
 
 

@@ -76,8 +76,11 @@ class Ceiling:
         return replace(self, value=value**2, unit="r2", se=self.se * 2 * value)
 
     def told_from_zero(self, alpha: float = 0.05) -> np.ndarray:
-        """Where a score may be divided by it: above zero, and by its own test not there by chance."""
-        return (self.value > 0) & (self.p <= alpha)
+        """Where a score may be divided by it: above zero, and not there by chance as far as its own test says.
+
+        p is NaN of a ceiling that was not tested, such as one that came with the data.
+        """
+        return (self.value > 0) & ~(self.p > alpha)
 
     def interval(self, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
         """Confidence interval of the value: ± t · se, not cut at 0 or 1.

@@ -118,12 +118,12 @@ def test_what_knows_nothing_of_the_stimulus_scores_when_folds_are_shuffled():
     shuffle, block = splits.shuffled(400, 5), splits.contiguous(400, 5, gap=10)
     y = slow(rng, [400], 20, 0.8)
     time_alone = _blurred(run, run, 2.0)
-    assert 0.6 < _mean_r(time_alone, y, shuffle) < 0.9
-    assert abs(_mean_r(time_alone, y, block)) < 0.1
+    assert abs(_mean_r(time_alone, y, shuffle) - 0.84) < 0.04
+    assert abs(_mean_r(time_alone, y, block) - 0.02) < 0.05
     y = slow(rng, [400], 20, 0.95)
     noise = _slow(run, rng)
-    assert 0.6 < _mean_r(noise, y, shuffle) < 0.9
-    assert abs(_mean_r(noise, y, block)) < 0.15
+    assert 0.68 < _mean_r(noise, y, shuffle) < 0.87
+    assert abs(_mean_r(noise, y, block) - 0.04) < 0.1
 
 
 def test_the_audit_says_which_leak():
@@ -167,10 +167,15 @@ def test_scaling_and_components_over_everything_are_seen_through_delays():
     _, x, y = design(6, n_runs=3, persistence=0.5)
     values = x.array().astype(float)
     scaled = Signal((values - values.mean(0)) / values.std(0), x.samples, x.columns)
-    for one in (scaled, delay(scaled, (1, 2, 3))):
-        found = leak_audit(one, y, by_run).set_index("check")
-        assert found.loc["z-scored over all samples", "value"] == 2
-        assert "a, b" in found.loc["z-scored over all samples", "meaning"]
+    found = leak_audit(scaled, y, by_run).set_index("check")
+    assert found.loc["z-scored over all samples", "value"] == 2
+    assert "a, b" in found.loc["z-scored over all samples", "meaning"]
+    wide = np.random.default_rng(0).standard_normal((len(values), 40)) * 2
+    wide = (wide - wide.mean(0)) / wide.std(0)
+    many = Signal(wide, x.samples, pd.DataFrame({"band": ["lm"] * 40}))
+    assert leak_audit(delay(many, (1, 2, 3)), y, by_run).set_index("check").loc["z-scored over all samples", "leaky"]
+    own = Signal(wide * 2 + 1, x.samples, many.columns)
+    assert not leak_audit(delay(own, (1, 2, 3)), y, by_run)["leaky"].any()
     per_run = np.concatenate([(p - p.mean(0)) / p.std(0) for p in (values[(x.samples["run"] == r)] for r in x.runs)])
     fair = leak_audit(Signal(per_run, x.samples, x.columns), y, by_run).set_index("check")
     assert not fair.loc["z-scored over all samples", "leaky"]

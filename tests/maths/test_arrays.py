@@ -98,6 +98,11 @@ def test_blas_keeps_to_one_thread_inside_and_gets_its_own_back():
 def test_homes_by_name():
     assert isinstance(home_of("cpu"), Numpy)
     assert home_of("cpu", 3).workers == 3
+    home = home_of("cpu", 4)
+    for workers, threads in ((4, 1), (3, 1), (2, 2), (1, 4)):  # cores that memory leaves without a point of their own
+        home.workers = workers
+        with home.threads():
+            assert {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"} == {threads}
     assert home_of("cpu", -1).workers == home_of("cpu").workers >= 1
     assert isinstance(home_of("torch:cpu"), Torch)
     for jobs in (0, -2):

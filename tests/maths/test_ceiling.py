@@ -14,7 +14,7 @@ from brainalign.maths.ceiling import (
     noise_ceiling,
     split_half,
 )
-from brainalign.maths.scores import cc_norm, pearson, r2, signal_power_explained
+from brainalign.maths.scores import cc_norm, normalise, pearson, r2, signal_power_explained
 
 ALL = [split_half, noise_ceiling, explainable_variance, cc_max]
 
@@ -125,6 +125,25 @@ def test_an_oracle_reaches_every_ceiling(ratio, few_draws):
         assert abs(score.mean() / ceiling.value.mean() - 1) < 0.02, ceiling.kind
     assert abs(cc_norm(data, signal).mean() - 1) < 0.02
     assert abs(signal_power_explained(data, signal).mean() - 1) < 0.02
+
+
+@pytest.mark.parametrize(("n", "share"), [(200, 0.80), (515, 0.92), (2000, 1.00)])
+def test_dropping_targets_by_significance_lowers_the_average_where_stimuli_are_few(n, share):
+    """An oracle at σ_s²/σ_n² = 0.1, two presentations: the ceilings of those kept are too high."""
+    rng = np.random.default_rng(1)
+    signal = np.sqrt(0.1) * rng.standard_normal((n, 2000))
+    data = signal + rng.standard_normal((2, n, 2000))
+    ceiling = noise_ceiling(data).as_r()
+    kept = np.isfinite(normalise(np.ones(2000), "r", ceiling))
+    assert abs(pearson(data.mean(0), signal)[kept].mean() / ceiling.value[kept].mean() - share) < 0.02
+
+
+def test_the_best_of_part_and_whole_is_no_ceiling():
+    """max over trials of corr(mean, trial) makes .595 of pure noise: a warning, and no function of ours."""
+    noise = np.random.default_rng(0).standard_normal((3, 1000, 200))
+    mean = noise.mean(0)
+    assert abs(np.max([pearson(mean, one) for one in noise], axis=0).mean() - 0.595) < 0.01
+    assert noise_ceiling(noise).told_from_zero().mean() < 0.1
 
 
 def test_oracles_of_people_reach_theirs(few_draws):

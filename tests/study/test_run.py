@@ -149,20 +149,22 @@ def test_targets_that_repeat_in_runs_which_are_not_scored(tmp_path, store):
     path = tmp_path / "study.yaml"
     runs = ba_runs()
     content["targets"]["on"] = {"run": runs[:4]}
-    path.write_text(yaml.safe_dump(content))
-    fit, _ = run(path, store)
+    fit, _ = run(write(path, content), store)
     assert set(fit.observed.samples["run"]) == set(runs[4:])
-    kept, of = (
-        int(n.replace(",", ""))
-        for n in re.search(r": ([\d,]+) of ([\d,]+) targets", fit.settings["decided"]["targets"]).groups()
-    )
+    said = re.search(r": ([\d,]+) of ([\d,]+) targets", fit.settings["decided"]["targets"])
+    kept, of = (int(count.replace(",", "")) for count in said.groups())
     assert 20 < kept < of / 4
     assert len(fit.scores) == kept
-    assert fit.scores["r"].mean() > 0.25
+    everywhere, _ = run(write(path, {**content, "targets": {}}), store)
+    assert fit.scores["r"].mean() > 1.5 * everywhere.scores["r"].mean()
     content["targets"]["conditions"] = "category"
-    path.write_text(yaml.safe_dump(content))
     with pytest.raises(BrainalignError, match="events have no column 'category'"):
-        run(path, store)
+        run(write(path, content), store)
+
+
+def write(path, content):
+    path.write_text(yaml.safe_dump(content))
+    return path
 
 
 def ba_runs():
