@@ -9,7 +9,7 @@ from typing import Any
 from brainalign.encoding.result import Encoding
 from brainalign.reporting.figures import draw_layers, draw_people, draw_places, draw_targets
 from brainalign.reporting.found import ceiling_of, gain_over_targets, mean_r, models_of, nouns_of, people_gains
-from brainalign.reporting.tables import MANY, answer, control_table, data_facts, gain_table, target_table
+from brainalign.reporting.tables import MANY, answer, control_table, data_facts, gain_table, target_table, warnings_in
 from brainalign.reporting.timelines import draw_course, draw_excerpt, draw_folds
 from brainalign.reporting.wording import number, percent, signed
 
@@ -71,6 +71,7 @@ def content(fit: Encoding) -> dict[str, Any]:
     noun = nouns_of(fit)[0]
     return {
         "title": title_of(fit),
+        "warnings": warnings_in(fit),
         "answer": answer(fit),
         "tiles": tiles(fit),
         "facts": data_facts(fit),

@@ -70,7 +70,7 @@ def summary(fit: Encoding) -> list[str]:
     """
     which = models_of(fit)
     over = f"mean over {counted(fit.observed.shape[1], nouns_of(fit))}"
-    lines: list[tuple[str, str]] = []
+    lines = [("warning", note) for note in warnings_in(fit)]
     if which.baseline and which.baseline != which.lead:
         named = f" ({' + '.join(baseline_bands(fit))})" if baseline_bands(fit) else ""
         lines.append(("r of baseline", f"{number(mean_r(fit, which.baseline))}, {over}{named}"))
@@ -107,6 +107,11 @@ def answer(fit: Encoding) -> str:
         about = "; ".join(filter(None, (f"mean {signed(whole.value)}", interval_of(whole), chance)))
         text += f" {(people > 0).sum()} of {len(people)} people gain ({about})."
     return text + _share(fit)
+
+
+def warnings_in(fit: Encoding) -> list[str]:
+    """What makes every number of a result doubtful; it stands before them."""
+    return [note for note in fit.notes if note.startswith("LEAKY FOLDS")]
 
 
 def gain_lines(fit: Encoding) -> list[str]:

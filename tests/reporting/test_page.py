@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from brainalign.reporting.page import render, report, title_of
+from brainalign.reporting.tables import summary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at the page with")
@@ -108,6 +109,15 @@ def test_the_file_is_whole_in_itself_small_and_the_same_every_time(listening, vo
         assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', page)
         assert not re.findall(r"@import|url\((?!#)", page)
         assert not re.findall(r"\b20\d\d-\d\d-\d\dT", page)
+
+
+def test_leaky_folds_are_the_first_thing_said(alone):
+    note = "LEAKY FOLDS: the samples of a time series were shuffled"
+    leaky = replace(alone, notes=(*alone.notes, note))
+    assert f'<p class="warning">{note}</p>' in render(leaky)
+    assert summary(leaky)[0].split(maxsplit=1) == ["warning", note]
+    assert 'class="warning"' not in render(alone)
+    assert not summary(alone)[0].startswith("warning")
 
 
 def test_many_voxels_are_painted_rather_than_drawn_one_by_one(voxels):
