@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from scipy.signal import lfilter
 
-from brainalign.errors import InputError
+from brainalign.errors import InputError, SettingsError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.folds import contiguous
 from brainalign.maths.hat import hat_operator
@@ -19,6 +19,7 @@ from brainalign.maths.inference import (
     exceeded,
     fdr,
     interval,
+    max_statistic,
     permutation_test,
     shifts,
     sign_flip,
@@ -150,6 +151,118 @@ def test_permutation_p_values_are_calibrated(rho):
     rejected = (permutation_test(y, yhat, n=400) <= 0.05).sum()
     low, high = stats.binom.ppf([0.001, 0.999], 400, 0.05)
     assert low <= rejected <= high
+
+
+@pytest.mark.parametrize("run", [None, np.repeat(["a", "b", "c"], [60, 41, 19])])
+def test_shifts_are_those_of_the_samples_themselves(run):
+    """Looked up in cross-correlations, or with the responses moved and multiplied: the same p."""
+    rng = np.random.default_rng(3)
+    y, yhat = rng.standard_normal((120, 30)), rng.standard_normal((120, 30))
+    yhat += 0.15 * y
+    moved = shifts(np.zeros(120) if run is None else run, n=200, minimum=2, seed=5)
+    null = np.stack([pearson(y[index], yhat) for index in moved])
+    np.testing.assert_allclose(
+        permutation_test(y, yhat, n=200, block=2, run=run, seed=5), exceeded(pearson(y, yhat), null)
+    )
+    highest = np.broadcast_to(null.max(1)[:, None], null.shape)
+    np.testing.assert_allclose(
+        max_statistic(y, yhat, n=200, block=2, run=run, seed=5), exceeded(pearson(y, yhat), highest)
+    )
+
+
+def test_blocks_are_permuted_within_runs():
+    """Looked up in products of blocks, or permuted: the same null."""
+    rng = np.random.default_rng(3)
+    y, yhat = rng.standard_normal((50, 4)), rng.standard_normal((50, 4))
+    run = np.repeat([0, 1], [33, 17])
+    orders = np.random.default_rng(7)
+    first, second = (orders.permuted(np.tile(np.arange(k), (99, 1)), axis=1) for k in (6, 3))
+    null = []
+    for one, other in zip(first, second, strict=True):
+        index = np.arange(50)
+        for start, order in ((0, one), (33, other)):
+            for place, source in enumerate(order):
+                index[start + 5 * place : start + 5 * place + 5] = start + 5 * source + np.arange(5)
+        null.append(pearson(y[index], yhat))
+    np.testing.assert_allclose(
+        permutation_test(y, yhat, n=99, block=5, run=run, seed=7, how="blocks"),
+        exceeded(pearson(y, yhat), np.array(null)),
+    )
+
+
+def test_targets_are_tested_some_at_a_time(monkeypatch):
+    rng = np.random.default_rng(3)
+    y, yhat = rng.standard_normal((200, 9)), rng.standard_normal((200, 9))
+    whole = [test(y, yhat, n=50, how=how) for test in (permutation_test, max_statistic) for how in ("shift", "blocks")]
+    monkeypatch.setattr("brainalign.maths.inference.NUMBERS_TOGETHER", 450)
+    apart = [test(y, yhat, n=50, how=how) for test in (permutation_test, max_statistic) for how in ("shift", "blocks")]
+    np.testing.assert_allclose(apart, whole)
+
+
+SETTINGS = {  # (samples, autocorrelation, runs)
+    "white": (1000, 0.0, 1),
+    "AR 0.8": (1000, 0.8, 1),
+    "few long blocks": (1000, 0.9, 1),
+    "ragged runs": (1000, 0.8, 5),
+}
+
+
+def false_positives(setting, how, data_sets, seed=0):
+    """Shares of unrelated pairs with p at most .05 and .01, each target a data set."""
+    n, rho, n_runs = SETTINGS[setting]
+    rng = np.random.default_rng(seed)
+    run = np.sort(rng.integers(0, n_runs, n))
+    y, yhat = (np.concatenate([slow(rng, (run == k).sum(), data_sets, rho) for k in range(n_runs)]) for _ in range(2))
+    p = permutation_test(y, yhat, n=400, run=run, how=how)
+    return (p <= 0.05).mean(), (p <= 0.01).mean()
+
+
+@pytest.mark.parametrize("how", ["shift", "blocks"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_false_positives_of_a_test_set(setting, how):
+    at_5, at_1 = false_positives(setting, how, 1000)
+    slack = 3 * np.sqrt(0.05 * 0.95 / 1000)
+    assert 0.02 - slack < at_5 < 0.065 + slack
+    assert at_1 < 0.015 + 3 * np.sqrt(0.01 * 0.99 / 1000)
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize("how", ["shift", "blocks"])
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_false_positives_of_a_test_set_in_ten_thousand(setting, how):
+    at_5, at_1 = false_positives(setting, how, 10_000)
+    assert 0.02 <= at_5 <= 0.065
+    assert at_1 < 0.015
+
+
+def test_fdr_is_held_among_true_effects():
+    rng = np.random.default_rng(0)
+    y, yhat = slow(rng, 1000, 1000), slow(rng, 1000, 1000)
+    yhat[:, :200] += 0.5 * y[:, :200]
+    found = fdr(permutation_test(y, yhat, n=990)) <= 0.05
+    assert found[:200].mean() > 0.9
+    assert found[200:].sum() / max(found.sum(), 1) < 0.07
+
+
+def test_the_highest_of_many_is_judged_by_the_highest():
+    rng = np.random.default_rng(0)
+    rejected = 0
+    for _ in range(200):
+        y, yhat = slow(rng, 600, 30, 0.5), slow(rng, 600, 30, 0.5)
+        rejected += max_statistic(y, yhat, n=99).min() <= 0.05
+    assert stats.binom.ppf(0.001, 200, 0.05) <= rejected <= stats.binom.ppf(0.999, 200, 0.05)
+
+
+def test_a_short_slow_test_set_is_warned_of():
+    rng = np.random.default_rng(0)
+    y, yhat = slow(rng, 120, 50), slow(rng, 120, 50)
+    with pytest.warns(RuntimeWarning, match=r"120 test samples are fewer than 30 blocks of \d+ correlated ones"):
+        permutation_test(y, yhat)
+    with pytest.raises(SettingsError, match="how is 'shift' or 'blocks'; found 'swap'"):
+        permutation_test(y, yhat, how="swap")
+    white = rng.standard_normal((120, 2))
+    with pytest.raises(InputError, match="no run holds two blocks of 90 samples"):
+        permutation_test(white, white, block=90, how="blocks")
 
 
 def test_permutation_finds_what_is_there_and_has_a_floor():
