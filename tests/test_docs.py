@@ -138,7 +138,7 @@ def test_the_pictures_are_small_and_made_by_the_script(reader, tmp_path):
     script = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(script)
     images = sorted(script.IMAGES.iterdir())
-    assert [path.name for path in images] == ["layers.svg", "people.svg", "targets.svg"]
+    assert [path.name for path in images] == ["layers.svg", "people.svg", "small-samples.svg", "targets.svg"]
     assert all(path.stat().st_size < 150_000 for path in images)
     fit = reader[0]["fit"]
     made = script.write_images(replace(fit, layers=fit.layers.iloc[:0]), tmp_path / "images")

@@ -40,7 +40,7 @@ def choose_targets(
     brain: Signal,
     where: Mapping[str, Sequence[str]] | None = None,
     reliability: float | None = None,
-    on: Mapping[str, Sequence[str]] | None = None,
+    aside: Mapping[str, Sequence[str]] | None = None,
     presentations: Signal | None = None,
     seed: int = 0,
 ) -> Chosen:
@@ -54,7 +54,7 @@ def choose_targets(
     reliability : float, optional
         Keep targets whose presentations agree: split-half reliability of one presentation (unit r2) at least this, and
         told from zero at p ≤ .05.
-    on : mapping samples column → values
+    aside : mapping samples column → values
         The samples `reliability` is computed on, such as ``{"run": ["1", "2"]}``. They are not fitted and not scored:
         chosen by the noise they are scored on, targets look better than they are.
     presentations : Signal, optional
@@ -70,7 +70,7 @@ def choose_targets(
     Raises
     ------
     SettingsError
-        A column or value that is not there; `reliability` without `on`, or `on` naming every sample.
+        A column or value that is not there; `reliability` without `aside`, or `aside` naming every sample.
     InputError
         Nothing repeats in the samples named, or no target is left.
 
@@ -89,24 +89,24 @@ def choose_targets(
         keep &= _named(brain, "columns", column, values)
         said.append(f"{column} {', '.join(map(str, values))}")
     if reliability is not None:
-        if not on:
+        if not aside:
             raise SettingsError(
                 "targets chosen by reliability need samples that are not scored: name them, such as "
-                "on: {run: ['1', '2']} (they are left out of fit and score)"
+                "aside: {run: ['1', '2']} (they are left out of fit and score)"
             )
-        rest = ~_all_named(brain, on)
+        rest = ~_all_named(brain, aside)
         if not rest.any():
-            raise SettingsError(f"targets.on {dict(on)} names every sample: none is left to fit and score")
+            raise SettingsError(f"targets.aside {dict(aside)} names every sample: none is left to fit and score")
         source = brain if presentations is None else presentations
-        found = repeats_of(source.select(rows=_all_named(source, on)))
+        found = repeats_of(source.select(rows=_all_named(source, aside)))
         if found is None:
             raise InputError(
-                f"nothing is met twice in the samples of targets.on {dict(on)}: reliability needs `stimulus` met more "
-                "than once there, or conditions met in several runs"
+                f"nothing is met twice in the samples of targets.aside {dict(aside)}: reliability needs `stimulus` met "
+                "more than once there, or conditions met in several runs"
             )
         agreed = split_half(found.responses, k=1, null=found.null, seed=seed)
         keep &= agreed.told_from_zero() & (agreed.value >= reliability)
-        where_from = "; ".join(f"{c} {', '.join(map(str, v))}" for c, v in on.items())
+        where_from = "; ".join(f"{c} {', '.join(map(str, v))}" for c, v in aside.items())
         said.append(
             f"reliability of one presentation at least {reliability:g} in {where_from} ({found.said}), "
             "which is not scored"

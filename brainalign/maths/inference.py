@@ -469,6 +469,57 @@ def bootstrap_mean(x: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
     return interval(np.where(there, drawn, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan))
 
 
+def bootstrap_nested(x: np.ndarray, group: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
+    """Interval of a mean over people who contribute unequal numbers: people are drawn, then what each of them has.
+
+    The mean is that of the people's own means, so that whoever has most electrodes does not outweigh the others. To
+    draw electrodes alone would treat a patient's many as so many patients.
+
+    Parameters
+    ----------
+    x : array (m,) or (m, n_targets)
+        A value of each electrode; NaN: not drawn from.
+    group : array (m,)
+        Whose it is.
+    n : int
+        Resamples.
+    seed : int
+
+    Returns
+    -------
+    Interval
+        Of shape () or (n_targets,).
+
+    Raises
+    ------
+    InputError
+        Not one label for each value.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> patient = np.repeat(np.arange(12), 5)
+    >>> span = bootstrap_nested(1 + rng.standard_normal(12)[patient] + rng.standard_normal(60), patient)
+    >>> bool(span.low < 1 < span.high)
+    True
+    """
+    x = np.asarray(x, float)
+    labels = _labels(group, len(x))
+    flat = x.reshape(len(x), -1)
+    rng = np.random.default_rng(seed)
+    means = np.empty((n, labels.max() + 1, flat.shape[1]))
+    for k in range(labels.max() + 1):  # each person's mean, electrodes drawn anew in every resample
+        own = flat[labels == k]
+        drawn = own[rng.integers(0, len(own), (n, len(own)))]
+        there = ~np.isnan(drawn)
+        means[:, k] = np.where(there, drawn, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
+    people = rng.integers(0, means.shape[1], (n, means.shape[1]))
+    chosen = np.take_along_axis(means, people[:, :, None], axis=1)
+    known = ~np.isnan(chosen)
+    whole = np.where(known, chosen, 0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
+    return interval(whole.reshape(n, *x.shape[1:]))
+
+
 def _labels(run: Any, n: int) -> np.ndarray:
     """Runs as 0, 1, …"""
     if run is None:

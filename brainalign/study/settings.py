@@ -147,15 +147,15 @@ class Targets(Section):
 
     where: dict[str, Names] = {}
     reliability: float | None = Field(default=None, ge=0, le=1)
-    on: dict[str, Names] = {}
+    aside: dict[str, Names] = {}
     conditions: str | None = None  # a column of the events: runs then repeat its conditions
 
     @model_validator(mode="after")
     def _apart(self) -> Targets:
-        if (self.reliability is None) != (not self.on):
+        if (self.reliability is None) != (not self.aside):
             raise ValueError(
-                "targets.reliability and targets.on go together: on names samples (such as {run: ['1', '2']}) that "
-                "choose the targets and are not scored"
+                "targets.reliability and targets.aside go together: aside names samples (such as {run: ['1', '2']}) "
+                "that choose the targets and are not scored"
             )
         return self
 

@@ -235,7 +235,7 @@ def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
         return None
     steady = clean(brain, ["drift"]) if asked.reliability is not None else brain
     shown = None if asked.conditions is None else condition_means(steady, met, asked.conditions)
-    return choose_targets(steady, asked.where, asked.reliability, asked.on, shown, seed=study.encoding.seed)
+    return choose_targets(steady, asked.where, asked.reliability, asked.aside, shown, seed=study.encoding.seed)
 
 
 def fold_rule(settings: Folds, brain: Signal) -> FoldRule:

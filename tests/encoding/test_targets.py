@@ -37,7 +37,7 @@ def test_by_name():
 
 def test_by_reliability_of_other_samples():
     brain = recording()
-    chosen = choose_targets(brain, reliability=0.2, on={"run": ["1"]})
+    chosen = choose_targets(brain, reliability=0.2, aside={"run": ["1"]})
     assert chosen.columns[:10].all()
     assert not chosen.columns[10:].any()
     left = chosen.of(brain)
@@ -48,7 +48,7 @@ def test_by_reliability_of_other_samples():
     )
     other = brain.array().copy()
     other[300:] = np.random.default_rng(5).standard_normal((300, 20))
-    again = choose_targets(Signal(other, brain.samples, brain.columns), reliability=0.2, on={"run": ["1"]})
+    again = choose_targets(Signal(other, brain.samples, brain.columns), reliability=0.2, aside={"run": ["1"]})
     np.testing.assert_array_equal(again.columns, chosen.columns)  # what is scored has no say
 
 
@@ -68,13 +68,13 @@ def test_people_are_chosen_with_their_mean():
         ({"where": {"rio": ["V4"]}}, SettingsError, "the columns have no column 'rio'; did you mean 'roi'"),
         ({"where": {"roi": ["V5"]}}, SettingsError, "targets: no roi 'V5'; known: 'V4', 'out'"),
         ({"reliability": 0.2}, SettingsError, "need samples that are not scored"),
-        ({"reliability": 0.2, "on": {"run": ["1", "2"]}}, SettingsError, "names every sample"),
+        ({"reliability": 0.2, "aside": {"run": ["1", "2"]}}, SettingsError, "names every sample"),
         (
-            {"reliability": 0.2, "on": {"repeat": ["1"]}},
+            {"reliability": 0.2, "aside": {"repeat": ["1"]}},
             InputError,
-            "nothing is met twice in the samples of targets.on",
+            "nothing is met twice in the samples of targets.aside",
         ),
-        ({"reliability": 0.99, "on": {"run": ["1"]}}, InputError, "no target is left by reliability"),
+        ({"reliability": 0.99, "aside": {"run": ["1"]}}, InputError, "no target is left by reliability"),
     ],
 )
 def test_choices_that_cannot_be(how, error, message):

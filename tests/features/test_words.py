@@ -133,6 +133,7 @@ def test_the_signal_says_what_it_is():
         "pool": "mean",
         "dtype": "float32",
         "context_crosses_runs": False,
+        "context_s": 10.8,
     }
 
 

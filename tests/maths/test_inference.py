@@ -15,6 +15,7 @@ from brainalign.maths.inference import (
     block_bootstrap,
     block_length,
     bootstrap_mean,
+    bootstrap_nested,
     drawn_blocks,
     exceeded,
     fdr,
@@ -372,3 +373,28 @@ def test_shapes_that_do_not_agree():
         block_bootstrap(y, y[:, :1])
     with pytest.raises(InputError, match="3 run labels for 10 samples"):
         permutation_test(y, y, run=np.zeros(3))
+
+
+def test_intervals_over_people_and_what_each_has():
+    """Twenty patients with 2 to 10 electrodes: people drawn and then electrodes covers, electrodes alone do not."""
+    rng = np.random.default_rng(0)
+    covered = alone = 0
+    for k in range(300):
+        patient = np.repeat(np.arange(20), rng.integers(2, 11, 20))
+        x = rng.standard_normal(20)[patient] + 0.5 * rng.standard_normal(len(patient))
+        span = bootstrap_nested(x, patient, n=400, seed=k)
+        covered += span.low < 0 < span.high
+        span = bootstrap_mean(x, n=400, seed=k)
+        alone += span.low < 0 < span.high
+    assert 0.90 <= covered / 300 <= 0.98
+    assert alone / 300 < 0.75
+
+
+def test_electrodes_of_nobody_and_people_of_none():
+    x = np.array([[1.0, np.nan], [3.0, np.nan], [2.0, 5.0]])
+    span = bootstrap_nested(x, ["a", "a", "b"], n=500)
+    assert span.low.shape == (2,)
+    assert 1 <= span.low[0] <= span.high[0] <= 3
+    assert span.low[1] == span.high[1] == 5
+    with pytest.raises(InputError, match="2 run labels for 3 samples"):
+        bootstrap_nested(x, ["a", "b"])

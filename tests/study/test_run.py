@@ -142,13 +142,13 @@ def test_targets_that_repeat_in_runs_which_are_not_scored(tmp_path, store):
         "features": [{"name": "category", "kind": "category"}],
         "design": {"delays_volumes": [1, 2, 3, 4], "nuisance": ["drift"]},
         "encoding": {"folds": {"by": "run", "n": 4}},
-        "targets": {"reliability": 0.3, "on": {"run": ["01", "02", "03", "04"]}, "conditions": "trial_type"},
+        "targets": {"reliability": 0.3, "aside": {"run": ["01", "02", "03", "04"]}, "conditions": "trial_type"},
         "inference": {"permutations": 0, "bootstrap": 0},
         "output": "out",
     }
     path = tmp_path / "study.yaml"
     runs = ba_runs()
-    content["targets"]["on"] = {"run": runs[:4]}
+    content["targets"]["aside"] = {"run": runs[:4]}
     fit, _ = run(write(path, content), store)
     assert set(fit.observed.samples["run"]) == set(runs[4:])
     said = re.search(r": ([\d,]+) of ([\d,]+) targets", fit.settings["decided"]["targets"])

@@ -57,7 +57,7 @@ def changed(*path_and_value):
         (changed("ceiling", {"kind": "between"}), r"ceiling.kind: 'between' is not known"),
         (
             changed("targets", {"reliability": 0.2}),
-            r"targets: targets.reliability and targets.on go together: on names samples",
+            r"targets: targets.reliability and targets.aside go together: aside names samples",
         ),
         (changed("targets", {"wher": {}}), r"unknown key 'targets.wher'; did you mean 'where'\?"),
         (changed("compute", "memory", "lots"), r"compute.memory: a size such as 4GB, or .*; found 'lots'"),
