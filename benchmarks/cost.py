@@ -26,7 +26,7 @@ VARIED = {
     "targets": (1000, 10_000, 30_000, 100_000),
     "bands": (1, 3, 10, 30),
 }
-LARGE = {"n": 10_000, "targets": 20_000, "columns": 3_000, "bands": 2, "budget": "2.4GB"}
+LARGE = {"n": 10_000, "targets": 20_000, "columns": 2_000, "bands": 2, "budget": "2.4GB"}
 ROOM = 4e9  # bytes that LARGE may take in all, data included
 SPIN = "import numpy as np\na = np.ones((400, 400), 'f4')\nwhile True:\n    a @ a"
 

@@ -249,7 +249,8 @@ def permutation_test(
     n : int
         Rearrangements; of shifts all distinct ones where there are fewer. The floor of p is 1 / (1 + n).
     block : int, optional
-        The least shift, or the length of a block, in samples; by default `block_length(y)`.
+        The least shift, or the length of a block, in samples. By default 1, every shift there is, or twice
+        `block_length(y)`: to leave short shifts out, or to cut at every lost correlation, makes p too small.
     run : array (n_samples,), optional
         Nothing crosses runs.
     seed : int
@@ -345,7 +346,8 @@ def _null(
     slow = block_length(y, labels)
     if slow > 2 and len(y) / slow < FEW_BLOCKS:
         warnings.warn(few_blocks(len(y), slow), RuntimeWarning, stacklevel=3)
-    size = slow if block is None else block
+    usual = 1 if how == "shift" else 2 * slow
+    size = usual if block is None else block
     agree = _shifted(labels, n, size, seed) if how == "shift" else _permuted(labels, n, size, seed)
     step = max(1, NUMBERS_TOGETHER // max(n, len(y)))
     for start in range(0, y.shape[1], step):

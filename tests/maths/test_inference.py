@@ -274,8 +274,8 @@ def test_permutation_finds_what_is_there_and_has_a_floor():
     assert (permutation_test(y, signal, n=199) == 1 / 200).all()
     assert (permutation_test(y, -signal, n=199) > 0.9).all()  # one-sided
     assert (permutation_test(y, signal, n=199, run=run) == 1 / 200).all()
-    block = block_length(y)
-    assert permutation_test(y, signal, n=10_000)[0] == 1 / (1 + 362 - 2 * block + 1)
+    assert permutation_test(y, signal, n=10_000)[0] == 1 / 362  # every shift there is
+    assert permutation_test(y, signal, n=10_000, block=10)[0] == 1 / (1 + 362 - 2 * 10 + 1)
 
 
 @pytest.fixture(scope="module")
