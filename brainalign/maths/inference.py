@@ -16,7 +16,9 @@ from brainalign.maths.scores import rounding
 
 NUMBERS_TOGETHER = 20_000_000  # of a null distribution: 160 MB
 FEW_BLOCKS = 30  # a test set of fewer is liberal
-Agreement = Callable[[np.ndarray, np.ndarray], np.ndarray]  # centred (n, b) each → Σ y ŷ of every rearrangement (m, b)
+PRODUCT = 200  # entries for each one picked up to which a matrix product is faster
+Lookup = tuple[Callable[[np.ndarray, np.ndarray], np.ndarray], np.ndarray]
+"""Centred (n, t) each → sums of products (entries, t); and the entries of every rearrangement, (m, k)."""
 EXACT_PEOPLE = 17  # up to so many, every pattern of signs is tried (131,072)
 LEVEL = 95  # per cent
 
@@ -348,15 +350,31 @@ def _null(
         warnings.warn(few_blocks(len(y), slow), RuntimeWarning, stacklevel=3)
     usual = 1 if how == "shift" else 2 * slow
     size = usual if block is None else block
-    agree = _shifted(labels, n, size, seed) if how == "shift" else _permuted(labels, n, size, seed)
-    step = max(1, NUMBERS_TOGETHER // max(n, len(y)))
+    tables, picked = (_shifted if how == "shift" else _permuted)(labels, n, size, seed)
+    step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y)))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
         a, b = _centred(y[:, some]), _centred(yhat[:, some])
         norm = np.sqrt((a**2).sum(0) * (b**2).sum(0))
         known = np.where(norm > 0, norm, np.inf)
         observed = np.where(norm > 0, (a * b).sum(0) / known, np.nan)
-        yield some, observed, agree(a, b) / known
+        yield some, observed, _looked_up((tables(a, b) / known).astype(np.float32), picked)
+
+
+def _looked_up(table: np.ndarray, picked: np.ndarray) -> np.ndarray:
+    """(m, t): in each row the sum of the rows of `table` (entries, t) that are picked (m, k).
+
+    Many of few entries are fetched faster by a matrix product with zeros and ones.
+    """
+    m, k = picked.shape
+    if len(table) > PRODUCT * k:
+        total = table[picked[:, 0]]
+        for column in picked.T[1:]:
+            total += table[column]
+        return total
+    which = np.zeros((m, len(table)), np.float32)
+    np.put_along_axis(which, picked, 1, axis=1)
+    return which @ table
 
 
 def few_blocks(n_samples: int, block: int) -> str:
@@ -367,42 +385,44 @@ def few_blocks(n_samples: int, block: int) -> str:
     )
 
 
-def _shifted(labels: np.ndarray, n: int, minimum: int, seed: int) -> Agreement:
-    """Σ y ŷ of every set of shifts: looked up in each run's cross-correlation."""
+def _shifted(labels: np.ndarray, n: int, minimum: int, seed: int) -> Lookup:
+    """Σ y ŷ of every shift of every run, and which of them make up each set of shifts."""
     rows, steps = _steps_of(labels, n, minimum, seed)
+    before = np.cumsum([0, *(len(at) for at in rows[:-1])])
 
-    def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        total = np.zeros((len(steps), a.shape[1]))
-        for k, at in enumerate(rows):
+    def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        parts = []
+        for at in rows:
             spectra: Any = rfft(np.stack([a[at], b[at]]), axis=1)
-            table: Any = irfft(spectra[0].conj() * spectra[1], len(at), axis=0)  # at distance d: Σ a[i] b[i + d]
-            total += table[steps[:, k]]
-        return total
+            parts.append(irfft(spectra[0].conj() * spectra[1], len(at), axis=0))  # at distance d: Σ a[i] b[i + d]
+        return np.concatenate(parts)
 
-    return agree
+    return tables, steps + before
 
 
-def _permuted(labels: np.ndarray, n: int, block: int, seed: int) -> Agreement:
-    """Σ y ŷ of every permutation of blocks: looked up in the products of each run's blocks."""
+def _permuted(labels: np.ndarray, n: int, block: int, seed: int) -> Lookup:
+    """Σ y ŷ of every pair of blocks of a run, and which of them make up each permutation of blocks."""
     rng = np.random.default_rng(seed)
     runs = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
     cut = [at[: len(at) // block * block].reshape(-1, block) for at in runs]
     if max(len(blocks) for blocks in cut) < 2:
         raise InputError(f"no run holds two blocks of {block} samples: there is nothing to permute; use how='shift'")
-    orders = [rng.permuted(np.tile(np.arange(len(blocks)), (n, 1)), axis=1) for blocks in cut]
+    rest = np.concatenate([at[blocks.size :] for at, blocks in zip(runs, cut, strict=True)])
+    picked, entries = [np.zeros((n, 1), int)], 1  # what is left over stays where it is: the first entry
+    for blocks in cut:
+        count = len(blocks)
+        order = rng.permuted(np.tile(np.arange(count), (n, 1)), axis=1)
+        picked.append(entries + order * count + np.arange(count))
+        entries += count**2
 
-    def agree(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        total = np.zeros((n, a.shape[1]))
-        for at, blocks, order in zip(runs, cut, orders, strict=True):
-            rest = at[blocks.size :]
-            total += (a[rest] * b[rest]).sum(0)
-            if blocks.size:
-                products = np.einsum("ikt,jkt->ijt", a[blocks], b[blocks], optimize=True)
-                for place in range(len(blocks)):
-                    total += products[order[:, place], place]
-        return total
+    def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        parts = [(a[rest] * b[rest]).sum(0)[None]]
+        for blocks in cut:
+            pairs = np.einsum("ikt,jkt->ijt", a[blocks], b[blocks], optimize=True)
+            parts.append(pairs.reshape(-1, a.shape[1]))
+        return np.concatenate(parts)
 
-    return agree
+    return tables, np.concatenate(picked, axis=1)
 
 
 def exceeded(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -416,7 +436,8 @@ def exceeded(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     array([0.5, 1. ])
     """
     # equal up to rounding is as high: the observed score may itself be one of the null's
-    as_high = (np.nan_to_num(null) >= observed - 1e-9).sum(0)
+    rounding_of = 1e-9 if null.dtype == np.float64 else 3e-6
+    as_high = (np.nan_to_num(null) >= (observed - rounding_of).astype(null.dtype)).sum(0)
     return np.where(np.isfinite(observed), (1 + as_high) / (1 + len(null)), 1.0)
 
 
