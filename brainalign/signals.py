@@ -323,8 +323,8 @@ def average_people(people: Signal) -> Signal:
 def average_repeats(signal: Signal) -> Signal:
     """The mean over presentations of every stimulus (at every `stimulus_time`, where there is one).
 
-    Averages a design and a recording alike, so that both stay on the same samples. Samples with `use` False are left
-    out. For the ceiling of the average: ``between_repeats(of=signal)``.
+    Averages a design and a recording alike, so that both stay on the same samples. Samples with `use` False, or
+    without a stimulus, are left out. For the ceiling of the average: ``between_repeats(of=signal)``.
 
     Parameters
     ----------
@@ -347,9 +347,12 @@ def average_repeats(signal: Signal) -> Signal:
     if "stimulus" not in signal.samples:
         raise InputError("samples have no `stimulus`: there are no presentations to average")
     what = ["stimulus", *(["stimulus_time"] if "stimulus_time" in signal.samples else [])]
-    used = signal.samples[signal.use]
+    met = signal.use & signal.samples[what].notna().all(axis=1).to_numpy()
+    if not met.any():
+        raise InputError("no sample in use names its stimulus: there are no presentations to average")
+    used = signal.samples[met]
     index = used.groupby(what, sort=False).ngroup().to_numpy()
-    rows = [np.flatnonzero(signal.use)[index == one] for one in range(index.max(initial=-1) + 1)]
+    rows = [np.flatnonzero(met)[index == one] for one in range(index.max(initial=-1) + 1)]
     values = signal.array()
     samples = signal.samples.iloc[[row[0] for row in rows]].drop(columns=["repeat", "use"], errors="ignore")
     return Signal(

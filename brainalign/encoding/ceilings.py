@@ -79,18 +79,22 @@ class Repeats:
                 "`stimulus_time` in a time series) met more than once, told apart by `repeat` or by `run`"
             )
         averaged = self.of is not None
-        own = KINDS[self.kind](found, averaged)
+        own = KINDS[self.kind](found, found.averaged if averaged else 1)
         what = "the mean of all presentations" if averaged else "one presentation"
         return Ceilings(own, None, f"agreement between repeats ({self.kind}, {found.said}), for {what}")
 
 
 @dataclass(frozen=True)
 class Presentations:
-    """Responses (repeats, stimuli, targets), NaN where a stimulus was met less often; `null` as in `split_half`."""
+    """Responses (repeats, stimuli, targets), NaN where a stimulus was met less often; `null` as in `split_half`.
+
+    `averaged`: how many presentations a mean over them amounts to, 1 / mean(1/k_i), stimuli met once included.
+    """
 
     responses: np.ndarray
     null: str
     stimuli: pd.DataFrame
+    averaged: float
 
     @property
     def said(self) -> str:
@@ -100,9 +104,9 @@ class Presentations:
         return f"{len(counts):,} {'moments' if self.null == 'shift' else 'stimuli'} met {often} times"
 
 
-KINDS: dict[str, Callable[[Presentations, bool], Ceiling]] = {
-    "ncsnr": lambda found, averaged: noise_ceiling(found.responses, k=None if averaged else 1, null=found.null),
-    "split_half": lambda found, averaged: split_half(found.responses, k=None if averaged else 1, null=found.null),
+KINDS: dict[str, Callable[[Presentations, float], Ceiling]] = {
+    "ncsnr": lambda found, k: noise_ceiling(found.responses, k=k, null=found.null),
+    "split_half": lambda found, k: split_half(found.responses, k=k, null=found.null),
     "explainable_variance": lambda found, _: explainable_variance(found.responses, null=found.null),
 }
 
@@ -129,6 +133,10 @@ def between_repeats(kind: str = "ncsnr", of: Signal | None = None) -> Repeats:
     """
     if kind not in KINDS:
         raise SettingsError(f"a ceiling between repeats is of another kind than {kind!r}; " + did_you_mean(kind, KINDS))
+    if of is not None and kind == "explainable_variance":
+        raise SettingsError(
+            "explainable_variance is the ceiling of one presentation; of an average use ncsnr or split_half"
+        )
     return Repeats(kind, of)
 
 
@@ -150,7 +158,10 @@ def auto(brain: Signal) -> Ceilings:
         ceilings = Repeats("ncsnr")(brain)
         return replace(ceilings, why=f"{ceilings.why}: chosen because the scored samples hold {found.said}")
     if count >= ENOUGH_PEOPLE:
-        return between_subjects(brain)
+        try:
+            return between_subjects(brain)
+        except InputError as error:  # people with electrodes of their own
+            return Ceilings(None, None, str(error))
     return Ceilings(
         None,
         None,
@@ -174,7 +185,8 @@ def repeats_of(signal: Signal) -> Presentations | None:
     if "stimulus" not in samples:
         return None
     what = ["stimulus", *(["stimulus_time"] if "stimulus_time" in samples else [])]
-    used = samples[signal.use & samples["stimulus"].notna().to_numpy()]
+    met_one = signal.use & samples[what].notna().all(axis=1).to_numpy()
+    used = samples[met_one]
     index = used.groupby(what, sort=False).ngroup().to_numpy()
     if not len(used) or np.bincount(index).max() < ENOUGH_REPEATS:
         return None
@@ -188,14 +200,15 @@ def repeats_of(signal: Signal) -> Presentations | None:
             f"stimulus {first['stimulus']!r}, repeat {first['repeat']} has several samples: a time series needs "
             "`stimulus_time` beside `stimulus`; isolated presentations need a `repeat` each"
         )
-    order = used.assign(index=index, row=np.flatnonzero(signal.use & samples["stimulus"].notna().to_numpy()))
+    order = used.assign(index=index, row=np.flatnonzero(met_one))
     order["nth"] = order.sort_values(["run", "time"] if told_by == "run" else ["repeat"]).groupby("index").cumcount()
     stimuli = order.drop_duplicates("index")[what].assign(repeats=np.bincount(index)).reset_index(drop=True)
     met = stimuli["repeats"].to_numpy() >= ENOUGH_REPEATS
     out = np.full((stimuli["repeats"].max(), len(stimuli), signal.shape[1]), np.nan, np.float32)
     out[order["nth"], order["index"]] = signal.array()[order["row"]]
     null = "shift" if "stimulus_time" in samples else "permute"
-    return Presentations(out[:, met], null, stimuli[met].reset_index(drop=True))
+    averaged = float(1 / (1 / stimuli["repeats"]).mean())
+    return Presentations(out[:, met], null, stimuli[met].reset_index(drop=True), averaged)
 
 
 def _people(signal: Signal) -> int:
@@ -220,9 +233,16 @@ def by_person(people: Signal) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]
     Places come in the order of the first person's columns.
     """
     what = [c for c in people.columns.columns if c != "subject"]
-    keys = pd.MultiIndex.from_frame(people.columns[what].astype(str))
+    table = people.columns[what].astype(str) if what else pd.DataFrame({"all": "all"}, index=people.columns.index)
+    keys = pd.MultiIndex.from_frame(table)
     names = list(dict.fromkeys(people.columns["subject"]))
     first = keys[(people.columns["subject"] == names[0]).to_numpy()]
+    if not first.is_unique:
+        twice = dict(zip(table.columns, first[first.duplicated()][0], strict=True))
+        raise InputError(
+            f"sub-{names[0]} has {twice} more than once: a ceiling between people needs columns that say which place "
+            "of one person is which of another's"
+        )
     person = np.array([names.index(s) for s in people.columns["subject"]])
     column = first.get_indexer(keys)
     out = np.full((len(names), len(people.samples), len(first)), np.nan)

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from brainalign.encoding.folds import FoldRule, Folds, as_rule, by_run
+from brainalign.encoding.folds import FoldRule, Folds, as_rule, by_run, folds_in_use
 from brainalign.encoding.within import PCA, Space, learn_space
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.banded import BandedRidge
@@ -101,6 +101,8 @@ def pose(
         if band not in bands:
             raise SettingsError(f"within_fold names band {band!r}; " + did_you_mean(band, bands))
     keep = np.flatnonzero(X.use & Y.use)
+    rule = as_rule(folds)
+    splits = folds_in_use(rule, Y, keep)
     if len(keep) < len(Y.samples):
         X, Y = X.select(rows=keep), Y.select(rows=keep)
     people = Y.related.get("people")
@@ -114,8 +116,7 @@ def pose(
     dead = [band for band, at in places.items() if not np.ptp(np.asarray(X.values[:, at]), axis=0).any()]
     if dead:
         raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
-    rule = as_rule(folds)
-    return Problem(X, Y, targets, rule(Y), rule, inner, dict(within_fold or {}), solver, seed)
+    return Problem(X, Y, targets, splits, rule, inner, dict(within_fold or {}), solver, seed)
 
 
 def models_of(bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]) -> list[Model]:

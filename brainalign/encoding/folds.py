@@ -229,7 +229,10 @@ class Given(Guarded):
 
     def split(self, samples: pd.DataFrame) -> Folds:
         """Split a recording, leaks and all."""
-        folds = [(_rows(a, len(samples)), _rows(b, len(samples))) for a, b in self._pairs(samples)]
+        pairs = list(self._pairs(samples))
+        if not pairs or any(not isinstance(pair, (tuple, list)) or len(pair) != 2 for pair in pairs):
+            raise SettingsError("splits are a list of (train, test), such as [(train, test)] for a single one")
+        folds = [(_rows(a, len(samples)), _rows(b, len(samples))) for a, b in pairs]
         for k, (train, test) in enumerate(folds, start=1):
             if not len(train) or not len(test):
                 raise SettingsError(
@@ -323,7 +326,7 @@ def splits_of(source: Any, groups: str | None = None, allow_shuffled: bool = Fal
     >>> [test.tolist() for _, test in splits_of(GroupKFold(2), groups="run")(samples)]
     [[0, 1], [2]]
     """
-    return Given(source, groups, allow_shuffled)
+    return Given(source if hasattr(source, "split") else list(source), groups, allow_shuffled)
 
 
 def as_rule(folds: Any) -> FoldRule:
@@ -336,7 +339,7 @@ def as_rule(folds: Any) -> FoldRule:
     """
     if isinstance(folds, FoldRule):
         return folds
-    if hasattr(folds, "split") or isinstance(folds, (list, tuple)):
+    if (hasattr(folds, "split") and not isinstance(folds, str)) or isinstance(folds, (list, tuple)):
         return Given(folds)
     if callable(folds):
         return Called(folds)
@@ -379,7 +382,7 @@ def hold_out(**where: Sequence[str]) -> HoldOut:
     """
     if not where:
         raise SettingsError("hold_out needs to know what: hold_out(run=['10']) or hold_out(stimulus=[..])")
-    return HoldOut({k: [v] if isinstance(v, str) else list(v) for k, v in where.items()})
+    return HoldOut({k: [v] if isinstance(v, str) or not hasattr(v, "__iter__") else list(v) for k, v in where.items()})
 
 
 def table_of(signal: Signal | pd.DataFrame) -> pd.DataFrame:
@@ -397,15 +400,36 @@ def keep_repeats_together(samples: pd.DataFrame, folds: Folds) -> Folds:
     """
     if "repeat" not in samples or "stimulus" not in samples:
         return folds
-    stimulus = samples["stimulus"].to_numpy(object)
     for k, (train, test) in enumerate(folds, start=1):
-        both = set(stimulus[train]) & set(stimulus[test])
+        both = on_both_sides(samples, train, test)
         if both:
             raise InputError(
                 f"fold {k}: {len(both)} stimuli are on both sides, the first {min(map(str, both))!r}: repeats of "
                 "one stimulus belong to one fold (folds: {by: stimulus})"
             )
     return folds
+
+
+def on_both_sides(samples: pd.DataFrame, train: np.ndarray, test: np.ndarray) -> set[Any]:
+    """The stimuli met in training and in test; rest has none."""
+    stimulus = samples["stimulus"]
+    return set(stimulus.iloc[train].dropna()) & set(stimulus.iloc[test].dropna())
+
+
+def folds_in_use(rule: FoldRule, signal: Signal, keep: np.ndarray, refuse: bool = True) -> Folds:
+    """The folds among the samples `keep` of a recording, as positions among them.
+
+    Splits made elsewhere number the samples of the whole recording; rules see only the samples in use.
+    """
+    if not isinstance(rule, (Given, Called)):
+        kept = signal.select(rows=keep) if len(keep) < len(signal.samples) else signal
+        return rule(kept) if refuse else rule.split(kept.samples)
+    if isinstance(rule, Called):  # the function may want the Signal
+        rule = Given(list(rule.function(signal)))
+    folds = rule(signal) if refuse else rule.split(signal.samples)
+    place = np.full(len(signal.samples), -1)
+    place[keep] = np.arange(len(keep))
+    return [(place[train][place[train] >= 0], place[test][place[test] >= 0]) for train, test in folds]
 
 
 def is_series(samples: pd.DataFrame) -> bool:

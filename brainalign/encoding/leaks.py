@@ -13,7 +13,18 @@ import pandas as pd
 from brainalign.encoding.ceilings import none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, Folds, Guarded, as_rule, is_series, table_of
+from brainalign.encoding.folds import (
+    ByGroup,
+    Contiguous,
+    FoldRule,
+    Folds,
+    Guarded,
+    as_rule,
+    folds_in_use,
+    is_series,
+    on_both_sides,
+    table_of,
+)
 from brainalign.errors import BrainalignError, InputError
 from brainalign.maths.scores import pearson_within
 from brainalign.signals import Signal, same_samples
@@ -49,17 +60,33 @@ class Unguarded(Guarded):
     """A rule whose leaks are not refused, since they are what is measured; of many folds some."""
 
     rule: FoldRule
+    pairs: Folds
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
         """Split a recording, leaks and all."""
-        return _some(self.rule.split(table_of(signal)))
+        return self.pairs
 
     def inner(self, n: int) -> FoldRule:
         """The rule of the loop inside the training samples."""
-        return Unguarded(self.rule.inner(n))
+        return Loose(self.rule.inner(n))
 
     def __str__(self) -> str:
         return str(self.rule)
+
+
+@dataclass(frozen=True)
+class Loose(Guarded):
+    """The inner loop of such a rule."""
+
+    rule: FoldRule
+
+    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
+        return self.rule.split(table_of(signal))
+
+    def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
+        return Loose(self.rule.inner(n))
 
 
 def leak_audit(features: Signal, brain: Signal, folds: Any, seed: int = 0) -> pd.DataFrame:
@@ -114,9 +141,10 @@ def leak_audit(features: Signal, brain: Signal, folds: Any, seed: int = 0) -> pd
             f"features and brain are not on the same samples: {features!r} and {brain!r}; resample(X, onto=Y) first"
         )
     keep = np.flatnonzero(features.use & brain.use)
-    features, brain = features.select(rows=keep), brain.select(rows=keep)
     rule = as_rule(folds)
-    pairs = rule.split(brain.samples)  # those that `encode` refuses included: an audit looks at what it is given
+    # those that `encode` refuses included: an audit looks at what it is given
+    pairs = folds_in_use(rule, brain, keep, refuse=False)
+    features, brain = features.select(rows=keep), brain.select(rows=keep)
     found = [
         *_distance(pairs, features),
         *_repeats(pairs, brain.samples),
@@ -175,8 +203,7 @@ def _step(samples: pd.DataFrame) -> float:
 def _repeats(folds: Folds, samples: pd.DataFrame) -> Iterator[Finding]:
     if "stimulus" not in samples or ("repeat" not in samples and is_series(samples)):
         return
-    stimulus = samples["stimulus"].to_numpy(object)
-    shared = sum(len(set(stimulus[train]) & set(stimulus[test])) for train, test in folds)
+    shared = sum(len(on_both_sides(samples, train, test)) for train, test in folds)
     yield Finding("repeats", float(shared), 0.0, shared > 0, "stimuli met in training and in test of one fold")
 
 
@@ -273,7 +300,9 @@ def _measured(folds: Folds, features: Signal, brain: Signal, rule: FoldRule, see
     place = np.full(len(Y), -1)
     place[rows] = np.arange(len(rows))
     inside = [(place[a][place[a] >= 0], place[b][place[b] >= 0]) for a, b in folds]
-    inside = _some([(a, b) for a, b in inside if len(a) > 1 and len(b) > 1])
+    inside = [(a, b) for a, b in _some(inside) if len(a) > 1 and len(b) > 1]
+    if not inside or not Y.shape[1]:
+        return
     samples = features.samples.iloc[rows].reset_index(drop=True)
     error = _standard_error(Y[rows], samples, inside)
     allowed = max(WORTH, SURE * error)
@@ -296,14 +325,17 @@ def _measured(folds: Folds, features: Signal, brain: Signal, rule: FoldRule, see
         noise > allowed,
         f"mean r of {RANDOM} random columns, autocorrelation {PERSISTENCE:g}",
     )
-    yield from _beyond(features, brain.select(columns=some), rule, allowed)
+    moving = brain.select(columns=some)
+    moving = moving.select(columns=np.ptp(moving.array(), axis=0) > 0)
+    yield from _beyond(features, moving, Unguarded(rule, _some(folds)), allowed)
 
 
 def _beyond(features: Signal, brain: Signal, rule: FoldRule, allowed: float) -> Iterator[Finding]:
-    strict = ByGroup("run") if len(brain.runs) > 1 else Contiguous(STRICT_FOLDS)
+    whole = ByGroup("run") if len(brain.runs) > 1 else Contiguous(STRICT_FOLDS)
     try:
+        strict = Unguarded(whole, _some(whole.split(brain.samples)))
         asked, fair = (
-            encode(features, brain, folds=Unguarded(one), ceiling=none, chance=QUIET, weights=False).scores["r"].mean()
+            encode(features, brain, folds=one, ceiling=none, chance=QUIET, weights=False).scores["r"].mean()
             for one in (rule, strict)
         )
     except BrainalignError:  # a recording too short for strict folds, stimuli that repeat across runs
@@ -315,14 +347,23 @@ def _beyond(features: Signal, brain: Signal, rule: FoldRule, allowed: float) -> 
         more,
         allowed,
         more > allowed,
-        f"mean r of the features, {asked:.2f}, less that under strict folds, {fair:.2f} ({strict})",
+        f"mean r of the features, {asked:.2f}, less that under strict folds, {fair:.2f} ({whole})",
     )
 
 
 def _some(folds: Folds) -> Folds:
-    """All folds, or of many some from all over the recording."""
-    step = len(folds) / min(len(folds), MOST_FOLDS)
-    return [folds[int(k * step)] for k in range(min(len(folds), MOST_FOLDS))]
+    """All folds; or, of many, every eighth, seventh, .. together: what stood beside them in training stays there."""
+    if len(folds) <= MOST_FOLDS:
+        return folds
+    n = 1 + max(int(part.max(initial=0)) for pair in folds for part in pair)
+    out = []
+    for k in range(MOST_FOLDS):
+        group = folds[k::MOST_FOLDS]
+        taught = np.bincount(np.concatenate([train for train, _ in group]), minlength=n) == len(group)
+        test = np.unique(np.concatenate([test for _, test in group]))
+        taught[test] = False
+        out.append((np.flatnonzero(taught), test))
+    return [(train, test) for train, test in out if len(train) and len(test)]
 
 
 def _few(n: int) -> np.ndarray:

@@ -103,7 +103,7 @@ def split_half(
     seed: int = 0,
     null: str = "permute",
     corrected: bool = True,
-    k: int | None = None,
+    k: float | None = None,
 ) -> Ceiling:
     """Reliability of the mean over all repeats (or people), from halves of them (Spearman–Brown).
 
@@ -126,8 +126,8 @@ def split_half(
         the blocks left out for `se` are random, or neighbours.
     corrected : bool
         False: the reliability of a half, which is the halves' own correlation.
-    k : int, optional
-        Repeats averaged *in the test data*. Left out: those given.
+    k : float, optional
+        Repeats averaged *in the test data*. Left out: those given; where counts differ, 1 / mean(1/k_i).
 
     Returns
     -------
@@ -252,15 +252,15 @@ def ncsnr(responses: np.ndarray) -> np.ndarray:
     return valued(checked(responses, "permute", 0), value)
 
 
-def noise_ceiling(responses: np.ndarray, k: int | None = None, seed: int = 0, null: str = "permute") -> Ceiling:
+def noise_ceiling(responses: np.ndarray, k: float | None = None, seed: int = 0, null: str = "permute") -> Ceiling:
     """Share of variance a perfect model explains in the mean of k repeats: ncsnr² / (ncsnr² + 1/k) (Allen et al. 2022).
 
     Parameters
     ----------
     responses : array (repeats, n_stimuli, n_targets)
         NaN where a repeat is missing.
-    k : int, optional
-        Repeats averaged *in the test data*. Left out: those given, with the mean of 1/k_i where they are uneven.
+    k : float, optional
+        Repeats averaged *in the test data*. Left out: those given; where counts differ, 1 / mean(1/k_i).
     seed : int
         For null and blocks.
     null : "permute" or "shift"
@@ -375,7 +375,7 @@ def _ceiling(
     return Ceiling(found, unit, se, p, kind, int(data.blocks.max()))
 
 
-def _check_averaged(k: int | None) -> None:
+def _check_averaged(k: float | None) -> None:
     if k is not None and k < 1:
         raise SettingsError(f"k is a number of repeats averaged at test, at least 1; found {k}")
 

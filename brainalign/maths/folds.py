@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
 
@@ -103,10 +104,15 @@ def by_group(groups: np.ndarray, n: int | None = None) -> Folds:
     labels = np.asarray(groups)
     if labels.ndim != 1:
         raise InputError(f"groups is one label per sample; found an array of shape {labels.shape}")
-    names, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    index, names = pd.factorize(labels)  # in order of appearance; labels of several types may stand side by side
+    if (index < 0).any():
+        raise InputError(
+            f"sample {int(np.argmin(index))} has no group: every sample belongs to one, or is left out before"
+        )
+    sizes = np.bincount(index)
     if len(names) < 2:
         raise InputError(
-            f"every sample belongs to {'the one group ' + repr(names[0].item()) if len(names) else 'no group'}: "
+            f"every sample belongs to {'the one group ' + repr(str(names[0])) if len(names) else 'no group'}: "
             "leaving it out leaves nothing to train on; use contiguous folds with a gap instead"
         )
     count = len(names) if n is None else n

@@ -138,3 +138,39 @@ def test_averages_keep_design_and_recording_together():
         between_repeats(of=design)(b)
     with pytest.raises(InputError, match="needs `stimulus` in the samples of both"):
         between_repeats(of=Signal(brain.values, brain.samples[["run", "time"]], brain.columns))(b)
+
+
+def test_the_average_holds_stimuli_met_once_too():
+    """Half met once, half three times: mean 1/k is 2/3, and the average's ceiling 1 / (1 + 2/3)."""
+    rng = np.random.default_rng(0)
+    shown = np.concatenate([np.arange(2000), np.arange(1000), np.arange(1000)])
+    samples = pd.DataFrame({"run": "1", "time": np.arange(4000) * 4.0, "stimulus": shown})
+    samples["repeat"] = np.repeat([1, 2, 3], [2000, 1000, 1000])
+    signal = rng.standard_normal((2000, 20))
+    brain = Signal(signal[shown] + rng.standard_normal((4000, 20)), samples, pd.DataFrame({"unit": range(20)}))
+    for kind in ("ncsnr", "split_half"):
+        assert abs(between_repeats(kind, of=brain)(average_repeats(brain)).own.value.mean() - 0.6) < 0.02
+    with pytest.raises(SettingsError, match="explainable_variance is the ceiling of one presentation"):
+        between_repeats("explainable_variance", of=brain)
+
+
+def test_rest_is_no_stimulus():
+    samples = pd.DataFrame({"run": "1", "time": [0.0, 4.0, 8.0, 12.0], "stimulus": ["a", None, "b", "a"]})
+    mean = average_repeats(Signal([[1.0], [9.0], [5.0], [3.0]], samples, pd.DataFrame({"roi": ["V4"]})))
+    assert mean.values.ravel().tolist() == [2.0, 5.0]
+    with pytest.raises(InputError, match="no sample in use names its stimulus"):
+        average_repeats(Signal([[1.0]], samples.iloc[1:2], pd.DataFrame({"roi": ["V4"]})))
+
+
+def test_people_whose_places_differ_have_no_ceiling_of_their_own():
+    rng = np.random.default_rng(0)
+    samples = pd.DataFrame({"run": "1", "time": np.arange(40.0)})
+    alone = Signal(rng.standard_normal((40, 4)), samples, pd.DataFrame({"subject": list("1234")}))
+    assert auto(alone).own.kind == "leave_one_out"
+    own = pd.DataFrame({"subject": ["1", "2", "3"], "contact": ["A1", "B1", "C1"]})
+    found = auto(Signal(rng.standard_normal((40, 3)), samples, own))
+    assert found.own is None
+    assert "do not have the same columns" in found.why
+    voxels = pd.DataFrame({"subject": np.repeat(["1", "2", "3"], 2), "roi": "V4"})
+    with pytest.raises(InputError, match=r"sub-1 has \{'roi': 'V4'\} more than once"):
+        between_subjects(Signal(rng.standard_normal((40, 6)), samples, voxels))

@@ -17,6 +17,7 @@ from brainalign.encoding.folds import (
     by_stimulus,
     contiguous,
     drawn,
+    folds_in_use,
     hold_out,
     is_series,
     shuffled,
@@ -24,6 +25,7 @@ from brainalign.encoding.folds import (
     warnings_of,
 )
 from brainalign.errors import InputError, SettingsError
+from brainalign.signals import Signal
 
 
 def runs(*lengths: int, tr: float = 2.0) -> pd.DataFrame:
@@ -176,6 +178,8 @@ def test_splits_made_elsewhere():
         ([([0, 1], [40])], r"splits name rows 40 to 40; there are 30 samples \(0 to 29\)"),
         ([([0.5], [1.0])], "splits are row numbers or masks of 30 samples; found float64"),
         ([([0], [1]), ([2], [1])], "sample 1 is tested in 2 of the splits given"),
+        ([], "splits are a list of"),
+        ((np.arange(5), np.arange(5, 9)), r"such as \[\(train, test\)\] for a single one"),
         (GroupKFold(3), "GroupKFold.* cannot split these 30 samples: The 'groups' parameter should not be None"),
     ],
 )
@@ -187,6 +191,8 @@ def test_splits_that_cannot_be_are_refused(source, message):
 def test_what_is_no_rule():
     with pytest.raises(SettingsError, match=r"folds is a rule such as by_run .* found 5"):
         as_rule(5)
+    with pytest.raises(SettingsError, match=r"folds is a rule .* found 'by_run'"):
+        as_rule("by_run")
     with pytest.raises(
         SettingsError, match="splits grouped by 'rum': the samples have no such column; did you mean 'run'"
     ):
@@ -211,3 +217,28 @@ def test_rules_say_what_they_do():
     assert str(contiguous(6, 16)) == "6 contiguous folds, 16 s left out on both sides"
     assert str(by_run) == "one run left out at a time"
     assert str(hold_out(run=["2"])) == "held out once: run 2"
+
+
+def test_splits_number_the_samples_of_the_whole_recording():
+    """Censored samples fall out of the folds; the rows that were meant stay the rows that were meant."""
+    samples = runs(30).assign(use=np.arange(30) != 3)
+    brain = Signal(np.arange(30.0)[:, None], samples, pd.DataFrame({"roi": ["LIFG"]}))
+    keep = np.flatnonzero(brain.use)
+    given = as_rule([(np.arange(10, 30), np.arange(10))])
+    wants_signal = as_rule(lambda signal: [(np.arange(10, len(signal.values)), np.arange(10))])
+    for rule in (given, wants_signal):
+        for refuse in (True, False):
+            ((train, test),) = folds_in_use(rule, brain, keep, refuse)
+            np.testing.assert_array_equal(keep[test], [0, 1, 2, 4, 5, 6, 7, 8, 9])
+            np.testing.assert_array_equal(keep[train], np.arange(10, 30))
+    assert len(folds_in_use(contiguous(2, 0), brain, keep)[0][1]) == 15
+
+
+def test_rest_between_stimuli_is_on_no_side():
+    samples = apart(runs(6, 6)).assign(
+        stimulus=["a", "b", None] * 2 + ["c", "d", None] * 2, repeat=[1] * 3 + [2] * 3 + [1] * 3 + [2] * 3
+    )
+    assert len(by_run(samples)) == 2
+    assert hold_out(repeat=2).where == {"repeat": [2]}
+    with pytest.raises(InputError, match="sample 2 has no group"):
+        by_stimulus(samples)

@@ -204,3 +204,21 @@ def test_samples_must_agree():
     _, x, y = design(9, n_runs=1)
     with pytest.raises(InputError, match="not on the same samples"):
         leak_audit(x, y.select(rows=slice(0, 50)), by_run)
+
+
+def test_one_stimulus_a_fold_and_folds_of_ones_own_function():
+    """Test sets of one sample are asked some together; what stood beside them in training stays there."""
+    from sklearn.model_selection import LeaveOneOut
+
+    _, x, y = design(11, n_runs=1, persistence=0.9, signal=0.0)
+    found = leak_audit(x, y, LeaveOneOut()).set_index("check")
+    assert found.loc["time alone", "leaky"]
+    rng = np.random.default_rng(0)
+    samples = pd.DataFrame({"run": "1", "time": np.arange(80) * 4.0, "stimulus": range(80)})
+    a = Signal(rng.standard_normal((80, 3)) + 1, samples, pd.DataFrame({"band": ["a"] * 3}))
+    b = Signal(rng.standard_normal((80, 5)), samples, pd.DataFrame({"unit": range(5)}))
+    assert not leak_audit(a, b, by_stimulus)["leaky"].any()
+    half = leak_audit(x, y, lambda signal: [(np.arange(100, len(signal.samples)), np.arange(50))])
+    assert "time alone" in set(half["check"])
+    still = Signal(np.ones((80, 2)), samples, pd.DataFrame({"unit": range(2)}))
+    assert "time alone" not in set(leak_audit(a, still, by_stimulus)["check"])

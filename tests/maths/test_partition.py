@@ -86,3 +86,14 @@ def test_five_bands_share_too_much():
     X = np.random.default_rng(0).standard_normal((100, 5))
     with pytest.raises(SettingsError, match=r"of 5 bands needs 31 models .* join bands to 4"):
         commonality(X, X[:, :1], list("abcde"), 3)
+
+
+def test_folds_may_come_from_a_generator():
+    from sklearn.model_selection import KFold
+
+    X, Y = two_bands(0.0, n=400, targets=2)
+    found = unique_variance(X, Y, ["a", "b"], KFold(4).split(X))
+    expected = unique_variance(X, Y, ["a", "b"], np.int64(4))
+    np.testing.assert_allclose(found["a"], expected["a"])
+    with pytest.raises(SettingsError, match="there are no folds"):
+        unique_variance(X, Y, ["a", "b"], [])
