@@ -370,7 +370,7 @@ def contiguous(n: int, gap_s: float = GAP_S) -> Contiguous:
     return Contiguous(n, gap_s)
 
 
-def hold_out(**where: Sequence[str]) -> HoldOut:
+def hold_out(**where: Any) -> HoldOut:
     """Keep named runs or stimuli as one untouched test set: ``hold_out(run=["10"])``.
 
     Examples
@@ -382,7 +382,8 @@ def hold_out(**where: Sequence[str]) -> HoldOut:
     """
     if not where:
         raise SettingsError("hold_out needs to know what: hold_out(run=['10']) or hold_out(stimulus=[..])")
-    return HoldOut({k: [v] if isinstance(v, str) or not hasattr(v, "__iter__") else list(v) for k, v in where.items()})
+    named = {k: [v] if isinstance(v, str) or not hasattr(v, "__iter__") else list(v) for k, v in where.items()}
+    return HoldOut(named)
 
 
 def table_of(signal: Signal | pd.DataFrame) -> pd.DataFrame:

@@ -135,7 +135,7 @@ class _Models:
         odd = [name for name in self.names if AND in name]
         if odd:
             raise SettingsError(f"band {odd[0]!r}: '{AND}' joins the names of bands that share; leave it out of names")
-        self.folds = contiguous(len(self.X), int(folds)) if isinstance(folds, Integral) else list(folds)
+        self.folds: Folds = contiguous(len(self.X), int(folds)) if isinstance(folds, (int, Integral)) else list(folds)
         if not self.folds:
             raise SettingsError("there are no folds: give a number, or (train, test) pairs")
         self.spread = sum((self._errors(test, self._mean(train)) for train, test in self.folds), np.zeros(1))
