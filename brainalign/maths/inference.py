@@ -293,7 +293,7 @@ def permutation_test(
     y, yhat = _pair(y, yhat)
     out = np.empty(y.shape[1])
     for targets, observed, null in _null(y, yhat, n, block, run, seed, how):
-        out[targets] = exceeded(observed, null)
+        out[targets] = _share_as_high(observed, null)
     return out
 
 
@@ -332,7 +332,7 @@ def max_statistic(
     found, highest = np.empty(y.shape[1]), None
     for targets, observed, null in _null(y, yhat, n, block, run, seed, how):
         found[targets] = observed
-        most = np.nan_to_num(null).max(1)
+        most = null.max(1)
         highest = most if highest is None else np.maximum(highest, most)
     assert highest is not None
     return exceeded(found, np.broadcast_to(highest[:, None], (len(highest), len(found))))
@@ -341,7 +341,7 @@ def max_statistic(
 def _null(
     y: np.ndarray, yhat: np.ndarray, n: int, block: int | None, run: np.ndarray | None, seed: int, how: str
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b)."""
+    """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b), 0 where it is not defined."""
     if how not in ("shift", "blocks"):
         raise SettingsError(f"how is 'shift' or 'blocks'; found {how!r}")
     labels = _labels(run, len(y))
@@ -435,9 +435,14 @@ def exceeded(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     >>> exceeded(np.array([0.5, np.nan]), np.array([[0.1, 0.2], [0.6, 0.0], [0.2, 0.1]]))
     array([0.5, 1. ])
     """
+    return _share_as_high(observed, np.nan_to_num(null))
+
+
+def _share_as_high(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """`exceeded`, of a null (n, t) without NaN."""
     # equal up to rounding is as high: the observed score may itself be one of the null's
-    rounding_of = 1e-9 if null.dtype == np.float64 else 3e-6
-    as_high = (np.nan_to_num(null) >= (observed - rounding_of).astype(null.dtype)).sum(0)
+    slack = 1e-9 if null.dtype == np.float64 else 3e-6
+    as_high = np.count_nonzero(null >= (observed - slack).astype(null.dtype), axis=0)
     return np.where(np.isfinite(observed), (1 + as_high) / (1 + len(null)), 1.0)
 
 
