@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -40,14 +41,14 @@ class FoldRule(Protocol):
         ...
 
 
-class Guarded:
+class Guarded(ABC):
     """What all rules have in common: repeats of a stimulus stay together, and no time series is shuffled unasked."""
 
     shuffles = False  # whether that was asked for by name
 
+    @abstractmethod
     def split(self, samples: pd.DataFrame) -> Folds:
         """Split a recording, leaks and all."""
-        raise NotImplementedError
 
     def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
         """Split a recording; folds that leak are refused."""
@@ -273,6 +274,30 @@ class Given(Guarded):
         if hasattr(self.source, "split"):
             return f"{self.source}" + (f", groups by {self.groups}" if self.groups else "")
         return f"{len(self.source)} splits given" + (", shuffled" if self.shuffles else "")
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Folds that are made and checked already; the inner loop follows the rule they came from."""
+
+    pairs: Folds
+    rule: FoldRule
+    said: str
+
+    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
+        """The folds."""
+        return self.pairs
+
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """The folds."""
+        return self.pairs
+
+    def inner(self, n: int) -> FoldRule:
+        """The rule of the loop inside the training samples."""
+        return self.rule.inner(n)
+
+    def __str__(self) -> str:
+        return self.said
 
 
 by_run = ByGroup("run")

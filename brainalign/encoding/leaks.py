@@ -16,9 +16,9 @@ from brainalign.encoding.encode import encode
 from brainalign.encoding.folds import (
     ByGroup,
     Contiguous,
+    Fixed,
     FoldRule,
     Folds,
-    Guarded,
     as_rule,
     folds_in_use,
     is_series,
@@ -56,27 +56,8 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Unguarded(Guarded):
-    """A rule whose leaks are not refused, since they are what is measured; of many folds some."""
-
-    rule: FoldRule
-    pairs: Folds
-
-    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording, leaks and all."""
-        return self.pairs
-
-    def inner(self, n: int) -> FoldRule:
-        """The rule of the loop inside the training samples."""
-        return Loose(self.rule.inner(n))
-
-    def __str__(self) -> str:
-        return str(self.rule)
-
-
-@dataclass(frozen=True)
-class Loose(Guarded):
-    """The inner loop of such a rule."""
+class Unguarded:
+    """A rule whose leaks are not refused, since they are what is measured."""
 
     rule: FoldRule
 
@@ -84,9 +65,16 @@ class Loose(Guarded):
         """Split a recording, leaks and all."""
         return self.rule.split(table_of(signal))
 
+    def split(self, samples: pd.DataFrame) -> Folds:
+        """Split a recording, leaks and all."""
+        return self.rule.split(samples)
+
     def inner(self, n: int) -> FoldRule:
         """The rule of the loop inside the training samples."""
-        return Loose(self.rule.inner(n))
+        return Unguarded(self.rule.inner(n))
+
+    def __str__(self) -> str:
+        return str(self.rule)
 
 
 def leak_audit(features: Signal, brain: Signal, folds: Any, seed: int = 0) -> pd.DataFrame:
@@ -327,13 +315,13 @@ def _measured(folds: Folds, features: Signal, brain: Signal, rule: FoldRule, see
     )
     moving = brain.select(columns=some)
     moving = moving.select(columns=np.ptp(moving.array(), axis=0) > 0)
-    yield from _beyond(features, moving, Unguarded(rule, _some(folds)), allowed)
+    yield from _beyond(features, moving, _to_measure(rule, folds), allowed)
 
 
 def _beyond(features: Signal, brain: Signal, rule: FoldRule, allowed: float) -> Iterator[Finding]:
     whole = ByGroup("run") if len(brain.runs) > 1 else Contiguous(STRICT_FOLDS)
     try:
-        strict = Unguarded(whole, _some(whole.split(brain.samples)))
+        strict = _to_measure(whole, whole.split(brain.samples))
         asked, fair = (
             encode(features, brain, folds=one, ceiling=none, chance=QUIET, weights=False).scores["r"].mean()
             for one in (rule, strict)
@@ -349,6 +337,10 @@ def _beyond(features: Signal, brain: Signal, rule: FoldRule, allowed: float) -> 
         more > allowed,
         f"mean r of the features, {asked:.2f}, less that under strict folds, {fair:.2f} ({whole})",
     )
+
+
+def _to_measure(rule: FoldRule, folds: Folds) -> Fixed:
+    return Fixed(_some(folds), Unguarded(rule), str(rule))
 
 
 def _some(folds: Folds) -> Folds:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,44 +11,12 @@ import pandas as pd
 from brainalign.encoding.ceilings import none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.folds import FoldRule, Folds, Guarded, as_rule, by_run, table_of
+from brainalign.encoding.folds import Fixed, Folds, as_rule, by_run, folds_in_use, table_of
 from brainalign.errors import InputError, SettingsError
 from brainalign.signals import Signal
 
 QUIET = Chance(permutations=0, bootstrap=0)
 HALVES = np.geomspace(1e-2, 1e2, 400)  # of the training time seen at which half of r² might be reached
-
-
-@dataclass(frozen=True)
-class Shortened(Guarded):
-    """A rule whose training samples are cut to a share: a stretch of neighbours, so that gaps stay what they are."""
-
-    rule: FoldRule
-    share: float
-    start: float
-
-    def __call__(self, signal: Signal | pd.DataFrame) -> Folds:
-        """Split a recording; folds that leak are refused."""
-        return self._cut(self.rule(signal))
-
-    def split(self, samples: pd.DataFrame) -> Folds:
-        """Split a recording, leaks and all."""
-        return self._cut(self.rule.split(samples))
-
-    def _cut(self, folds: Folds) -> Folds:
-        out = []
-        for train, test in folds:
-            size = max(2, round(self.share * len(train)))
-            first = round(self.start * (len(train) - size))
-            out.append((train[first : first + size], test))
-        return out
-
-    def inner(self, n: int) -> FoldRule:
-        """The rule of the loop inside the training samples."""
-        return self.rule.inner(n)
-
-    def __str__(self) -> str:
-        return f"{self.rule}, {self.share:.0%} of the training samples"
 
 
 def learning_curve(
@@ -111,11 +78,14 @@ def learning_curve(
         raise SettingsError(f"draws is a number of stretches, at least 1; found {draws}")
     if ahead < 1:
         raise SettingsError(f"ahead is 1 or more times what was seen; found {ahead:g}")
-    rule = as_rule(folds)
+    rule, keep = as_rule(folds), np.flatnonzero(X.use & Y.use)
+    pairs = folds_in_use(rule, Y, keep)
+    X, Y = X.select(rows=keep), Y.select(rows=keep)
     rows = []
     for share in wanted:
         starts = np.linspace(0, 1, draws) if share < 1 else np.zeros(1)
-        scored = [_score(X, Y, Shortened(rule, share, float(start)), how) for start in starts]
+        cuts = [Fixed(shortened(pairs, share, float(start)), rule, f"{rule}, {share:.0%} of it") for start in starts]
+        scored = [_score(X, Y, cut, how) for cut in cuts]
         r = np.array([one for one, _ in scored])
         rows.append({"minutes": scored[0][1], "r": r.mean(), "low": r.min(), "high": r.max(), "extrapolated": False})
     if ahead > 1:
@@ -124,6 +94,22 @@ def learning_curve(
         guess = carried_on(minutes, r, further)
         rows.append({"minutes": further, "r": guess, "low": np.nan, "high": np.nan, "extrapolated": True})
     return pd.DataFrame(rows)
+
+
+def shortened(folds: Folds, share: float, start: float) -> Folds:
+    """Folds whose training samples are cut to a share: a stretch of neighbours, from `start` 0 (first) to 1 (last).
+
+    Examples
+    --------
+    >>> [(train.tolist(), test.tolist()) for train, test in shortened([(np.arange(4), np.array([4]))], 0.5, 1.0)]
+    [([2, 3], [4])]
+    """
+    out = []
+    for train, test in folds:
+        size = max(2, round(share * len(train)))
+        first = round(start * (len(train) - size))
+        out.append((train[first : first + size], test))
+    return out
 
 
 def carried_on(minutes: np.ndarray, r: np.ndarray, further: float) -> float:
@@ -143,7 +129,7 @@ def carried_on(minutes: np.ndarray, r: np.ndarray, further: float) -> float:
     return float(np.sqrt(height[best] * further / (further + HALVES[best] * minutes[-1])))
 
 
-def _score(X: Signal, Y: Signal, rule: Shortened, how: dict[str, Any]) -> tuple[float, float]:
+def _score(X: Signal, Y: Signal, rule: Fixed, how: dict[str, Any]) -> tuple[float, float]:
     """Mean r over targets, and minutes of training."""
     fit = encode(X, Y, folds=rule, ceiling=none, chance=QUIET, weights=False, **how)
     samples = table_of(Y)
@@ -151,6 +137,6 @@ def _score(X: Signal, Y: Signal, rule: Shortened, how: dict[str, Any]) -> tuple[
     step = float(steps[steps > 0].median())
     if not np.isfinite(step):
         raise InputError("every run has one sample: nothing says how long training lasted")
-    counts = [len(train) for train, _ in rule(Y.select(rows=X.use & Y.use))]
+    counts = [len(train) for train, _ in rule.pairs]
     full = fit.scores[fit.scores["model"] == "full"]["r"]
     return float(full.mean()), float(np.mean(counts)) * step / 60

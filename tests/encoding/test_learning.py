@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.encoding.folds import by_run, contiguous
-from brainalign.encoding.learning import Shortened, carried_on, learning_curve
+from brainalign.encoding.folds import contiguous
+from brainalign.encoding.learning import carried_on, learning_curve, shortened
 from brainalign.errors import SettingsError
 from brainalign.signals import Signal
 
@@ -41,13 +41,19 @@ def test_a_share_is_a_stretch_of_the_same_folds():
     _, Y = recording()
     whole = contiguous(4, gap_s=16)(Y)
     for start in (0.0, 1.0):
-        cut = Shortened(contiguous(4, gap_s=16), 0.5, start)(Y)
-        for (train, test), (few, same) in zip(whole, cut, strict=True):
+        for (train, test), (few, same) in zip(whole, shortened(whole, 0.5, start), strict=True):
             np.testing.assert_array_equal(test, same)
             assert len(few) == round(len(train) / 2)
             first = 0 if start == 0 else len(train) - len(few)
             np.testing.assert_array_equal(few, train[first : first + len(few)])
-    assert str(Shortened(by_run, 0.5, 0.0)) == "one run left out at a time, 50% of the training samples"
+
+
+def test_splits_given_number_all_samples_though_some_are_censored():
+    X, Y = recording(n_runs=2)
+    use = np.arange(300) >= 20
+    Y = Signal(Y.values, Y.samples.assign(use=use), Y.columns)
+    curve = learning_curve(X, Y, folds=[(np.arange(150), np.arange(150, 300))], shares=(0.5, 1.0), draws=1, ahead=1.0)
+    np.testing.assert_allclose(curve["minutes"], np.array([65, 130]) * 2 / 60)
 
 
 def test_what_does_not_grow_is_not_carried_on():
