@@ -16,6 +16,7 @@ from brainalign.errors import InputError, did_you_mean
 if TYPE_CHECKING:
     import xarray
 
+VARIABLES = ("values", "weights", "intercept")  # of the Datasets written here: no column of a table may hide them
 ROWS_PER_LOOK = 4_096  # rows looked at together when values may be larger than memory
 
 
@@ -373,12 +374,13 @@ def same_samples(a: pd.DataFrame, b: pd.DataFrame) -> bool:
 
 
 def table_coordinates(tables: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    """Tables that describe dimensions, as coordinates xarray takes; a name two tables have becomes `dimension_name`."""
+    """Tables that describe dimensions, as coordinates xarray takes; a name that is taken becomes `dimension_name`."""
     names = [name for table in tables.values() for name in table.columns]
     out = {}
     for dim, table in tables.items():
         for place, name in enumerate(table.columns):
-            label = f"{dim}_{name}" if names.count(name) > 1 or name in tables else str(name)
+            taken = names.count(name) > 1 or name in tables or name in VARIABLES
+            label = f"{dim}_{name}" if taken else str(name)
             out[label] = (dim, _plain(table[name]), {"table": dim, "name": str(name), "place": place})
     return out
 

@@ -445,3 +445,11 @@ def test_a_dataset_made_by_someone_else_is_read():
 def test_loading_what_is_not_there_says_so(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.zarr holds no saved Signal"):
         load_signal(tmp_path / "nothing.zarr")
+
+
+def test_a_column_may_be_called_as_the_variable_is():
+    samples = pd.DataFrame({"run": ["1"], "time": [0.0], "values": ["x"]})
+    one = Signal([[1.0]], samples, pd.DataFrame({"weights": [2.0]}))
+    again = Signal.from_xarray(one.to_xarray())
+    assert again.samples["values"].tolist() == ["x"]
+    assert again.columns["weights"].tolist() == [2.0]
