@@ -14,7 +14,7 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.signals import Signal, coordinate_tables, load_signal, save_signal, table_coordinates
 
-TABLES = ("scores", "people", "layers", "gain", "folds", "controls", "excerpt")
+TABLES = ("scores", "people", "layers", "choices", "partition", "gain", "folds", "controls", "excerpt")
 DIGITS = "%.6g"  # what float32 fits hold; the same seed then gives the same bytes
 
 
@@ -49,6 +49,11 @@ class Encoding:
         As `scores`, for every person behind an average; empty where there are none.
     layers : DataFrame
         The profile over alternatives: mean over targets with its interval, share of choices.
+    choices : DataFrame, one row per target
+        Among alternatives (layers, lags, contexts): which one the inner folds chose, and where the profile's centre lies.
+    partition : DataFrame, one row per target and part
+        Which band earned it: the target's own columns, `model`, `kind` (product, unique or common), `part` (a feature, or
+        several joined by "&"), `r2`, `normalised_r2`, `low`, `high`, `p`, `q`.
     gain : DataFrame
         Full less baseline in r: per target, over targets, over people, with intervals.
     controls : DataFrame
@@ -70,6 +75,8 @@ class Encoding:
     folds: pd.DataFrame
     people: pd.DataFrame = field(default_factory=pd.DataFrame)
     layers: pd.DataFrame = field(default_factory=pd.DataFrame)
+    choices: pd.DataFrame = field(default_factory=pd.DataFrame)
+    partition: pd.DataFrame = field(default_factory=pd.DataFrame)
     gain: pd.DataFrame = field(default_factory=pd.DataFrame)
     controls: pd.DataFrame = field(default_factory=pd.DataFrame)
     excerpt: pd.DataFrame = field(default_factory=pd.DataFrame)
@@ -196,7 +203,9 @@ def load_encoding(path: str | Path) -> Encoding:
 
 def _read_table(file: Path) -> pd.DataFrame:
     """Only n/a is missing: a word may be "null", a region "NA"."""
-    text = dict.fromkeys(("subject", "roi", "run", "model", "kind", "text", "feature", "control", "what"), str)
+    text = dict.fromkeys(
+        ("subject", "roi", "run", "model", "kind", "text", "feature", "control", "what", "part", "choice"), str
+    )
     return pd.read_csv(file, sep="\t", na_values="n/a", keep_default_na=False, dtype=text)
 
 
