@@ -36,7 +36,7 @@ def ours(how, targets):
 
 def loop(targets):
     """Seconds of the same as one writes it down: move the responses, multiply, count."""
-    from brainalign.maths.inference import shifts
+    from brainalign.maths.rearrange import shifts
 
     y, yhat, run = data(targets)
     moved = shifts(run, LOOPED, minimum=10)

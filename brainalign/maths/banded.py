@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from brainalign.errors import InputError
+from brainalign.errors import InputError, did_you_mean
 from brainalign.maths.arrays import Home, home_of
 from brainalign.maths.cost import Sizes, cheaper, dtype_of, lay_out, parse_bytes
 from brainalign.maths.dual import Dual
@@ -24,7 +25,7 @@ from brainalign.maths.prepare import (
     check_shape,
     check_shrinkage,
 )
-from brainalign.maths.search import Found, Order, search
+from brainalign.maths.search import Found, Order, know, search
 from brainalign.maths.solution import Solution
 from brainalign.progress import Progress, bar, silent
 
@@ -170,6 +171,76 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
         with bar() if progress is True else nullcontext(progress or silent) as tell:
             self._solve(fixed, tell)
         return self
+
+    def without_each(self, choices: Sequence[Sequence[Any]], progress: Progress | None = None) -> Iterator[BandedRidge]:
+        """Fits of the same responses with some bands left out, one after the other: the nested models of a partition.
+
+        Kernels or Gram matrices, responses and moments are those of this fit; only penalties are searched anew, and
+        among points of the remaining bands. What comes is what `fit` on the remaining columns would give (up to
+        rounding), with `shrinkage_` +inf and weights 0 for the bands left out.
+
+        Parameters
+        ----------
+        choices : sequence of sequences of labels
+            Which bands each of the models lacks.
+        progress : function (done, total, what), optional
+
+        Yields
+        ------
+        BandedRidge
+            Predict with one before the next is asked for, where memory is short.
+
+        Raises
+        ------
+        InputError
+            A label that is no band, or all of them in one choice.
+
+        Examples
+        --------
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.standard_normal((300, 6))
+        >>> Y = X[:, :3] @ rng.standard_normal((3, 2)) + rng.standard_normal((300, 2))
+        >>> whole = BandedRidge(bands="aaabbb").fit(X, Y)
+        >>> [bool((one.cv_r2_ > 0.5).all()) for one in whole.without_each(["a", "b"])]
+        [False, True]
+        """
+        check_is_fitted(self, "points_")
+        data, found = self._data, self._found
+        masks = [self._kept(choice) for choice in choices]
+        found.kept.clear()  # what this fit's own predictions need is computed again when they are asked for
+        fixed = None if self.shrinkage is None else found.gains
+        points, tried = (POINTS + 1, how_many(data.targets)) if fixed is None else (len(fixed.T), 1)
+        home, way, order = self._plan(points, tried, fixed)
+        with home.threads():
+            space = self._space if self._space is not None and self._space.name == way else self._laid_out(home, way)
+            self._space = space
+            known = know(space, self._read, data.targets) if order.batch >= data.targets else None
+        for k, mask in enumerate(masks):
+            with home.threads():
+                gains = None if fixed is None else fixed * mask[:, None]
+                own = None if fixed is None else found.best
+                other = copy(self)
+                other._coef = other._intercept = None
+                other._settle(
+                    search(
+                        space, self._read, data.targets, order,
+                        average=self.average, seed=self.seed, gains=gains, own=own, inside=data.inside,
+                        samples=len(data.rows), bands=mask, known=known,
+                    )
+                )  # fmt: skip
+            if progress:
+                progress(k + 1, len(masks), "leaving bands out")
+            yield other
+
+    def _kept(self, left_out: Sequence[Any]) -> np.ndarray:
+        """(n_bands,) bool: the bands that stay."""
+        unknown = [label for label in left_out if label not in self.bands_]
+        if unknown:
+            raise InputError(f"there is no band {unknown[0]!r} to leave out; {did_you_mean(unknown[0], self.bands_)}")
+        kept = np.array([band not in left_out for band in self.bands_])
+        if not kept.any():
+            raise InputError("all bands are left out: a model keeps at least one")
+        return kept
 
     def _begin(self, data: Prepared) -> None:
         self._data = data

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+from sklearn.utils.validation import check_is_fitted
 
 from brainalign.errors import SettingsError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.prepare import check_arrays, check_folds, columns_of
+from brainalign.progress import Progress
 
 SIGNAL_TO_NOISE = np.logspace(-3, 1.5, 8)  # tried for kernels scaled to trace n, weakest first: ties shrink more
 
@@ -38,7 +40,7 @@ class HimalayaRidge(BandedRidge):
     array([0.99, 1.  ])
     """
 
-    def __init__(self, bands, folds=5, seed: int = 0, n_candidates: int = 40, n_jobs: int | None = None) -> None:
+    def __init__(self, bands, folds: Any = 5, seed: int = 0, n_candidates: int = 40, n_jobs: int | None = None) -> None:
         super().__init__(bands, folds=folds, seed=seed, n_jobs=n_jobs)
         self.n_candidates = n_candidates
 
@@ -60,6 +62,20 @@ class HimalayaRidge(BandedRidge):
         finally:
             self.shrinkage = None
         return self
+
+    def without_each(self, choices: Sequence[Sequence[Any]], progress: Progress | None = None) -> Iterator[BandedRidge]:
+        """Fits with some bands left out, as `BandedRidge.without_each`; each is a search of himalaya's from anew."""
+        check_is_fitted(self, "points_")
+        X, Y = self._data.X, self._data.Y
+        labels = np.asarray(self.bands)
+        for k, kept in enumerate([self._kept(choice) for choice in choices]):
+            columns = np.isin(labels, np.asarray(self.bands_)[kept])
+            few = HimalayaRidge(labels[columns], self.folds, self.seed, self.n_candidates, self.n_jobs)
+            shrinkage = np.full((len(kept), Y.shape[1]), np.inf)
+            shrinkage[kept] = few.fit(X[:, columns], Y).shrinkage_
+            if progress:
+                progress(k + 1, len(choices), "leaving bands out")
+            yield BandedRidge(self.bands, self.folds, shrinkage, n_jobs=self.n_jobs).fit(X, Y)
 
     def _search(self, kernels: np.ndarray, Y: np.ndarray, folds: list) -> np.ndarray:
         from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search

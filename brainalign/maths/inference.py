@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from scipy.fft import irfft, rfft
 
-from brainalign.errors import InputError, SettingsError
-from brainalign.maths.scores import rounding
+from brainalign.errors import InputError
+from brainalign.maths.rearrange import block_length, centred, labelled, orders_of, steps_of, unknown_way
 
 NUMBERS_TOGETHER = 20_000_000  # of a null distribution: 160 MB
 FEW_BLOCKS = 30  # a test set of fewer is liberal
@@ -71,93 +70,6 @@ def fdr(p: np.ndarray) -> np.ndarray:
     return out
 
 
-def block_length(values: np.ndarray, run: np.ndarray | None = None) -> int:
-    """How many neighbouring samples belong together: the lag at which autocorrelation is lost in noise.
-
-    The first lag at which the autocorrelation, averaged over targets and runs, is below 2/√n; at least 2, at most a
-    quarter of the longest run.
-
-    Parameters
-    ----------
-    values : array (n_samples, n_targets)
-    run : array (n_samples,), optional
-
-    Examples
-    --------
-    >>> rng = np.random.default_rng(0)
-    >>> block_length(rng.standard_normal((500, 3)))
-    2
-    """
-    labels = _labels(run, len(values))
-    longest = max(np.bincount(labels))
-    most = max(longest // 4, 2)
-    size = 1 << int(np.ceil(np.log2(2 * longest)))
-    total = np.zeros(size)
-    for k in range(labels.max() + 1):
-        part = _centred(np.asarray(values[labels == k]))
-        scale = np.sqrt((part**2).sum(0))
-        spectrum = np.fft.fft(part[:, scale > 0] / scale[scale > 0], size, axis=0)
-        total += np.fft.ifft((np.abs(spectrum) ** 2).mean(1)).real * len(part) if spectrum.size else 0
-    acf = total[1 : most + 1] / total[0] if total[0] > 0 else np.zeros(most)
-    below = np.flatnonzero(acf < 2 / np.sqrt(len(values)))
-    return int(max(2, below[0] + 1)) if len(below) else int(most)
-
-
-def shifts(run: np.ndarray, n: int, minimum: int, seed: int = 0) -> np.ndarray:
-    """Rows of a recording moved in a circle within each run, each run by its own amount.
-
-    Parameters
-    ----------
-    run : array (n_samples,)
-        The rows of a run are neighbours.
-    n : int
-        How many; all there are where there are fewer different ones.
-    minimum : int
-        No run is moved by less (in either direction), nor by more than half its length where that is shorter.
-
-    Returns
-    -------
-    array (m, n_samples) int
-        All different; none leaves the recording where it was.
-
-    Raises
-    ------
-    InputError
-        No run longer than one sample.
-
-    Examples
-    --------
-    >>> shifts(np.zeros(5), n=10, minimum=2).tolist()
-    [[3, 4, 0, 1, 2], [2, 3, 4, 0, 1]]
-    """
-    labels = _labels(run, len(run))
-    rows, chosen = _steps_of(labels, n, minimum, seed)
-    out = np.tile(np.arange(len(labels)), (len(chosen), 1))
-    for index, steps in zip(out, chosen, strict=True):
-        for r, step in zip(rows, steps, strict=True):
-            index[r] = np.roll(r, step)
-    return out
-
-
-def _steps_of(labels: np.ndarray, n: int, minimum: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
-    """The rows of every run, and by how many samples each run is moved: (m, runs), all different."""
-    rows = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
-    if max(len(r) for r in rows) < 2:
-        raise InputError("no run is longer than one sample: there is nothing to shift in time")
-    options = [_steps(len(r), minimum) for r in rows]
-    count = float(np.prod([float(len(o)) for o in options]))
-    if count <= n:
-        return rows, np.array(list(product(*options)))
-    rng = np.random.default_rng(seed)
-    if len(options) == 1:
-        return rows, np.sort(rng.choice(options[0], n, replace=False))[:, None]
-    seen: dict[tuple[int, ...], None] = {}
-    while len(seen) < n:
-        drawn = np.stack([rng.choice(o, n) for o in options], axis=1)
-        seen |= dict.fromkeys(map(tuple, drawn.tolist()))
-    return rows, np.array(list(seen)[:n])
-
-
 def drawn_blocks(n_samples: int, block: int, n: int, run: np.ndarray | None = None, seed: int = 0) -> np.ndarray:
     """How often each sample is drawn when blocks of neighbours are drawn with replacement, within each run.
 
@@ -169,7 +81,7 @@ def drawn_blocks(n_samples: int, block: int, n: int, run: np.ndarray | None = No
     array (n, n_samples)
         Counts; each run keeps its number of samples.
     """
-    labels = _labels(run, n_samples)
+    labels = labelled(run, n_samples)
     rng = np.random.default_rng(seed)
     counts = np.zeros((n, n_samples))
     for k in range(labels.max() + 1):
@@ -188,7 +100,7 @@ def weighted_r(y: np.ndarray, yhat: np.ndarray, counts: np.ndarray) -> np.ndarra
     `counts` is (n, n_samples), as `drawn_blocks` makes it; NaN where what was drawn is constant.
     """
     w = counts / counts.sum(1, keepdims=True)
-    a, b = _centred(np.asarray(y)), _centred(np.asarray(yhat))
+    a, b = centred(np.asarray(y)), centred(np.asarray(yhat))
     mean_a, mean_b = w @ a, w @ b
     cov = w @ (a * b) - mean_a * mean_b
     power_a, power_b = w @ a**2, w @ b**2
@@ -343,8 +255,8 @@ def _null(
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b), 0 where it is not defined."""
     if how not in ("shift", "blocks"):
-        raise SettingsError(f"how is 'shift' or 'blocks'; found {how!r}")
-    labels = _labels(run, len(y))
+        raise unknown_way(how)
+    labels = labelled(run, len(y))
     slow = block_length(y, labels)
     if slow > 2 and len(y) / slow < FEW_BLOCKS:
         warnings.warn(few_blocks(len(y), slow), RuntimeWarning, stacklevel=3)
@@ -354,7 +266,7 @@ def _null(
     step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y)))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
-        a, b = _centred(y[:, some]), _centred(yhat[:, some])
+        a, b = centred(y[:, some]), centred(yhat[:, some])
         norm = np.sqrt((a**2).sum(0) * (b**2).sum(0))
         known = np.where(norm > 0, norm, np.inf)
         observed = np.where(norm > 0, (a * b).sum(0) / known, np.nan)
@@ -387,7 +299,7 @@ def few_blocks(n_samples: int, block: int) -> str:
 
 def _shifted(labels: np.ndarray, n: int, minimum: int, seed: int) -> Lookup:
     """Σ y ŷ of every shift of every run, and which of them make up each set of shifts."""
-    rows, steps = _steps_of(labels, n, minimum, seed)
+    rows, steps = steps_of(labels, n, minimum, seed)
     before = np.cumsum([0, *(len(at) for at in rows[:-1])])
 
     def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -402,23 +314,19 @@ def _shifted(labels: np.ndarray, n: int, minimum: int, seed: int) -> Lookup:
 
 def _permuted(labels: np.ndarray, n: int, block: int, seed: int) -> Lookup:
     """Σ y ŷ of every pair of blocks of a run, and which of them make up each permutation of blocks."""
-    rng = np.random.default_rng(seed)
-    runs = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
-    cut = [at[: len(at) // block * block].reshape(-1, block) for at in runs]
-    if max(len(blocks) for blocks in cut) < 2:
-        raise InputError(f"no run holds two blocks of {block} samples: there is nothing to permute; use how='shift'")
-    rest = np.concatenate([at[blocks.size :] for at, blocks in zip(runs, cut, strict=True)])
+    cut, orders = orders_of(labels, n, block, seed)
+    kept = np.concatenate([places.ravel() for places in cut])
+    rest = np.setdiff1d(np.arange(len(labels)), kept)
     picked, entries = [np.zeros((n, 1), int)], 1  # what is left over stays where it is: the first entry
-    for blocks in cut:
-        count = len(blocks)
-        order = rng.permuted(np.tile(np.arange(count), (n, 1)), axis=1)
+    for order in orders:
+        count = order.shape[1]
         picked.append(entries + order * count + np.arange(count))
         entries += count**2
 
     def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         parts = [(a[rest] * b[rest]).sum(0)[None]]
-        for blocks in cut:
-            pairs = np.einsum("ikt,jkt->ijt", a[blocks], b[blocks], optimize=True)
+        for places in cut:
+            pairs = np.einsum("ikt,jkt->ijt", a[places], b[places], optimize=True)
             parts.append(pairs.reshape(-1, a.shape[1]))
         return np.concatenate(parts)
 
@@ -532,7 +440,7 @@ def bootstrap_nested(x: np.ndarray, group: np.ndarray, n: int = 1000, seed: int 
     True
     """
     x = np.asarray(x, float)
-    labels = _labels(group, len(x))
+    labels = labelled(group, len(x))
     flat = x.reshape(len(x), -1)
     rng = np.random.default_rng(seed)
     means = np.empty((n, labels.max() + 1, flat.shape[1]))
@@ -546,26 +454,6 @@ def bootstrap_nested(x: np.ndarray, group: np.ndarray, n: int = 1000, seed: int 
     known = ~np.isnan(chosen)
     whole = np.where(known, chosen, 0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
     return interval(whole.reshape(n, *x.shape[1:]))
-
-
-def _labels(run: Any, n: int) -> np.ndarray:
-    """Runs as 0, 1, …"""
-    if run is None:
-        return np.zeros(n, int)
-    if len(run) != n:
-        raise InputError(f"{len(run)} run labels for {n} samples: one per sample")
-    return np.unique(np.asarray(run), return_inverse=True)[1]
-
-
-def _centred(values: np.ndarray) -> np.ndarray:
-    """Less the mean, float64; a column that is constant up to rounding becomes exactly 0."""
-    deviation = values - values.mean(0, dtype=float)
-    return np.where((deviation**2).sum(0) > rounding(values), deviation, 0.0)
-
-
-def _steps(length: int, minimum: int) -> list[int]:
-    least = min(max(minimum, 1), max(length // 2, 1))
-    return list(range(least, length - least + 1)) or [0]
 
 
 def _pair(y: np.ndarray, yhat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

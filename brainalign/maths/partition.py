@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from numbers import Integral
 from typing import Any
@@ -61,8 +61,8 @@ def unique_variance(
     {'a': [0.4], 'b': [0.2]}
     """
     held = _Models(X, Y, bands, folds, seed, solver)
-    everything = held.r2(held.names)
-    return {band: everything - held.r2([other for other in held.names if other != band]) for band in held.names}
+    whole, *nested = held.r2([(band,) for band in held.names])
+    return {band: whole - less for band, less in zip(held.names, nested, strict=True)}
 
 
 def commonality(
@@ -102,14 +102,23 @@ def commonality(
             f"a commonality analysis of {len(held.names)} bands needs {2 ** len(held.names) - 1} models "
             f"and has as many parts; join bands to {MOST_BANDS} at most, or ask for unique_variance"
         )
-    everything = held.r2(held.names)
-    lost = {
-        some: everything - held.r2([band for band in held.names if band not in some]) for some in _subsets(held.names)
-    }
-    return {
-        AND.join(some): sum(((-1) ** (len(some) - len(part)) * lost[part] for part in _subsets(some)), np.zeros(1))
-        for some in _subsets(held.names)
-    }
+    *some, everything = subsets(held.names)
+    whole, *nested = held.r2(some)
+    lost = {one: whole - less for one, less in zip(some, nested, strict=True)}
+    return {AND.join(one): part for one, part in shared_by({**lost, everything: whole}).items()}
+
+
+def shared_by(lost: Mapping[tuple[str, ...], np.ndarray]) -> dict[tuple[str, ...], np.ndarray]:
+    """What exactly the bands of each choice share, from what is lost without the bands of each choice.
+
+    C(S) = Σ_{T ⊆ S} (−1)^(|S| − |T|) f(T).
+
+    Examples
+    --------
+    >>> shared_by({("a",): 2.0, ("b",): 1.0, ("a", "b"): 5.0})  # shared by both: 5 less 2 less 1
+    {('a',): 2.0, ('b',): 1.0, ('a', 'b'): 2.0}
+    """
+    return {some: sum((-1) ** (len(some) - len(part)) * lost[part] for part in subsets(some)) for some in lost}  # type: ignore[return-value]
 
 
 class _Models:
@@ -140,17 +149,18 @@ class _Models:
             raise SettingsError("there are no folds: give a number, or (train, test) pairs")
         self.spread = sum((self._errors(test, self._mean(train)) for train, test in self.folds), np.zeros(1))
 
-    def r2(self, names: Sequence[str]) -> np.ndarray:
-        """(n_targets,) held-out R² of these bands against the training mean; 0 of none."""
-        if not names:
-            return np.zeros(self.Y.shape[1])
-        at = np.flatnonzero(np.isin(self.labels, names))
-        left = sum((self._left(at, train, test) for train, test in self.folds), np.zeros(1))
-        return 1 - left / np.where(self.spread > 0, self.spread, np.nan)
+    def r2(self, left_out: Sequence[tuple[str, ...]]) -> list[np.ndarray]:
+        """(n_targets,) held-out R² against the training mean, of all bands, then without each choice of them.
 
-    def _left(self, at: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
-        model = self.solver(bands=self.labels[at], seed=self.seed).fit(self.X[np.ix_(train, at)], self.Y[train])
-        return self._errors(test, model.predict(self.X[np.ix_(test, at)]))
+        A model shares with those nested in it what does not depend on penalties; all of them are searched anew.
+        """
+        left = np.zeros((1 + len(left_out), self.Y.shape[1]))
+        for train, test in self.folds:
+            model = self.solver(bands=self.labels, seed=self.seed).fit(self.X[train], self.Y[train])
+            left[0] += self._errors(test, model.predict(self.X[test]))
+            for total, nested in zip(left[1:], model.without_each(left_out), strict=True):
+                total += self._errors(test, nested.predict(self.X[test]))
+        return list(1 - left / np.where(self.spread > 0, self.spread, np.nan))
 
     def _mean(self, train: np.ndarray) -> np.ndarray:
         return self.Y[train].mean(0, dtype=float)
@@ -159,6 +169,6 @@ class _Models:
         return np.square(self.Y[test] - predicted, dtype=float).sum(0)
 
 
-def _subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
+def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:
     """Every non-empty choice of names, small ones first."""
     return [some for size in range(1, len(names) + 1) for some in combinations(names, size)]

@@ -58,6 +58,20 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Known:
+    """Responses of all targets as their space keeps them, and their moments: the same for every search."""
+
+    responses: Any
+    moments: tuple[np.ndarray, np.ndarray]
+
+
+def know(space: Space, read: Read, n_targets: int) -> Known:
+    """Read all responses once."""
+    responses = space.responses(read, np.arange(n_targets))
+    return Known(responses, space.moments(responses))
+
+
+@dataclass(frozen=True)
 class Order:
     """How the work is laid out: targets in a batch, and whether what a point needs stays in memory between batches and
     for predictions.
@@ -79,6 +93,8 @@ def search(
     own: np.ndarray | None = None,
     inside: np.ndarray | None = None,
     samples: int | None = None,
+    bands: np.ndarray | None = None,
+    known: Known | None = None,
     progress: Progress | None = None,
 ) -> Found:
     """Try points and weigh them.
@@ -101,6 +117,10 @@ def search(
         Squared error that no point can change, known once responses were read: of repeated samples, about their mean.
     samples : int, optional
         How many samples those of the space stand for.
+    bands : array (n_bands,) of bool, optional
+        Those that may predict where points are placed; by default all.
+    known : Known, optional
+        What does not change from one search to the next in the same space.
     progress : function (done, total, what), optional
 
     Returns
@@ -108,18 +128,19 @@ def search(
     Found
         Of the targets that were finished, if interrupted: KeyboardInterrupt is raised again with `found` as attribute.
     """
-    whole = guessed = None
-    if order.batch >= n_targets:
-        whole = space.responses(read, np.arange(n_targets))
+    guessed = None
+    if known is None and order.batch >= n_targets:
+        known = know(space, read, n_targets)
+    whole = None if known is None else known.responses
     if gains is None:
         some = np.arange(n_targets)
         if n_targets > CROWD:
             some = np.sort(np.random.default_rng(seed).choice(n_targets, CROWD, replace=False))
-        if whole is None:
-            gains = place(_guessed(space, space.responses(read, some)), seed)
+        if known is None:
+            gains = _placed(_guessed(space, space.responses(read, some), bands), bands, seed)
         else:
-            guessed = _guessed(space, whole)
-            gains = place(guessed[:, some], seed)
+            guessed = _guessed(space, known.responses, bands, known.moments)
+            gains = _placed(guessed[:, some], bands, seed)
         count = how_many(n_targets)
     else:
         count = len(gains.T)
@@ -132,7 +153,7 @@ def search(
     try:
         for batch in chunks(n_targets, order.batch):
             Y = space.responses(read, np.arange(n_targets)[batch]) if whole is None else whole
-            tried = _tried(space, Y, gains, count, None if own is None else own[batch], guessed)
+            tried = _tried(space, Y, gains, count, None if own is None else own[batch], guessed, bands)
             found.nothing[batch] = space.nothing(Y)
 
             def tell(done: int, of: int, at: int = batch.start, size: int = len(Y)) -> None:
@@ -192,9 +213,23 @@ class _Judge:
         return k, members, np.concatenate(losses)
 
 
-def _guessed(space: Space, Y: Any) -> np.ndarray:
-    q, s = space.moments(Y)
+def _guessed(
+    space: Space, Y: Any, bands: np.ndarray | None, moments: tuple[np.ndarray, np.ndarray] | None = None
+) -> np.ndarray:
+    """Gains (n_bands, t), 0 of bands that may not predict."""
+    q, s = space.moments(Y) if moments is None else moments
+    if bands is not None:
+        s = s * np.outer(bands, bands)
     return guess(q, s, space.size(Y), space.n)
+
+
+def _placed(guessed: np.ndarray, bands: np.ndarray | None, seed: int) -> np.ndarray:
+    if bands is None:
+        return place(guessed, seed)
+    few = place(guessed[bands], seed)
+    gains = np.zeros((len(bands), few.shape[1]))
+    gains[bands] = few
+    return gains
 
 
 def _tried(
@@ -204,12 +239,13 @@ def _tried(
     count: int,
     own: np.ndarray | None,
     guessed: np.ndarray | None,
+    bands: np.ndarray | None,
 ) -> np.ndarray:
     if own is not None:
         return own == np.arange(len(gains.T))[:, None]
     if count >= len(gains.T):
         return np.ones((len(gains.T), len(Y)), bool)
-    return nearest(_guessed(space, Y) if guessed is None else guessed, gains, count)
+    return nearest(_guessed(space, Y, bands) if guessed is None else guessed, gains, count)
 
 
 def weigh(

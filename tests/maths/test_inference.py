@@ -13,7 +13,6 @@ from brainalign.maths.folds import contiguous
 from brainalign.maths.hat import hat_operator
 from brainalign.maths.inference import (
     block_bootstrap,
-    block_length,
     bootstrap_mean,
     bootstrap_nested,
     drawn_blocks,
@@ -22,10 +21,10 @@ from brainalign.maths.inference import (
     interval,
     max_statistic,
     permutation_test,
-    shifts,
     sign_flip,
     weighted_r,
 )
+from brainalign.maths.rearrange import block_length, blocks, rearranged, shifts
 from brainalign.maths.scores import pearson, pearson_within
 
 

@@ -1,0 +1,208 @@
+"""In which other order could the responses have come?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from brainalign.errors import InputError, SettingsError
+from brainalign.maths.scores import rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Moved:
+    """Ways in which the samples of a recording might have come.
+
+    index : (m, n_samples) int, which sample stands at each place
+    rows : the samples of every run
+    steps : (m, n_runs) by how many samples each run was shifted; None for blocks that were permuted
+    """
+
+    index: np.ndarray
+    rows: Sequence[np.ndarray]
+    steps: np.ndarray | None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+def rearranged(run: np.ndarray, n: int, how: str, block: int, seed: int = 0) -> Moved:
+    """Shift each run in a circle by at least `block` samples (how "shift"), or permute blocks of it (how "blocks").
+
+    Raises
+    ------
+    InputError
+        As for `shifts` and `blocks`.
+    SettingsError
+        Another `how`.
+    """
+    labels = labelled(run, len(run))
+    if how == "blocks":
+        rows = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+        return Moved(blocks(labels, n, block, seed), rows, None)
+    if how != "shift":
+        raise unknown_way(how)
+    rows, steps = steps_of(labels, n, block, seed)
+    return Moved(_turned(rows, steps, len(labels)), rows, steps)
+
+
+def unknown_way(how: str) -> SettingsError:
+    """The error for a rearrangement nobody knows."""
+    return SettingsError(f"how is 'shift' or 'blocks'; found {how!r}")
+
+
+def block_length(values: np.ndarray, run: np.ndarray | None = None) -> int:
+    """How many neighbouring samples belong together: the lag at which autocorrelation is lost in noise.
+
+    The first lag at which the autocorrelation, averaged over targets and runs, is below 2/√n; at least 2, at most a
+    quarter of the longest run.
+
+    Parameters
+    ----------
+    values : array (n_samples, n_targets)
+    run : array (n_samples,), optional
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> block_length(rng.standard_normal((500, 3)))
+    2
+    """
+    labels = labelled(run, len(values))
+    longest = max(np.bincount(labels))
+    most = max(longest // 4, 2)
+    size = 1 << int(np.ceil(np.log2(2 * longest)))
+    total = np.zeros(size)
+    for k in range(labels.max() + 1):
+        part = centred(np.asarray(values[labels == k]))
+        scale = np.sqrt((part**2).sum(0))
+        spectrum = np.fft.fft(part[:, scale > 0] / scale[scale > 0], size, axis=0)
+        total += np.fft.ifft((np.abs(spectrum) ** 2).mean(1)).real * len(part) if spectrum.size else 0
+    acf = total[1 : most + 1] / total[0] if total[0] > 0 else np.zeros(most)
+    below = np.flatnonzero(acf < 2 / np.sqrt(len(values)))
+    return int(max(2, below[0] + 1)) if len(below) else int(most)
+
+
+def shifts(run: np.ndarray, n: int, minimum: int, seed: int = 0) -> np.ndarray:
+    """Rows of a recording moved in a circle within each run, each run by its own amount.
+
+    Parameters
+    ----------
+    run : array (n_samples,)
+        The rows of a run are neighbours.
+    n : int
+        How many; all there are where there are fewer different ones.
+    minimum : int
+        No run is moved by less (in either direction), nor by more than half its length where that is shorter.
+
+    Returns
+    -------
+    array (m, n_samples) int
+        All different; none leaves the recording where it was.
+
+    Raises
+    ------
+    InputError
+        No run longer than one sample.
+
+    Examples
+    --------
+    >>> shifts(np.zeros(5), n=10, minimum=2).tolist()
+    [[3, 4, 0, 1, 2], [2, 3, 4, 0, 1]]
+    """
+    labels = labelled(run, len(run))
+    return _turned(*steps_of(labels, n, minimum, seed), len(labels))
+
+
+def _turned(rows: Sequence[np.ndarray], steps: np.ndarray, n_samples: int) -> np.ndarray:
+    """(m, n_samples) each run turned by its steps."""
+    out = np.tile(np.arange(n_samples), (len(steps), 1))
+    for at, step in zip(rows, steps.T, strict=True):
+        out[:, at] = at[(np.arange(len(at)) - step[:, None]) % len(at)]
+    return out
+
+
+def steps_of(labels: np.ndarray, n: int, minimum: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """The rows of every run, and by how many samples each run is moved: (m, runs), all different."""
+    rows = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+    if max(len(r) for r in rows) < 2:
+        raise InputError("no run is longer than one sample: there is nothing to shift in time")
+    options = [_steps(len(r), minimum) for r in rows]
+    count = float(np.prod([float(len(o)) for o in options]))
+    if count <= n:
+        return rows, np.array(list(product(*options)))
+    rng = np.random.default_rng(seed)
+    if len(options) == 1:
+        return rows, np.sort(rng.choice(options[0], n, replace=False))[:, None]
+    seen: dict[tuple[int, ...], None] = {}
+    while len(seen) < n:
+        drawn = np.stack([rng.choice(o, n) for o in options], axis=1)
+        seen |= dict.fromkeys(map(tuple, drawn.tolist()))
+    return rows, np.array(list(seen)[:n])
+
+
+def blocks(run: np.ndarray, n: int, block: int, seed: int = 0) -> np.ndarray:
+    """Rows of a recording with its blocks of neighbours permuted within each run.
+
+    Parameters
+    ----------
+    run : array (n_samples,)
+    n : int
+        How many permutations.
+    block : int
+        Samples in a block. What a run's length leaves over stays where it is.
+    seed : int
+
+    Returns
+    -------
+    array (n, n_samples) int
+
+    Raises
+    ------
+    InputError
+        No run holds two blocks.
+
+    Examples
+    --------
+    >>> blocks(np.zeros(7), n=2, block=2).tolist()
+    [[4, 5, 0, 1, 2, 3, 6], [4, 5, 2, 3, 0, 1, 6]]
+    """
+    cut, orders = orders_of(labelled(run, len(run)), n, block, seed)
+    out = np.tile(np.arange(len(run)), (n, 1))
+    for places, order in zip(cut, orders, strict=True):
+        out[:, places.ravel()] = places[order].reshape(n, places.size)
+    return out
+
+
+def orders_of(labels: np.ndarray, n: int, block: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """Of every run its blocks (count, block), as rows, and which block stands at the place of each: (n, count)."""
+    rng = np.random.default_rng(seed)
+    runs = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
+    cut = [at[: len(at) // block * block].reshape(-1, block) for at in runs]
+    if max(len(places) for places in cut) < 2:
+        raise InputError(f"no run holds two blocks of {block} samples: there is nothing to permute; use how='shift'")
+    return cut, [rng.permuted(np.tile(np.arange(len(places)), (n, 1)), axis=1) for places in cut]
+
+
+def labelled(run: Any, n: int) -> np.ndarray:
+    """Runs as 0, 1, …"""
+    if run is None:
+        return np.zeros(n, int)
+    if len(run) != n:
+        raise InputError(f"{len(run)} run labels for {n} samples: one per sample")
+    return np.unique(np.asarray(run), return_inverse=True)[1]
+
+
+def centred(values: np.ndarray) -> np.ndarray:
+    """Less the mean, float64; a column that is constant up to rounding becomes exactly 0."""
+    deviation = values - values.mean(0, dtype=float)
+    return np.where((deviation**2).sum(0) > rounding(values), deviation, 0.0)
+
+
+def _steps(length: int, minimum: int) -> list[int]:
+    least = min(max(minimum, 1), max(length // 2, 1))
+    return list(range(least, length - least + 1)) or [0]
