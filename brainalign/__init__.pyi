@@ -22,6 +22,7 @@ from .encoding.folds import shuffled as shuffled
 from .encoding.folds import splits_of as splits_of
 from .encoding.leaks import leak_audit as leak_audit
 from .encoding.learning import learning_curve as learning_curve
+from .encoding.parts import Partition as Partition
 from .encoding.result import Encoding as Encoding
 from .encoding.result import load as load
 from .encoding.result import save as save

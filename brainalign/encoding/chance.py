@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
+from brainalign.encoding import nulls
 from brainalign.encoding.fit import Fits, Problem, key_of_fit
-from brainalign.encoding.within import learn_space
 from brainalign.maths import inference, scores
-from brainalign.maths.hat import hat_operator
+from brainalign.maths.rearrange import Moved, block_length, rearranged
 from brainalign.progress import Progress
 from brainalign.provenance import hash_array
 from brainalign.store import Store, key_of
@@ -30,11 +27,26 @@ NAMED = 1_000  # targets up to which the gain of each is listed
 
 @dataclass(frozen=True)
 class Chance:
-    """How much is spent on chance: numbers of permutations and of bootstrap samples (0: none), and the FDR level."""
+    """How much is spent on chance, and on which kind.
+
+    Parameters
+    ----------
+    permutations, bootstrap : int
+        Numbers of each; 0: none.
+    fdr : float
+        The level of the false discovery rate the report uses.
+    how : "shift" or "blocks"
+        Responses are shifted in a circle within each run, or permuted in blocks of neighbours within it.
+    choose_again : bool
+        Of every rearrangement, choose penalties (and the alternative) anew, instead of keeping what was found: whole
+        fits, hundreds of times as long. Not for an untouched test set, whose predictions are finished.
+    """
 
     permutations: int = 1000
     bootstrap: int = 1000
     fdr: float = 0.05
+    how: Literal["shift", "blocks"] = "shift"
+    choose_again: bool = False
 
 
 def judge(
@@ -47,28 +59,29 @@ def judge(
     store: Store | None = None,
     progress: Progress | None = None,
 ) -> list[str]:
-    """Fill `p`, `q`, `r_low`, `r_high` of every table, and say what kind of p and interval they are.
+    """Fill `p`, `p_floor`, `q`, `p_fwe`, `r_low`, `r_high` of every table; say what kind of p and interval they are.
 
     People's tables get p for the models they hold (baseline, full); intervals for people come from `gain_table`.
     """
     own = np.arange(problem.n_own)
     theirs = np.arange(problem.n_own, problem.targets.shape[1])
-    shifts = _shifts(problem, chance)
+    moved = rearrangements(problem, chance)
     for k, (name, one) in enumerate(scored.items()):
-        if progress and shifts is not None:
+        if progress and moved is not None:
             progress(k, len(scored), f"how likely by chance: {name}")
         for table, targets in ((tables[name], own), (people.get(name), theirs)):
             if table is None:
                 continue
-            if shifts is not None:
-                observed = table["r"].to_numpy(float)
-                table["p"] = _kept_p(problem, fits, one, targets, observed, shifts, store)
-                table["q"] = inference.fdr(table["p"].to_numpy(float))
+            if moved is not None:
+                found = _kept_p(problem, fits, one, targets, table["r"].to_numpy(float), moved, chance, store)
+                table["p"], table["p_fwe"] = found["p"], found["p_fwe"]
+                table["p_floor"] = floor_of(moved)
+                table["q"] = inference.fdr(found["p"])
             if chance.bootstrap:
                 held = one.held.columns(slice(targets[0], targets[-1] + 1))
                 span = inference.interval(_resampled(held, problem, chance))
                 table["r_low"], table["r_high"] = span.low, span.high
-    return _say(problem, chance, shifts)
+    return _say(problem, chance, moved)
 
 
 def mean_interval(held: HeldOut, problem: Problem, chance: Chance) -> tuple[float, float]:
@@ -125,92 +138,64 @@ def _kept_p(
     one: Scored,
     targets: np.ndarray,
     observed: np.ndarray,
-    shifts: np.ndarray,
+    moved: Moved,
+    chance: Chance,
     store: Store | None,
-) -> np.ndarray:
+) -> dict[str, np.ndarray]:
+    def compute() -> dict[str, np.ndarray]:
+        tally = inference.Tally(len(targets))
+        place = np.full(problem.targets.shape[1], -1)
+        place[targets] = np.arange(len(targets))
+        for some, null in _null(problem, fits, one, targets, moved, chance):
+            tally.add(place[some], observed[place[some]], null)
+        return {"p": tally.p, "p_fwe": tally.family_wise()}
+
     if store is None:
-        return _p_values(problem, fits, one, targets, observed, shifts)
-    used = fits.models if one.name not in fits.by_model else [fits.model(one.name)]
+        return compute()
+    models = {model for sources in one.sources for model, _, _ in sources}
     key = key_of(
-        what="p of shifted responses 1",
+        what="p of rearranged responses 2",
         model=one.name,
-        fits=[key_of_fit(problem, model, fold) for model in used for fold in range(len(problem.folds))],
+        fits=sorted(key_of_fit(problem, model, fold) for model in models for fold in range(len(problem.folds))),
         targets=targets.tolist(),
-        shifts=hash_array(shifts),
+        moved=hash_array(moved.index),
+        again=chance.choose_again and [model.name for model in fits.models],
     )
-    piece = store.compute(
-        key, lambda: {"p": _p_values(problem, fits, one, targets, observed, shifts)}, meta={"what": "p"}
-    )
-    return np.array(piece.arrays["p"])
+    return {name: np.array(values) for name, values in store.compute(key, compute, meta={"what": "p"}).arrays.items()}
 
 
-def _p_values(
-    problem: Problem, fits: Fits, one: Scored, targets: np.ndarray, observed: np.ndarray, shifts: np.ndarray
-) -> np.ndarray:
-    """Shift the responses, predict them anew at each target's fixed penalties, count how often r is as high.
+def _null(
+    problem: Problem, fits: Fits, one: Scored, targets: np.ndarray, moved: Moved, chance: Chance
+) -> Iterator[nulls.Batch]:
+    if tested_once(problem):
+        y, predicted = one.held.columns(targets).centred()
+        return ((targets[some], null) for some, _, null in inference.null_batches(y, predicted, moved))
+    if chance.choose_again:
+        models = [model for model in fits.models if model.alternative] if one.name not in fits.by_model else []
+        return nulls.null_chosen_again(problem, models or [fits.model(one.name)], one.name, targets, moved)
+    return nulls.null_r(problem, one.sources, targets, moved)
 
-    Training and test samples both come from the shifted series. Permuting finished predictions against responses would
-    be invalid: every pair of folds shares training data (false positives 0.11–0.13 at 0.05).
+
+def tested_once(problem: Problem) -> bool:
+    """Whether there is one untouched test set: predictions of it are finished, and only its responses are moved."""
+    return len(problem.folds) == 1
+
+
+def rearrangements(problem: Problem, chance: Chance) -> Moved | None:
+    """In which other order the responses might have come, within runs: all samples, or those of an untouched test set
+    (counted as they stand in it). None where none are wanted.
     """
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        folds = pool.map(lambda k: _null_sums(problem, fits, one, k, targets, shifts), range(len(problem.folds)))
-        covariance, predicted, seen = np.sum(list(folds), axis=0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        null = covariance / np.sqrt(predicted * seen)
-    return inference.exceeded(observed, null.T)
-
-
-def _null_sums(
-    problem: Problem, fits: Fits, one: Scored, fold: int, targets: np.ndarray, shifts: np.ndarray
-) -> np.ndarray:
-    """(3, t, m): Σŷy, Σŷ², Σy² over one fold's test samples, both centred within it, for every target and shift."""
-    train, test = problem.folds[fold]
-    sums = np.zeros((3, len(targets), len(shifts)))
-    for k, operator in _predictors(problem, fits, one, fold, targets):
-        y = problem.targets[:, targets[k]].astype(np.float64)
-        predicted = operator @ y[shifts[:, train]].T
-        predicted -= predicted.mean(0)
-        seen = y[shifts[:, test]].T
-        seen -= seen.mean(0)
-        for total, a, b in zip(sums, (predicted, predicted, seen), (seen, predicted, seen), strict=True):
-            total[k] = np.einsum("nm,nm->m", a, b)
-    return sums
-
-
-def _predictors(
-    problem: Problem, fits: Fits, one: Scored, fold: int, targets: np.ndarray
-) -> Iterator[tuple[int, np.ndarray]]:
-    """(position among `targets`, matrix (n_test, n_train) from training responses to test predictions), one by one."""
-    train, test = problem.folds[fold]
-    for name, mine in _models_used(fits, one.name, fold, targets):
-        fitted = fits.by_model[name][fold]
-        space = learn_space(problem.X.values, problem.X.columns, fits.model(name).bands, train, problem.reduce)
-        before, after = (space.apply(np.asarray(problem.X.values[rows])) for rows in (train, test))
-        operators, which = hat_operator(before, after, space.bands, fitted.points)
-        for k in mine:
-            weights = fitted.mixture[:, targets[k]]
-            used = np.flatnonzero(weights)
-            yield int(k), np.tensordot(weights[used], operators[which[used]], axes=1)
-
-
-def _models_used(fits: Fits, name: str, fold: int, targets: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Which fitted model predicts which of the targets: itself, or what "full" chose for each in this fold."""
-    names = [m.name for m in fits.models if m.alternative]
-    if name != "full" or not names:
-        return [(name, np.arange(len(targets)))]
-    picked = fits.chosen()
-    assert picked is not None  # there are alternatives
-    choice = picked[fold, targets]
-    return [(names[c], np.flatnonzero(choice == c)) for c in np.unique(choice)]
-
-
-def _shifts(problem: Problem, chance: Chance) -> np.ndarray | None:
-    """(m, n_samples) rows of the series shifted in a circle within each run; None where none are wanted."""
     if not chance.permutations:
         return None
-    run = problem.Y.samples["run"].to_numpy()
-    minimum = max(inference.block_length(problem.targets, run=run), 2)
-    return inference.shifts(run, n=chance.permutations, minimum=minimum, seed=problem.seed)
+    rows = problem.folds[0][1] if tested_once(problem) else np.arange(len(problem.targets))
+    run = problem.Y.samples["run"].to_numpy()[rows]
+    usual = 1 if chance.how == "shift" else 2 * block_length(problem.targets[rows], run=run)
+    return rearranged(run, chance.permutations, chance.how, usual, problem.seed)
+
+
+def floor_of(moved: Moved) -> float:
+    """The smallest p there can be."""
+    return 1 / (1 + len(moved))
 
 
 def _r(held: HeldOut) -> np.ndarray:
@@ -219,25 +204,35 @@ def _r(held: HeldOut) -> np.ndarray:
 
 def _resampled(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
     """(n, t) r in every bootstrap sample; the same samples for every model of a problem."""
-    y, predicted = held.centred()
-    block = inference.block_length(problem.targets[held.rows], run=held.fold)
-    return inference.weighted_r(
-        y, predicted, inference.drawn_blocks(len(y), block, chance.bootstrap, run=held.fold, seed=problem.seed)
-    )
+    return inference.weighted_r(*held.centred(), draws_of(problem, held, chance))
 
 
-def _say(problem: Problem, chance: Chance, shifts: np.ndarray | None) -> list[str]:
+def draws_of(problem: Problem, held: HeldOut, chance: Chance) -> np.ndarray:
+    """(n, n_test) how often each held-out sample is drawn, in blocks of neighbours within its test fold."""
+    block = block_length(problem.targets[held.rows], run=held.fold)
+    return inference.drawn_blocks(len(held.rows), block, chance.bootstrap, run=held.fold, seed=problem.seed)
+
+
+def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:
     notes = []
-    if shifts is not None:
-        notes.append(
-            f"p: responses shifted in time within each run ({len(shifts)} distinct shifts, smallest possible p "
-            f"{1 / (1 + len(shifts)):.4f}) and predicted anew at fixed penalties and choices; one-sided, conservative"
-        )
+    if moved is not None:
+        what = "shifted in time" if chance.how == "shift" else "permuted in blocks of neighbours"
+        how = f"responses {what} within each run ({len(moved)} times, smallest possible p {floor_of(moved):.4f})"
+        if tested_once(problem):
+            notes.append(f"p: {how} against the finished predictions of the untouched test set; one-sided")
+            rows = problem.folds[0][1]
+            slow = block_length(problem.targets[rows], run=problem.Y.samples["run"].to_numpy()[rows])
+            notes += [few for few in [inference.few_blocks(len(rows), slow)] if few]
+        else:
+            kept = "penalties and choices made anew" if chance.choose_again else "fixed penalties and choices"
+            notes.append(
+                f"p: {how} and predicted anew at {kept}; one-sided" + ", conservative" * (not chance.choose_again)
+            )
+        notes.append("p_fwe: as p, of the highest r among all targets of a table (family-wise error)")
     if chance.bootstrap:
-        tested_once = len(problem.folds) == 1
         notes.append(
             "intervals of r: blocks of time resampled on the untouched test set"
-            if tested_once
+            if tested_once(problem)
             else "intervals of r are conditional on the fitted models (blocks of time resampled): they do "
             "not contain the uncertainty of fitting, and cover less than 95 %"
         )

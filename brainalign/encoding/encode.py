@@ -14,16 +14,18 @@ from brainalign.encoding.chance import Chance, gain_table, judge, mean_interval
 from brainalign.encoding.fit import (
     AVERAGED,
     Fits,
-    FoldFit,
     Model,
     Problem,
-    choose,
+    Source,
     fit_models,
     models_of,
     pose,
+    put_together,
     refit,
+    sources_of,
 )
 from brainalign.encoding.folds import FoldRule, by_run, drawn, warnings_of
+from brainalign.encoding.parts import Partition, Parts
 from brainalign.encoding.result import Encoding, Weights
 from brainalign.encoding.score import HeldOut, held_out, profile, score_table
 from brainalign.encoding.within import PCA
@@ -48,6 +50,7 @@ def encode(
     within_fold: Mapping[str, PCA] | None = None,
     ceiling: CeilingRule = auto,
     chance: Chance = CHANCE,
+    partition: Partition | None = None,
     solver: Callable[..., Any] = AVERAGED,
     seed: int = 0,
     weights: bool = True,
@@ -77,7 +80,10 @@ def encode(
     ceiling : ceiling rule
         `between_subjects`, `auto` (what the data allow), `none`.
     chance : Chance
-        How many permutations and bootstrap samples.
+        How many permutations and bootstrap samples, and of which kind.
+    partition : Partition, optional
+        What each feature explains alone, and what features share, by nested models; the product measure is always
+        there.
     solver : callable
         With the parameters and attributes of `BandedRidge`; by default that with ``average=True``.
     seed : int
@@ -116,7 +122,8 @@ def encode(
     problem = pose(X, Y, folds=folds, inner=inner, within_fold=within_fold, solver=solver, seed=seed)
     alternatives = dict(alternatives or {})
     models = models_of(X.bands, baseline, alternatives)
-    fits = fit_models(problem, models, store, progress)
+    split = Parts(problem, models, alternatives, partition)
+    fits = fit_models(problem, split.families(), store, progress)
     scored = gather(problem, fits, alternatives, choose_one)
     ceilings = ceiling(problem.Y.select(rows=np.unique(np.concatenate([test for _, test in problem.folds]))))
     tables = {name: one.table(problem.Y.columns, slice(0, problem.n_own), ceilings.own) for name, one in scored.items()}
@@ -128,6 +135,7 @@ def encode(
         *_silent(tables),
         *judge(problem, fits, scored, tables, people, chance, store, progress),
     ]
+    parts = split.table(fits, scored, tables, people, chance, store, progress)
     gain = pd.DataFrame()
     if {"baseline", "full"} <= set(scored):
         for both in filter(None, (tables, people)):
@@ -139,6 +147,7 @@ def encode(
         scores=pd.concat([tables[name] for name in [*main, *(n for n in tables if n not in main)]], ignore_index=True),
         people=pd.concat(people.values(), ignore_index=True) if people else pd.DataFrame(),
         layers=layer_profile(problem, fits, scored, tables, chance) if alternatives else pd.DataFrame(),
+        partition=parts,
         gain=gain,
         predictions=predictions,
         observed=observed,
@@ -152,10 +161,10 @@ def encode(
 
 @dataclass(frozen=True)
 class Scored:
-    """One model's fits and held-out samples, and the names of the parts its R² is split into."""
+    """One model's held-out samples, the fits they come from, and the names of the parts its R² is split into."""
 
     name: str
-    fits: Sequence[FoldFit]
+    sources: Sequence[Sequence[Source]]  # for every fold
     held: HeldOut
     bands: tuple[str, ...]
 
@@ -169,15 +178,16 @@ def gather(
 ) -> dict[str, Scored]:
     """The held-out samples of every model, and of "full" where it is chosen among alternatives."""
     group = {band: name for name, bands in alternatives.items() for band in bands}
-    out = {
-        m.name: Scored(m.name, done, held_out(problem, done), tuple(group.get(band, band) for band in m.bands))
-        for m in fits.models
-        for done in [fits.by_model[m.name]]
-    }
+    names = [model.name for model in fits.models if not model.dropped]
+    bands = {model.name: tuple(group.get(band, band) for band in model.bands) for model in fits.models}
     if alternatives and choose_one:
-        picked = choose(fits)
-        first = next(m for m in fits.models if m.alternative)
-        out["full"] = Scored("full", picked, held_out(problem, picked), (*first.bands[:-1], *alternatives))
+        names.append("full")
+        bands["full"] = next(bands[model.name] for model in fits.models if model.alternative)
+    out = {}
+    for name in names:
+        sources = sources_of(fits, name)
+        fitted = [put_together(one, problem.targets.shape[1]) for one in sources]
+        out[name] = Scored(name, sources, held_out(problem, fitted), bands[name])
     return out
 
 
@@ -231,7 +241,9 @@ def _people_tables(problem: Problem, scored: Mapping[str, Scored], ceiling: Any)
 def _add_unique(full: pd.DataFrame, baseline: pd.DataFrame, scored: Mapping[str, Scored]) -> None:
     """What the bands beside the baseline explain that it cannot: the difference of nested models' held-out R²."""
     added = [b for b in scored["full"].bands if b not in scored["baseline"].bands]
-    full["unique_" + "+".join(added)] = full["r2"].to_numpy() - baseline["r2"].to_numpy()
+    name = "unique_" + "+".join(added)
+    if name not in full:  # a partition may have said it already
+        full[name] = full["r2"].to_numpy() - baseline["r2"].to_numpy()
 
 
 def _signals(problem: Problem, held: Mapping[str, HeldOut]) -> tuple[Signal, Signal]:

@@ -29,11 +29,16 @@ SMALL = 2_000_000  # numbers in the responses up to which several fits are done 
 
 @dataclass(frozen=True)
 class Model:
-    """A named choice of bands; `alternative` is the one band in which it differs from its siblings."""
+    """A named choice of bands; `alternative` is the one band in which it differs from its siblings.
+
+    `dropped` are those of its bands that it is fitted without: a model nested in the one that has them all, and fitted
+    beside it.
+    """
 
     name: str
     bands: tuple[str, ...]
     alternative: str | None = None
+    dropped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -159,11 +164,25 @@ class FoldFit:
     train_mean: np.ndarray  # (t,)
 
 
-def fit_fold(problem: Problem, model: Model, fold: int, **how: Any) -> dict[str, np.ndarray]:
-    """Fit one model on the training samples of one fold and predict its test samples."""
+def fit_fold(problem: Problem, family: Sequence[Model], fold: int, **how: Any) -> list[dict[str, np.ndarray]]:
+    """Fit models on the training samples of one fold and predict its test samples.
+
+    A family has the same bands; its members differ in those that are dropped.
+    """
     train, test = problem.folds[fold]
-    space, ridge = _learn(problem, model, train, **how)
+    space, ridge = _learn(problem, family[0], train, **how)
     Z = space.apply(np.asarray(problem.X.values[test]))
+    found = {model: _predicted(problem, model, ridge, Z, train, test) for model in family if not model.dropped}
+    nested = [model for model in family if model.dropped]
+    if nested:
+        for model, less in zip(nested, ridge.without_each([model.dropped for model in nested]), strict=True):
+            found[model] = _predicted(problem, model, less, Z, train, test)
+    return [found[model] for model in family]
+
+
+def _predicted(
+    problem: Problem, model: Model, ridge: Any, Z: np.ndarray, train: np.ndarray, test: np.ndarray
+) -> dict[str, np.ndarray]:
     mean = problem.targets[train].mean(0, dtype=np.float64)
     shift = ridge.intercept_ - mean
     predicted = np.empty((len(test), len(mean)), np.float32)
@@ -183,44 +202,73 @@ def fit_fold(problem: Problem, model: Model, fold: int, **how: Any) -> dict[str,
     }
 
 
+Job = tuple[tuple[Model, ...], int]
+"""A family of models, and the fold they are fitted on."""
+
+
 def fit_models(
-    problem: Problem, models: Sequence[Model], store: Store | None, progress: Progress | None = None
+    problem: Problem, families: Sequence[tuple[Model, ...]], store: Store | None, progress: Progress | None = None
 ) -> Fits:
-    """Fit every model on every fold. With a store every (model, fold) is kept, so that a second run takes up where one
-    stopped. Small fits are done as many at once as there are cores; a large one takes all cores, and memory, itself.
+    """Fit every model on every fold; those of a family, which have the same bands, beside each other."""
+    folds = range(len(problem.folds))
+    done = fit_jobs(problem, [(family, fold) for family in families for fold in folds], store, progress)
+    models = [model for family in families for model in family]
+    return Fits(tuple(models), {model.name: [done[model.name, fold] for fold in folds] for model in models})
+
+
+def fit_jobs(
+    problem: Problem, jobs: Sequence[Job], store: Store | None, progress: Progress | None = None
+) -> dict[tuple[str, int], FoldFit]:
+    """Fits by (name of the model, fold).
+
+    With a store every (model, fold) is kept, so that a second run takes up where one stopped. Small fits are done as
+    many at once as there are cores; a large one takes all cores, and memory, itself.
     """
     cores = (os.cpu_count() or 1) if problem.targets.size <= SMALL else 1
-    jobs = [(model, fold) for model in models for fold in range(len(problem.folds))]
-    for name in {"targets", *(band for model in models for band in model.bands)} if store else ():
+    for name in {"targets", *(band for family, _ in jobs for band in family[0].bands)} if store else ():
         problem.hash_of(name)  # once, before several threads ask for it
     done: dict[tuple[str, int], FoldFit] = {}
+    count = 0
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=cores) as pool:
         try:
-            how = {"n_jobs": 1} if cores > 1 else {"tell": _within(progress, done, jobs)}
-            pieces = pool.map(lambda job: _kept_fit(problem, job[0], job[1], store, **how), jobs)
-            for (model, fold), piece in zip(jobs, pieces, strict=True):
-                done[model.name, fold] = piece
+            how = {"n_jobs": 1} if cores > 1 else {"tell": _within(progress, lambda: count, len(jobs))}
+            pieces = pool.map(lambda job: _kept_fits(problem, job[0], job[1], store, **how), jobs)
+            for (family, fold), fits in zip(jobs, pieces, strict=True):
+                done |= {(model.name, fold): fit for model, fit in zip(family, fits, strict=True)}
+                count += 1
                 if progress:
-                    progress(len(done), len(jobs), f"fitting {model.name}")
+                    progress(count, len(jobs), f"fitting {family[0].name}")
         finally:
             pool.shutdown(cancel_futures=True)
-    return Fits(tuple(models), {m.name: [done[m.name, f] for f in range(len(problem.folds))] for m in models})
+    return done
 
 
-def _within(progress: Progress | None, done: Mapping[Any, Any], jobs: Sequence[Any]) -> Progress | None:
+def _within(progress: Progress | None, done: Callable[[], int], jobs: int) -> Progress | None:
     """How far the one fit is that is being done."""
     if progress is None:
         return None
-    return lambda part, whole, what: progress(len(done), len(jobs), f"fitting, {100 * part // whole} % of the next")
+    return lambda part, whole, what: progress(done(), jobs, f"fitting, {100 * part // whole} % of the next")
 
 
-def _kept_fit(problem: Problem, model: Model, fold: int, store: Store | None, **how: Any) -> FoldFit:
+def _kept_fits(
+    problem: Problem, family: tuple[Model, ...], fold: int, store: Store | None, **how: Any
+) -> list[FoldFit]:
     if store is None:
-        return FoldFit(**fit_fold(problem, model, fold, **how))
-    piece = store.compute(
-        key_of_fit(problem, model, fold), lambda: fit_fold(problem, model, fold, **how), meta={"what": "fold fit"}
-    )
-    return FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__})
+        return [FoldFit(**one) for one in fit_fold(problem, family, fold, **how)]
+    keys = [key_of_fit(problem, model, fold) for model in family]
+    missing = tuple(model for model, key in zip(family, keys, strict=True) if store.get(key) is None)
+    together = cache(lambda: dict(zip(missing, fit_fold(problem, missing, fold, **how), strict=True)))
+
+    def fitted(model: Model) -> dict[str, np.ndarray]:
+        return together()[model] if model in missing else fit_fold(problem, (model,), fold, **how)[0]
+
+    pieces = [
+        store.compute(key, partial(fitted, model), meta={"what": "fold fit"})
+        for model, key in zip(family, keys, strict=True)
+    ]
+    return [
+        FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__}) for piece in pieces
+    ]
 
 
 @dataclass(frozen=True)
@@ -243,26 +291,45 @@ class Fits:
         return np.argmax(np.where(np.isnan(inner), -np.inf, inner), axis=0)
 
 
-def choose(fits: Fits) -> list[FoldFit]:
-    """Per fold and target the alternative the inner folds like best: an honest 'best layer'.
+Source = tuple[Model, FoldFit, np.ndarray]
+"""A fitted model, and the targets it predicts."""
 
-    Bands keep their order; the last row of `explained` is the chosen alternative's. Points and mixtures stay with the
-    alternatives: a choice has none of its own.
-    """
-    names = [m.name for m in fits.models if m.alternative]
+
+def sources_of(fits: Fits, name: str) -> list[list[Source]]:
+    """What the model of a name is made of, fold by fold: itself, or "full" of what was chosen for each target."""
+    if name in fits.by_model:
+        model = fits.model(name)
+        return [[(model, fit, np.arange(fit.predicted.shape[1]))] for fit in fits.by_model[name]]
     picked = fits.chosen()
     if picked is None:
         raise SettingsError("there are no alternatives to choose from")
-    out = []
-    for fold, choice in enumerate(picked):
-        options = [fits.by_model[name][fold] for name in names]
-        at = np.arange(len(choice))
+    options = [model for model in fits.models if model.alternative]
+    return [
+        [(options[c], fits.by_model[options[c].name][fold], np.flatnonzero(choice == c)) for c in np.unique(choice)]
+        for fold, choice in enumerate(picked)
+    ]
 
-        def take(what: str, options: list[FoldFit] = options, choice: np.ndarray = choice, at: np.ndarray = at):
-            return np.stack([getattr(o, what) for o in options])[choice, ..., at].T
 
-        none, mean = np.zeros((0, len(choice))), options[0].train_mean
-        out.append(FoldFit(take("predicted"), take("cv_r2"), none, none, take("explained"), mean))
+def put_together(sources: Sequence[Source], n_targets: int) -> FoldFit:
+    """One fold's fit of all targets, each from its own source. Alone it is the source itself; of several it has no
+    points: those stay with the sources.
+    """
+    if len(sources) == 1:
+        return sources[0][1]
+    first = sources[0][1]
+    none = np.zeros((0, n_targets))
+    out = FoldFit(
+        np.empty((len(first.predicted), n_targets), np.float32),
+        np.empty(n_targets),
+        none,
+        none,
+        np.empty((len(first.explained), n_targets)),
+        first.train_mean,
+    )
+    for _, fit, mine in sources:
+        out.predicted[:, mine] = fit.predicted[:, mine]
+        out.cv_r2[mine] = fit.cv_r2[mine]
+        out.explained[:, mine] = fit.explained[:, mine]
     return out
 
 
@@ -324,8 +391,10 @@ def key_of_fit(problem: Problem, model: Model, fold: int) -> str:
     """What a fit depends on; the same key is the same numbers."""
     train, test = problem.folds[fold]
     inner = np.concatenate([np.r_[-1, a, -2, b] for a, b in problem.inner_folds(train)])
+    nested = {"dropped": list(model.dropped)} if model.dropped else {}
     return key_of(
         what="fold fit 4",
+        **nested,
         bands=[[band, problem.hash_of(band), str(problem.reduce.get(band))] for band in model.bands],
         delays=hash_array(problem.X.columns["delay"].to_numpy()) if "delay" in problem.X.columns else "",
         targets=problem.hash_of("targets"),

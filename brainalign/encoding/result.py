@@ -50,10 +50,10 @@ class Encoding:
     layers : DataFrame
         The profile over alternatives: mean over targets with its interval, share of choices.
     choices : DataFrame, one row per target
-        Among alternatives (layers, lags, contexts): which one the inner folds chose, and where the profile's centre lies.
+        Among alternatives (layers, lags, contexts): which the inner folds chose, and where the profile's centre lies.
     partition : DataFrame, one row per target and part
-        Which band earned it: the target's own columns, `model`, `kind` (product, unique or common), `part` (a feature, or
-        several joined by "&"), `r2`, `normalised_r2`, `low`, `high`, `p`, `q`.
+        Which band earned it: the target's own columns, `model`, `kind` (product, unique or common), `part` (a feature,
+        or several joined by "&"), `r2`, `normalised_r2`, `low`, `high`, `p`, `q`.
     gain : DataFrame
         Full less baseline in r: per target, over targets, over people, with intervals.
     controls : DataFrame

@@ -24,7 +24,7 @@ class HeldOut:
     rows: np.ndarray  # (n,) positions among the samples in use
     explained: np.ndarray  # (b, t)
 
-    def columns(self, targets: slice) -> HeldOut:
+    def columns(self, targets: slice | np.ndarray) -> HeldOut:
         """Some targets of it."""
         return HeldOut(
             self.y[:, targets],
@@ -82,7 +82,7 @@ def score_table(
         "n_test": len(held.y),
     }
     table |= ceiling_columns(r, r2, ceiling, n_targets)
-    for name in ("p", "q", "r_low", "r_high"):
+    for name in ("p", "p_floor", "q", "p_fwe", "r_low", "r_high"):
         table[name] = np.full(n_targets, np.nan)
     for band, part in zip(bands, held.explained, strict=True):
         table[f"r2_{band}"] = np.divide(part, spread, out=np.full(n_targets, np.nan), where=spread > 0)

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.fft import irfft, rfft
 
 from brainalign.errors import InputError
-from brainalign.maths.rearrange import block_length, centred, labelled, orders_of, steps_of, unknown_way
+from brainalign.maths.rearrange import Moved, block_length, centred, labelled, rearranged
 
 NUMBERS_TOGETHER = 20_000_000  # of a null distribution: 160 MB
 FEW_BLOCKS = 30  # a test set of fewer is liberal
@@ -202,11 +202,7 @@ def permutation_test(
     >>> bool(permutation_test(y, yhat, n=199)[0] == 1 / 200)
     True
     """
-    y, yhat = _pair(y, yhat)
-    out = np.empty(y.shape[1])
-    for targets, observed, null in _null(y, yhat, n, block, run, seed, how):
-        out[targets] = _share_as_high(observed, null)
-    return out
+    return _tallied(y, yhat, n, block, run, seed, how).p
 
 
 def max_statistic(
@@ -240,29 +236,58 @@ def max_statistic(
     >>> bool(p[0] == 1 / 200), bool(p[1:].min() > 0.01)
     (True, True)
     """
-    y, yhat = _pair(y, yhat)
-    found, highest = np.empty(y.shape[1]), None
-    for targets, observed, null in _null(y, yhat, n, block, run, seed, how):
-        found[targets] = observed
-        most = null.max(1)
-        highest = most if highest is None else np.maximum(highest, most)
-    assert highest is not None
-    return exceeded(found, np.broadcast_to(highest[:, None], (len(highest), len(found))))
+    return _tallied(y, yhat, n, block, run, seed, how).family_wise()
 
 
-def _null(
+class Tally:
+    """p of every target, alone and family-wise, from a null that comes some targets at a time.
+
+    Examples
+    --------
+    >>> tally = Tally(2)
+    >>> tally.add(np.arange(2), np.array([0.5, 0.1]), np.array([[0.1, 0.2], [0.2, 0.0], [0.0, 0.3]]))
+    >>> tally.p.tolist(), tally.family_wise().tolist()
+    ([0.25, 0.75], [0.25, 1.0])
+    """
+
+    def __init__(self, n_targets: int) -> None:
+        self.p = np.ones(n_targets)
+        self._observed = np.full(n_targets, np.nan)
+        self._highest = np.zeros(0)
+
+    def add(self, targets: np.ndarray | slice, observed: np.ndarray, null: np.ndarray) -> None:
+        """Some targets: observed (b,), NaN where it is not defined, and rearranged (m, b), without NaN."""
+        self._observed[targets] = observed
+        self.p[targets] = _share_as_high(observed, null)
+        highest = null.max(1)
+        self._highest = np.maximum(self._highest, highest) if len(self._highest) else highest
+
+    def family_wise(self) -> np.ndarray:
+        """(n_targets,) p of the highest of all targets added."""
+        return _share_as_high(
+            self._observed, np.broadcast_to(self._highest[:, None], (len(self._highest), len(self.p)))
+        )
+
+
+def _tallied(
     y: np.ndarray, yhat: np.ndarray, n: int, block: int | None, run: np.ndarray | None, seed: int, how: str
-) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b), 0 where it is not defined."""
-    if how not in ("shift", "blocks"):
-        raise unknown_way(how)
+) -> Tally:
+    y, yhat = _pair(y, yhat)
     labels = labelled(run, len(y))
     slow = block_length(y, labels)
-    if slow > 2 and len(y) / slow < FEW_BLOCKS:
-        warnings.warn(few_blocks(len(y), slow), RuntimeWarning, stacklevel=3)
     usual = 1 if how == "shift" else 2 * slow
-    size = usual if block is None else block
-    tables, picked = (_shifted if how == "shift" else _permuted)(labels, n, size, seed)
+    moved = rearranged(labels, n, how, usual if block is None else block, seed)
+    if said := few_blocks(len(y), slow):
+        warnings.warn(said, RuntimeWarning, stacklevel=3)
+    tally = Tally(y.shape[1])
+    for targets, observed, null in null_batches(y, yhat, moved):
+        tally.add(targets, observed, null)
+    return tally
+
+
+def null_batches(y: np.ndarray, yhat: np.ndarray, moved: Moved) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b), 0 where it is not defined."""
+    tables, picked = (_permuted if moved.steps is None else _shifted)(moved)
     step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y)))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
@@ -290,42 +315,42 @@ def _looked_up(table: np.ndarray, picked: np.ndarray) -> np.ndarray:
 
 
 def few_blocks(n_samples: int, block: int) -> str:
-    """What has to be said of a test on a short, slow series."""
+    """What has to be said of a test on a short, slow series; "" where it is long enough."""
+    if block <= 2 or n_samples / block >= FEW_BLOCKS:
+        return ""
     return (
         f"{n_samples} test samples are fewer than {FEW_BLOCKS} blocks of {block} correlated ones: p is too small "
         "(about .09 for .05 at 120 samples with autocorrelation .8)"
     )
 
 
-def _shifted(labels: np.ndarray, n: int, minimum: int, seed: int) -> Lookup:
+def _shifted(moved: Moved) -> Lookup:
     """Σ y ŷ of every shift of every run, and which of them make up each set of shifts."""
-    rows, steps = steps_of(labels, n, minimum, seed)
-    before = np.cumsum([0, *(len(at) for at in rows[:-1])])
+    before = np.cumsum([0, *(len(at) for at in moved.rows[:-1])])
 
     def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         parts = []
-        for at in rows:
+        for at in moved.rows:
             spectra: Any = rfft(np.stack([a[at], b[at]]), axis=1)
             parts.append(irfft(spectra[0].conj() * spectra[1], len(at), axis=0))  # at distance d: Σ a[i] b[i + d]
         return np.concatenate(parts)
 
-    return tables, steps + before
+    assert moved.steps is not None
+    return tables, moved.steps + before
 
 
-def _permuted(labels: np.ndarray, n: int, block: int, seed: int) -> Lookup:
+def _permuted(moved: Moved) -> Lookup:
     """Σ y ŷ of every pair of blocks of a run, and which of them make up each permutation of blocks."""
-    cut, orders = orders_of(labels, n, block, seed)
-    kept = np.concatenate([places.ravel() for places in cut])
-    rest = np.setdiff1d(np.arange(len(labels)), kept)
-    picked, entries = [np.zeros((n, 1), int)], 1  # what is left over stays where it is: the first entry
-    for order in orders:
+    picked, entries = [np.zeros((len(moved), 1), int)], 1  # what is left over stays where it is: the first entry
+    for order in moved.orders:
         count = order.shape[1]
         picked.append(entries + order * count + np.arange(count))
         entries += count**2
+    rest = np.setdiff1d(np.arange(moved.index.shape[1]), np.concatenate([cut.ravel() for cut in moved.rows]))
 
     def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         parts = [(a[rest] * b[rest]).sum(0)[None]]
-        for places in cut:
+        for places in moved.rows:
             pairs = np.einsum("ikt,jkt->ijt", a[places], b[places], optimize=True)
             parts.append(pairs.reshape(-1, a.shape[1]))
         return np.concatenate(parts)

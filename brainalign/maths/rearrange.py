@@ -18,13 +18,15 @@ class Moved:
     """Ways in which the samples of a recording might have come.
 
     index : (m, n_samples) int, which sample stands at each place
-    rows : the samples of every run
-    steps : (m, n_runs) by how many samples each run was shifted; None for blocks that were permuted
+    rows : of every run its samples; of permuted blocks (count, block), a row for each
+    steps : (m, n_runs), by how many samples each run was shifted; None for blocks
+    orders : per run (m, count), which block stands at the place of each; empty for shifts
     """
 
     index: np.ndarray
     rows: Sequence[np.ndarray]
-    steps: np.ndarray | None
+    steps: np.ndarray | None = None
+    orders: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
         return len(self.index)
@@ -39,20 +41,23 @@ def rearranged(run: np.ndarray, n: int, how: str, block: int, seed: int = 0) -> 
         As for `shifts` and `blocks`.
     SettingsError
         Another `how`.
+
+    Examples
+    --------
+    >>> rearranged(np.zeros(5), n=10, how="shift", block=2).steps.ravel().tolist()
+    [2, 3]
     """
+    if how not in ("shift", "blocks"):
+        raise SettingsError(f"how is 'shift' or 'blocks'; found {how!r}")
     labels = labelled(run, len(run))
-    if how == "blocks":
-        rows = [np.flatnonzero(labels == k) for k in range(labels.max() + 1)]
-        return Moved(blocks(labels, n, block, seed), rows, None)
-    if how != "shift":
-        raise unknown_way(how)
-    rows, steps = steps_of(labels, n, block, seed)
-    return Moved(_turned(rows, steps, len(labels)), rows, steps)
-
-
-def unknown_way(how: str) -> SettingsError:
-    """The error for a rearrangement nobody knows."""
-    return SettingsError(f"how is 'shift' or 'blocks'; found {how!r}")
+    if how == "shift":
+        rows, steps = steps_of(labels, n, block, seed)
+        return Moved(_turned(rows, steps, len(labels)), rows, steps)
+    cut, orders = orders_of(labels, n, block, seed)
+    index = np.tile(np.arange(len(labels)), (n, 1))
+    for places, order in zip(cut, orders, strict=True):
+        index[:, places.ravel()] = places[order].reshape(n, places.size)
+    return Moved(index, cut, orders=orders)
 
 
 def block_length(values: np.ndarray, run: np.ndarray | None = None) -> int:
@@ -143,39 +148,6 @@ def steps_of(labels: np.ndarray, n: int, minimum: int, seed: int) -> tuple[list[
         drawn = np.stack([rng.choice(o, n) for o in options], axis=1)
         seen |= dict.fromkeys(map(tuple, drawn.tolist()))
     return rows, np.array(list(seen)[:n])
-
-
-def blocks(run: np.ndarray, n: int, block: int, seed: int = 0) -> np.ndarray:
-    """Rows of a recording with its blocks of neighbours permuted within each run.
-
-    Parameters
-    ----------
-    run : array (n_samples,)
-    n : int
-        How many permutations.
-    block : int
-        Samples in a block. What a run's length leaves over stays where it is.
-    seed : int
-
-    Returns
-    -------
-    array (n, n_samples) int
-
-    Raises
-    ------
-    InputError
-        No run holds two blocks.
-
-    Examples
-    --------
-    >>> blocks(np.zeros(7), n=2, block=2).tolist()
-    [[4, 5, 0, 1, 2, 3, 6], [4, 5, 2, 3, 0, 1, 6]]
-    """
-    cut, orders = orders_of(labelled(run, len(run)), n, block, seed)
-    out = np.tile(np.arange(len(run)), (n, 1))
-    for places, order in zip(cut, orders, strict=True):
-        out[:, places.ravel()] = places[order].reshape(n, places.size)
-    return out
 
 
 def orders_of(labels: np.ndarray, n: int, block: int, seed: int) -> tuple[list[np.ndarray], list[np.ndarray]]:

@@ -117,3 +117,38 @@ def correlation_sums(fold: Refit, Y: np.ndarray, weights: np.ndarray) -> np.ndar
         for total, a, b in zip(sums, (predicted, predicted, seen), (seen, predicted, seen), strict=True):
             np.einsum("nm,nm->m", a, b, out=total[k])
     return sums
+
+
+def loss_sums(
+    whole: Refit, nested: Refit, Y: np.ndarray, weights: tuple[np.ndarray, np.ndarray], still: tuple[np.ndarray, ...]
+) -> np.ndarray:
+    """(2, n_targets, m): what a nested model loses, and the spread of the responses, over a fold's test samples.
+
+    Only the residuals of the nested model are rearranged and added to what it predicts (Freedman & Lane 1983):
+    y* = ŷ + e*. What is lost is the squared error of the nested model's new predictions less that of the whole one's;
+    the spread is about the new training mean.
+
+    Parameters
+    ----------
+    whole, nested : Refit
+        The last row of the nested one's operators averages the training responses.
+    Y : array (n_samples, n_targets) float32
+        Residuals e.
+    weights : (n_points, n_targets) of the whole model and of the nested one
+    still : (n_test, n_targets) each
+        What stays: ŷ of the test samples less that of the training mean, and what the whole and the nested model make
+        of the training samples' ŷ.
+    """
+    sums = np.empty((2, Y.shape[1], len(whole.moved)), np.float32)
+    both = zip(whole.again(Y, weights[0]), nested.again(Y, weights[1]), strict=True)
+    for k, ((seen, full), (_, less)) in enumerate(both):
+        start, made, made_less = (one[:, k, None] for one in still)
+        seen -= less[-1]
+        seen += start
+        np.einsum("nm,nm->m", seen, seen, out=sums[1, k])
+        full += made
+        full -= seen
+        less = less[:-1] + made_less
+        less -= seen
+        sums[0, k] = np.einsum("nm,nm->m", less, less) - np.einsum("nm,nm->m", full, full)
+    return sums

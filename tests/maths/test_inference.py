@@ -24,7 +24,7 @@ from brainalign.maths.inference import (
     sign_flip,
     weighted_r,
 )
-from brainalign.maths.rearrange import block_length, blocks, rearranged, shifts
+from brainalign.maths.rearrange import block_length, rearranged, shifts
 from brainalign.maths.scores import pearson, pearson_within
 
 

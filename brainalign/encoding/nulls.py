@@ -1,0 +1,175 @@
+"""What would be found if nothing were there? Responses rearranged in time, and predicted anew."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from threading import Lock
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from brainalign.encoding.fit import FoldFit, Model, Problem, Source, fit_models, put_together, sources_of
+from brainalign.encoding.score import held_out
+from brainalign.encoding.within import learn_space
+from brainalign.maths import scores
+from brainalign.maths.hat import hat_operator
+from brainalign.maths.rearrange import Moved
+from brainalign.maths.refit import Refit, correlation_sums, loss_sums
+
+TOGETHER = 60_000_000  # numbers of a null distribution that are held at once: 240 MB
+FEW = 256  # targets a thread looks at before it adds up
+AGAIN = 20_000_000  # numbers in rearranged responses that are fitted together
+
+Batch = tuple[np.ndarray, np.ndarray]
+"""Some targets, and the statistic of every rearrangement of each: (m, b)."""
+
+
+def null_r(problem: Problem, sources: Sequence[Sequence[Source]], targets: np.ndarray, moved: Moved) -> Iterator[Batch]:
+    """The null of r: every rearrangement predicted anew at each target's fixed penalties and choices.
+
+    Training and test samples both come from the rearranged series. To rearrange finished predictions against responses
+    would be invalid: every pair of folds shares training data (false positives 0.11–0.13 at 0.05).
+
+    Parameters
+    ----------
+    sources
+        For every fold, which fitted model predicts which targets.
+    targets : array of int
+        Among those of the problem.
+    moved : Moved
+        Rearrangements of the samples in use.
+    """
+
+    def sums(fold: int, source: Source, _: Source, mine: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        train, test = problem.folds[fold]
+        operators, weights = _operators(problem, source[0], source[1], fold, mine)
+        refit = Refit(operators, train, test, moved)
+        return lambda few: correlation_sums(refit, _responses(problem, mine[few]), weights[:, few])
+
+    for some, (covariance, predicted, seen) in _summed(problem, sources, sources, targets, 3, len(moved), sums):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            yield some, np.nan_to_num(covariance / np.sqrt(predicted * seen)).T
+
+
+def null_unique(
+    problem: Problem,
+    whole: Sequence[Sequence[Source]],
+    nested: Sequence[Sequence[Source]],
+    targets: np.ndarray,
+    moved: Moved,
+) -> Iterator[Batch]:
+    """What a nested model loses in R² when nothing it lacks tells anything: its residuals rearranged (Freedman & Lane).
+
+    What the nested model says of a sample is its held-out prediction (of a sample never tested, the mean): residuals
+    within training would be too small, and p with them.
+    """
+    kept = np.tile(problem.targets.mean(0), (len(problem.targets), 1))
+    for (_, test), sources in zip(problem.folds, nested, strict=True):
+        kept[test] = put_together(sources, problem.targets.shape[1]).predicted
+
+    def sums(fold: int, source: Source, less: Source, mine: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+        train, test = problem.folds[fold]
+        full, full_weights = _operators(problem, source[0], source[1], fold, mine)
+        few_bands, less_weights = _operators(problem, less[0], less[1], fold, mine)
+        mean = np.full((len(few_bands), 1, len(train)), 1 / len(train))
+        first = Refit(full, train, test, moved)
+        second = Refit(np.concatenate([few_bands, mean], axis=1), train, test, moved)
+
+        def loss(few: np.ndarray) -> np.ndarray:
+            at = mine[few]
+            fitted = kept[:, at]
+            start = fitted[test] - fitted[train].mean(0)
+            weights = full_weights[:, few], less_weights[:, few]
+            made = [
+                np.einsum("kb,kib->ib", w, operators @ fitted[train])
+                for operators, w in zip((full, few_bands), weights, strict=True)
+            ]
+            return loss_sums(first, second, _responses(problem, at) - fitted, weights, (start, *made))
+
+        return loss
+
+    for some, (lost, spread) in _summed(problem, whole, nested, targets, 2, len(moved), sums):
+        yield some, (lost / spread).T
+
+
+def null_chosen_again(
+    problem: Problem, models: Sequence[Model], name: str, targets: np.ndarray, moved: Moved
+) -> Iterator[Batch]:
+    """The null of r, penalties (and the alternative) chosen anew: whole fits of rearranged responses."""
+    step = max(1, AGAIN // moved.index.size)
+    for start in range(0, len(targets), step):
+        some = targets[start : start + step]
+        again = problem.targets[:, some][moved.index]  # (m, n, b)
+        series = np.ascontiguousarray(again.transpose(1, 2, 0)).reshape(len(problem.targets), -1)
+        copies = replace(problem, targets=series, hashes={})
+        fits = fit_models(copies, [(model,) for model in models], None)
+        held = held_out(copies, [put_together(one, series.shape[1]) for one in sources_of(fits, name)])
+        r = scores.pearson_within(held.y, held.predicted, held.fold)
+        yield some, np.nan_to_num(r).reshape(len(some), -1).T
+
+
+def _summed(
+    problem: Problem,
+    sources: Sequence[Sequence[Source]],
+    others: Sequence[Sequence[Source]],
+    targets: np.ndarray,
+    kinds: int,
+    m: int,
+    sums: Callable[[int, Source, Source, np.ndarray], Callable[[np.ndarray], np.ndarray]],
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Sums over folds, (kinds, b, m), for some targets at a time; folds, and models within them, side by side."""
+    step = max(1, TOGETHER // (kinds * m))
+    for start in range(0, len(targets), step):
+        some = targets[start : start + step]
+        total, lock = np.zeros((kinds, len(some), m), np.float32), Lock()
+        place = np.full(problem.targets.shape[1], -1)
+        place[some] = np.arange(len(some))
+
+        def one(
+            job: tuple[int, Source, Source, np.ndarray],
+            total: np.ndarray = total,
+            lock: Lock = lock,
+            place: np.ndarray = place,
+        ) -> None:
+            mine = job[-1]
+            adding = sums(*job)
+            for few in np.array_split(np.arange(len(mine)), -(-len(mine) // FEW)):
+                part = adding(few)
+                with lock:
+                    total[:, place[mine[few]]] += part
+
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            list(pool.map(one, _jobs(sources, others, some)))
+        yield some, total
+
+
+def _jobs(
+    sources: Sequence[Sequence[Source]], others: Sequence[Sequence[Source]], some: np.ndarray
+) -> Iterator[tuple[int, Source, Source, np.ndarray]]:
+    for fold, (firsts, seconds) in enumerate(zip(sources, others, strict=True)):
+        for first in firsts:
+            for second in seconds if others is not sources else (first,):
+                mine = np.intersect1d(np.intersect1d(first[2], second[2]), some)
+                if len(mine):
+                    yield fold, first, second, mine
+
+
+def _operators(
+    problem: Problem, model: Model, fit: FoldFit, fold: int, targets: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(k, n_test, n_train) from training responses to test predictions at the points in use, and their weights."""
+    train, test = problem.folds[fold]
+    used = np.flatnonzero(fit.mixture[:, targets].any(1))
+    space = learn_space(problem.X.values, problem.X.columns, model.bands, train, problem.reduce)
+    before, after = (space.apply(np.asarray(problem.X.values[rows])) for rows in (train, test))
+    operators, which = hat_operator(before, after, space.bands, fit.points[:, used])
+    return operators[which].astype(np.float32), fit.mixture[np.ix_(used, targets)].astype(np.float32)
+
+
+def _responses(problem: Problem, targets: np.ndarray) -> np.ndarray:
+    """(n, b) less their mean: float32 then keeps the digits."""
+    values = problem.targets[:, targets].astype(np.float64)
+    return (values - values.mean(0)).astype(np.float32)
