@@ -30,10 +30,12 @@ Left = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Partition:
-    """How the R² of "full" is split, beside the product measure, which needs no further fit.
+    """How the R² of "full" is split.
 
     Parameters
     ----------
+    product : bool
+        Parts that sum to it (Pratt 1987): no further fit is needed.
     unique : bool
         What is lost when a feature is taken away: one nested model for each.
     common : bool
@@ -42,6 +44,7 @@ class Partition:
         Bands that belong together; every other band is a feature of its own, alternatives are one together.
     """
 
+    product: bool = True
     unique: bool = True
     common: bool = False
     features: Mapping[str, Sequence[str]] | None = None
@@ -97,7 +100,7 @@ class Parts:
         if "full" not in scored:
             return pd.DataFrame()
         full, table = scored["full"], tables["full"]
-        rows = self._product(full, table)
+        rows = self._product(full, table) if self.partition.product else []
         if self.left_out:
             nested = self._sources(fits, full.sources, store, progress)
             lost = self._lost(full, nested)

@@ -15,6 +15,7 @@ from brainalign.encoding.encode import encode
 from brainalign.encoding.fit import AVERAGED
 from brainalign.encoding.folds import FoldRule
 from brainalign.encoding.leaks import leak_audit
+from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
 from brainalign.errors import BrainalignError
@@ -74,13 +75,14 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     tell(0, 1, "laying out the design")
     X = stages.lay_out(study, ready.features, ready.brain)
     Y, notes = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
-    chance = Chance(study.inference.permutations, study.inference.bootstrap, study.inference.fdr)
+    chance = Chance(**study.inference.model_dump())
     fit = encode(
         X,
         Y,
         **_asked(study, ready),
         ceiling=CEILINGS[study.ceiling.kind],
         chance=chance,
+        partition=Partition(**study.partition.model_dump(), features=stages.grouped(ready.features)),
         weights=study.encoding.weights,
         store=store,
         progress=tell,

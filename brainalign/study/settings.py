@@ -166,6 +166,16 @@ class Inference(Section):
     permutations: int = Field(default=1000, ge=0)
     bootstrap: int = Field(default=1000, ge=0)
     fdr: float = Field(default=0.05, gt=0, lt=1)
+    how: Literal["shift", "blocks"] = "shift"
+    choose_again: bool = False
+
+
+class PartitionSettings(Section):
+    """Which feature earned it?"""
+
+    product: bool = True
+    unique: bool = True
+    common: bool = False
 
 
 class Compute(Section):
@@ -196,6 +206,7 @@ class Study(Section):
     targets: Targets = Targets()
     ceiling: CeilingSettings = CeilingSettings()
     inference: Inference = Inference()
+    partition: PartitionSettings = PartitionSettings()
     controls: list[Literal["untrained", "reversed", "segment"]] = []
     compute: Compute = Compute()
     output: Path = Path("results")

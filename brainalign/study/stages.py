@@ -274,3 +274,9 @@ def varied(features: list[Named]) -> dict[str, list[str]]:
         for f in features
         if isinstance(f.settings, Language) and f.settings.layers in ("each", "best")
     }
+
+
+def grouped(features: list[Named]) -> dict[str, list[str]]:
+    """Feature → bands, of those that are not alternatives of each other."""
+    apart = varied(features)
+    return {f.settings.name: f.bands for f in features if f.settings.name not in apart}
