@@ -182,7 +182,7 @@ def short(name: str) -> str:
     Examples
     --------
     >>> short("LIFG"), short("inferior frontal gyrus, triangular part, left")
-    ('LIFG', 'inferior fronta… part, left')
+    ('LIFG', 'inferior fronta…part, left')
     """
     return name if len(name) <= LABEL else f"{name[: LABEL - 11]}…{name[-10:]}"
 
