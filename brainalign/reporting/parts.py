@@ -49,6 +49,8 @@ def _title(fit: Encoding, kinds: dict[str, pd.DataFrame]) -> str:
     over = f"on average over {counted(fit.observed.shape[1], nouns_of(fit))}"
     over = over if fit.observed.shape[1] > 1 else f"in {labels_of(fit.observed.columns)[0]}"
     unique = kinds["unique"].mean() if "unique" in kinds else pd.Series(dtype=float)
+    if "product" not in kinds and unique.max() <= 0:
+        return f"No feature alone explains anything {over}."
     if "product" not in kinds:
         return f"{unique.idxmax()} alone explains most: R² {number(unique.max(), 3)} {over}."
     product, joint = kinds["product"].mean(), float(rows_of(fit, models_of(fit).lead)["r2"].mean())

@@ -94,6 +94,8 @@ class TestPartition:
         product, unique = (draw_partition(known((kind,))) for kind in ("product", "unique"))
         assert product.title == "lm earned most, .080 of a joint R² of .100 on average over 3 regions."
         assert unique.title == "lm alone explains most: R² .050 on average over 3 regions."
+        nothing = setting(setting(known(("unique",)), "unique", "lm", r2=-0.01), "unique", "rate", r2=-0.02)
+        assert draw_partition(nothing).title == "No feature alone explains anything on average over 3 regions."
         assert "unique part:" not in texts(product)
         assert not {"product part:", "joint R²"} & set(texts(unique))
 
