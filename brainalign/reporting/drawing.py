@@ -24,8 +24,32 @@ TEST = "#d55e00"
 TRAIN = "#c4d3e3"
 CEILING = "#1c2530"  # always dashed or hatched, never filled
 
+
+@dataclass(frozen=True)
+class Look:
+    """How a feature is painted: its colour, hatch and marker."""
+
+    colour: str
+    hatch: str
+    marker: str
+
+
+# four steps of darkness without a hatch, four with: told apart in grey, and with any kind of colour vision
+LOOKS = (
+    Look(FULL, "", "o"),
+    Look(BASELINE, "", "s"),
+    Look("#f2cf63", "", "D"),
+    Look("#5a1846", "", "^"),
+    Look("#e07b39", "////", "v"),
+    Look("#0f7a6b", "\\\\\\\\", "P"),
+    Look("#6f3215", "||||", "X"),
+    Look("#bfe0f5", "xxxx", "p"),
+)
+OTHERS = Look("#eef1f4", "", "")  # features beyond eight, together
+
 WIDE = 10.6  # inches: the width of the page's column
 HALF = 5.6  # inches: beside a table
+LABEL = 26  # letters of a name in a figure; the table has them all
 
 STYLE: dict[str, Any] = {
     "svg.fonttype": "none",  # text stays text: searchable, small, and in the page's own face
@@ -57,6 +81,11 @@ class Drawing:
     alt: str
     note: str
     svg: str
+
+    @property
+    def wide(self) -> bool:
+        """Whether it fills the page's column; else it stands beside a table."""
+        return not self.svg.startswith('<svg class="half"')
 
 
 @contextmanager
@@ -147,8 +176,22 @@ def plain_axis(axes: Axes, axis: str = "y") -> None:
     (axes.yaxis if axis == "y" else axes.xaxis).set_major_formatter(FuncFormatter(write))
 
 
+def short(name: str) -> str:
+    """A name that fits into a figure, with both its ends: names of one study often begin alike.
+
+    Examples
+    --------
+    >>> short("LIFG"), short("inferior frontal gyrus, triangular part, left")
+    ('LIFG', 'inferior fronta…part, left')
+    """
+    return name if len(name) <= LABEL else f"{name[: LABEL - 11]}…{name[-10:]}"
+
+
 def legend_above(axes: Axes, right: bool = False, **more: Any) -> None:
     """Name what is drawn above the axes, where it covers nothing."""
     corner: Any = ("lower right", (1, 1.0)) if right else ("lower left", (0, 1.0))
-    settings: dict[str, Any] = {"ncols": 4, "borderaxespad": 0.3, "handlelength": 1.4, "columnspacing": 1.2}
+    figure: Any = axes.get_figure()
+    long = sum(6.2 * len(name) + 36 for name in axes.get_legend_handles_labels()[1])  # points
+    columns = 2 if long > 0.8 * 72 * figure.get_figwidth() else 4
+    settings: dict[str, Any] = {"ncols": columns, "borderaxespad": 0.3, "handlelength": 1.4, "columnspacing": 1.2}
     axes.legend(loc=corner[0], bbox_to_anchor=corner[1], **settings, **more)

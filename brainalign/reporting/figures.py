@@ -9,9 +9,23 @@ import pandas as pd
 
 from brainalign.encoding.result import Encoding
 from brainalign.reporting import drawing
-from brainalign.reporting.drawing import BASELINE, CEILING, FULL, FULL_PALE, HAIR, HALF, INK, QUIET, WIDE, Drawing, draw
+from brainalign.reporting.drawing import (
+    BASELINE,
+    CEILING,
+    FULL,
+    FULL_PALE,
+    HAIR,
+    HALF,
+    INK,
+    QUIET,
+    WIDE,
+    Drawing,
+    draw,
+    short,
+)
 from brainalign.reporting.found import (
     ceiling_of,
+    chance_of,
     gain_over_people,
     interval_of,
     labels_of,
@@ -23,13 +37,12 @@ from brainalign.reporting.found import (
     rows_of,
 )
 from brainalign.reporting.tables import MANY
-from brainalign.reporting.wording import counted, number, p_value, signed
+from brainalign.reporting.wording import counted, number, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LABEL = 26  # letters of a target's name in a figure; the table has them all
 PANEL_PT = 180  # side of a panel of the map
 DRAWN_AS_SHAPES = 1500  # voxels; more are painted into one picture, or the page grows heavy
 
@@ -166,8 +179,7 @@ def _bars(fit: Encoding) -> Figure:
         bars(at, rows["r"].fillna(0), thick * 0.94, color=colour, label=_model_label(fit, name))
         _whiskers(axes, at, rows, flat)
     _ceiling_marks(axes, place, rows_of(fit, which.lead), flat)
-    short = [name if len(name) <= LABEL else name[: LABEL - 1] + "…" for name in labels]
-    (axes.set_yticks if flat else axes.set_xticks)(place, short)
+    (axes.set_yticks if flat else axes.set_xticks)(place, [short(name) for name in labels])
     if not flat and len(labels) < 4:
         axes.set_xlim(-1.6, len(labels) + 0.6)  # or two bars would be as wide as the figure
     axes.tick_params(axis="y" if flat else "x", length=0)
@@ -204,7 +216,7 @@ def _model_label(fit: Encoding, name: str) -> str:
     which = models_of(fit)
     if name != "full":
         return name
-    return f"baseline + {which.added}" if which.baseline else which.added
+    return short("baseline + " * bool(which.baseline) + which.added)
 
 
 def _distribution(fit: Encoding) -> Figure:
@@ -302,7 +314,7 @@ def draw_people(fit: Encoding) -> Drawing | None:
         return None
     whole = gain_over_people(fit)
     title = f"{(gains > 0).sum()} of {len(gains)} people are predicted better with {models_of(fit).added} "
-    title += f"(mean gain {signed(whole.value)}" + (f", sign-flip p {p_value(whole.p)})" if whole.p == whole.p else ")")
+    title += f"({', '.join(filter(None, (f'mean gain {signed(whole.value)}', chance_of(whole))))})"
     alt = f"Gain in r of {len(gains)} people, from {signed(gains.min())} to {signed(gains.max())}, "
     alt += f"mean {signed(whole.value)}."
     note = "Each dot: one person, fitted alone and scored against their own responses, mean over targets."

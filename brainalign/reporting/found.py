@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from brainalign.encoding.result import Encoding
-from brainalign.reporting.wording import MINUS, span
+from brainalign.reporting.wording import MINUS, at_floor, p_value, span
 
 NOT_THE_TARGET = ("model", "chosen")
+NAMED = 4  # features in a sentence; beyond, they are counted
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Gain:
     kind: str = ""  # of the interval
     p: float = float("nan")
     n: int = 0
+    p_floor: float = float("nan")  # the smallest p there could have been
 
 
 def models_of(fit: Encoding) -> Models:
@@ -53,13 +55,17 @@ def models_of(fit: Encoding) -> Models:
 
 def _added(fit: Encoding, lead: str) -> str:
     """What the full model has beside the baseline, by the names of the features."""
-    rows = fit.scores[fit.scores["model"] == lead]
-    names = [str(c) for c in rows.columns if rows[c].notna().any()]
-    unique = [c.removeprefix("unique_") for c in names if c.startswith("unique_")]
-    if unique:
-        return " + ".join(_features(unique[0].split("+"), fit))
-    bands = [c.removeprefix("r2_") for c in names if c.startswith("r2_")]
-    return " + ".join(_features(bands, fit)) or lead
+    bands, below = _bands(fit, lead), _bands(fit, "baseline")
+    names = _features([band for band in bands if band not in below], fit)
+    if len(names) > NAMED:
+        names = [*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"]
+    return " + ".join(names) or lead
+
+
+def _bands(fit: Encoding, model: str) -> list[str]:
+    """The bands a model's R² was split into."""
+    rows = rows_of(fit, model)
+    return [str(c).removeprefix("r2_") for c in rows if str(c).startswith("r2_") and rows[c].notna().any()]
 
 
 def _features(bands: list[str], fit: Encoding) -> list[str]:
@@ -175,6 +181,7 @@ def _gains(fit: Encoding, over: str) -> list[Gain]:
             str(row["interval"]),
             float(row["p"]),
             int(row["n"]),
+            float(row.get("p_floor", np.nan)),
         )
         for row in records(rows)
     ]
@@ -191,6 +198,42 @@ def interval_of(gain: Gain) -> str:
     if gain.low != gain.low:
         return ""
     return f"95 % interval {span(gain.low, gain.high)}" + f", {gain.kind}" * bool(gain.kind)
+
+
+def chance_of(gain: Gain) -> str:
+    """The p of a gain as part of a sentence; "" where there is none.
+
+    Examples
+    --------
+    >>> chance_of(Gain(0.07, p=0.031, p_floor=1 / 128)), chance_of(Gain(0.07, p=1 / 128, p_floor=1 / 128))
+    ('sign-flip p .031', 'sign-flip p ≤ .0078, the smallest possible')
+    """
+    if gain.p != gain.p:
+        return ""
+    return f"sign-flip p {p_value(gain.p, gain.p_floor)}" + ", the smallest possible" * at_floor(gain.p, gain.p_floor)
+
+
+def parts_of(fit: Encoding, kind: str, column: str = "r2") -> pd.DataFrame:
+    """One kind of part of the lead's R² ("product", "unique", "common"): a row per target, a column per part.
+
+    Without columns where the fit has none. Of each part the table holds the targets in their order.
+    """
+    every = range(fit.observed.shape[1])
+    if fit.partition.empty:
+        return pd.DataFrame(index=every)
+    rows = fit.partition[(fit.partition["kind"] == kind) & (fit.partition["model"] == models_of(fit).lead)]
+    parts = {str(part): mine[column].to_numpy(float) for part, mine in rows.groupby("part", sort=False)}
+    return pd.DataFrame({part: pd.Series(values) for part, values in parts.items()}, index=every)
+
+
+def parts_over_ceiling(fit: Encoding, parts: pd.DataFrame) -> pd.Series:
+    """Mean of every part over the mean ceiling (both in R²), over the targets whose ceiling is told from zero."""
+    rows = rows_of(fit, models_of(fit).lead)
+    if "normalised_r2" not in rows:
+        return pd.Series(np.nan, parts.columns, dtype=float)
+    ceiling = rows["ceiling_r2"].where(rows["normalised_r2"].notna())
+    both = {name: pd.DataFrame({"part": parts[name], "ceiling": ceiling}).dropna().mean() for name in parts}
+    return pd.Series({name: means["part"] / means["ceiling"] for name, means in both.items()}, dtype=float)
 
 
 def best_layers(fit: Encoding, most: int = 3) -> pd.DataFrame:
@@ -219,6 +262,11 @@ def asked(fit: Encoding, *keys: str, default: Any = None) -> Any:
             return default
         here = here[key]
     return here
+
+
+def fdr_of(fit: Encoding) -> float:
+    """The false discovery rate that was asked for."""
+    return float(asked(fit, "inference", "fdr", default=0.05))
 
 
 def clock_of(fit: Encoding) -> pd.DataFrame:

@@ -9,8 +9,19 @@ from typing import Any
 from brainalign.encoding.result import Encoding
 from brainalign.reporting.figures import draw_layers, draw_people, draw_places, draw_targets
 from brainalign.reporting.found import ceiling_of, gain_over_targets, mean_r, models_of, nouns_of, people_gains
-from brainalign.reporting.tables import MANY, answer, control_table, data_facts, gain_table, target_table, warnings_in
+from brainalign.reporting.parts import draw_partition
+from brainalign.reporting.tables import (
+    MANY,
+    answer,
+    control_table,
+    data_facts,
+    gain_table,
+    partition_table,
+    target_table,
+    warnings_in,
+)
 from brainalign.reporting.timelines import draw_course, draw_excerpt, draw_folds
+from brainalign.reporting.venn import draw_venn
 from brainalign.reporting.wording import number, percent, signed
 
 
@@ -80,6 +91,9 @@ def content(fit: Encoding) -> dict[str, Any]:
         "target_table": target_table(fit),
         "places": draw_places(fit),
         "people": draw_people(fit),
+        "partition": draw_partition(fit),
+        "venn": draw_venn(fit),
+        "partition_table": partition_table(fit),
         "excerpt": draw_excerpt(fit),
         "folds": draw_folds(fit),
         "course": draw_course(fit),

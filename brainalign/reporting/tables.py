@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainalign.encoding.result import Encoding
 from brainalign.reporting.found import (
@@ -13,7 +14,9 @@ from brainalign.reporting.found import (
     baseline_bands,
     best_layers,
     ceiling_of,
+    chance_of,
     clock_of,
+    fdr_of,
     gain_over_people,
     gain_over_targets,
     gain_per_target,
@@ -22,15 +25,36 @@ from brainalign.reporting.found import (
     mean_r,
     models_of,
     nouns_of,
+    parts_of,
+    parts_over_ceiling,
     people_gains,
     records,
     rows_of,
     tr_of,
 )
-from brainalign.reporting.wording import DASH, MINUS, counted, listed, minutes, number, p_value, percent, signed, span
+from brainalign.reporting.wording import (
+    DASH,
+    MINUS,
+    SMALLEST,
+    as_typed,
+    at_floor,
+    counted,
+    listed,
+    minutes,
+    number,
+    p_value,
+    percent,
+    signed,
+    span,
+)
 
 MANY = 30  # targets; beyond, a distribution and its best are shown instead of every one
 BEST = 10  # of many
+TESTS = {"p": "p", "q": "q", "p_fwe": "family-wise p", "p_cluster": "cluster p"}  # columns of `scores`, and their names
+CORRECTED = {
+    "p_fwe": "Family-wise p: compared with the highest score anywhere, so that one false finding among all is as rare.",
+    "p_cluster": "Cluster p: compared with the heaviest cluster there is; it speaks of clusters, not of targets.",
+}
 
 
 @dataclass(frozen=True)
@@ -103,8 +127,7 @@ def answer(fit: Encoding) -> str:
     people = people_gains(fit)
     if len(people):
         whole = gain_over_people(fit)
-        chance = f"sign-flip p {p_value(whole.p)}" if whole.p == whole.p else ""
-        about = "; ".join(filter(None, (f"mean {signed(whole.value)}", interval_of(whole), chance)))
+        about = "; ".join(filter(None, (f"mean {signed(whole.value)}", interval_of(whole), chance_of(whole))))
         text += f" {(people > 0).sum()} of {len(people)} people gain ({about})."
     return text + _share(fit)
 
@@ -124,7 +147,7 @@ def gain_lines(fit: Encoding) -> list[str]:
     people = people_gains(fit)
     if len(people):
         whole = gain_over_people(fit)
-        chance = f", sign-flip p {p_value(whole.p)}" if whole.p == whole.p else ""
+        chance = f", {chance_of(whole)}" if chance_of(whole) else ""
         lines.append(
             f"{signed(whole.value)} over {len(people)} people{_bracketed(interval_of(whole))}{chance}; "
             f"{(people > 0).sum()} of {len(people)} gain"
@@ -151,8 +174,8 @@ def target_table(fit: Encoding) -> Table:
         "ceiling r",
         "normalised r",
     ]
-    tested = "p" in lead and bool(lead["p"].notna().any())
-    head += ["p", "q"] * tested
+    tests = _tests(lead)
+    head += [TESTS[name] for name in tests]
     rows = []
     for i in order:
         row = lead.iloc[i]
@@ -163,11 +186,11 @@ def target_table(fit: Encoding) -> Table:
             number(row["r2"], 3),
         ]
         cells += [number(row["ceiling_r"]), number(row["normalised_r"])]
-        rows.append(cells + [p_value(row["p"]), p_value(row["q"])] * tested)
+        rows.append(cells + [texts[i] for texts in tests.values()])
     if len(lead) > 1:
         ceiling, share, _ = ceiling_of(fit)
         mean = ["mean", *([number(mean_r(fit, which.baseline), 3)] if compared else []), number(lead["r"].mean(), 3)]
-        rows.append([*mean, number(lead["r2"].mean(), 3), number(ceiling), number(share), *["", ""] * tested])
+        rows.append([*mean, number(lead["r2"].mean(), 3), number(ceiling), number(share), *[""] * len(tests)])
     silent = int(lead["r"].isna().sum())
     if silent:
         which_ones = counted(silent, nouns_of(fit))
@@ -175,7 +198,19 @@ def target_table(fit: Encoding) -> Table:
     notes += why_not_normalised(fit)
     if len(lead) > 1 and ceiling_of(fit)[2]:
         notes.append("Mean of normalised scores: a ratio of means.")
+    notes += [SMALLEST] * any("≤" in cell for row in rows for cell in row[len(head) - len(tests) :])
+    notes += [CORRECTED[name] for name in CORRECTED if name in tests]
     return Table(head, rows, notes, last_is_mean=len(lead) > 1)
+
+
+def _tests(lead: pd.DataFrame) -> dict[str, list[str]]:
+    """The p and q there are, as text, target by target."""
+    floor = lead.get("p_floor", pd.Series(np.nan, lead.index))
+    return {
+        name: [p_value(p, np.nan if name == "q" else least) for p, least in zip(lead[name], floor, strict=True)]
+        for name in TESTS
+        if name in lead and lead[name].notna().any()
+    }
 
 
 def why_not_normalised(fit: Encoding) -> list[str]:
@@ -205,13 +240,43 @@ def gain_table(fit: Encoding) -> Table | None:
     named = list(zip(labels_of(fit.observed.columns), per, strict=True)) if 1 < len(per) <= MANY else []
     named.append((f"mean of {counted(len(per), nouns_of(fit))}", targets))
     named += [(f"mean of {people.n} people", people)] if people.n else []
-    rows = [[name, signed(g.value), span(g.low, g.high), p_value(g.p)] for name, g in named]
+    rows = [[name, signed(g.value), span(g.low, g.high), p_value(g.p, g.p_floor)] for name, g in named]
     notes = [f"Intervals of {nouns_of(fit)[1]}: {targets.kind}."] if targets.kind else []
     if people.n:
         notes += [f"Interval of people: {people.kind}."] if people.kind else []
         notes += ["p: sign-flip test over people, one-sided."] if people.p == people.p else []
+        notes += [SMALLEST] * at_floor(people.p, people.p_floor)
     tested = people.p == people.p
     return Table(["", "gain in r", "95 % interval", *["p"] * tested], [row[: 3 + tested] for row in rows], notes)
+
+
+def partition_table(fit: Encoding) -> Table | None:
+    """What every feature earned, on average over targets: its product part, and what it alone explains."""
+    product, unique = parts_of(fit, "product"), parts_of(fit, "unique")
+    names = list(dict.fromkeys([*product, *unique]))
+    if len(names) < 2:
+        return None
+    together = [""] * bool(len(product.columns))  # no feature is called so
+    product = product.assign(**dict.fromkeys(together, product.sum(axis=1, skipna=False)))
+    columns = []
+    for kind, parts in (("product", product), ("unique", unique)):
+        shares = parts_over_ceiling(fit, parts)
+        columns += [(f"{kind} R²", pd.Series([number(m, 3) for m in parts.mean().to_numpy()], parts.columns))] * bool(
+            len(shares)
+        )
+        columns += [("over ceiling", shares.map(percent))] * bool(shares.notna().any())
+    q = parts_of(fit, "unique", "q")
+    told = [f"{(q[name] < fdr_of(fit)).sum():,} of {q[name].notna().sum():,}" for name in q]
+    if q.notna().any(axis=None):
+        columns.append(
+            (f"unique, q\N{NO-BREAK SPACE}<\N{NO-BREAK SPACE}{as_typed(fdr_of(fit))}", pd.Series(told, q.columns))
+        )
+    rows = [
+        [name or "together", *(texts.get(name, DASH * bool(name)) for _, texts in columns)] for name in names + together
+    ]
+    notes = [f"Means over {counted(len(product), nouns_of(fit))}."] * (len(product) > 1)
+    notes += ["Over ceiling: a ratio of means."] * any(head == "over ceiling" for head, _ in columns)
+    return Table(["", *(head for head, _ in columns)], rows, notes, last_is_mean=bool(together))
 
 
 def control_table(fit: Encoding) -> Table | None:

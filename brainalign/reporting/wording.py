@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 MINUS = "\N{MINUS SIGN}"
 DASH = "\N{EM DASH}"  # a number there is not
+SMALLEST = "≤: the smallest possible p, since there are so few rearrangements to compare with."  # below a table
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -49,21 +50,47 @@ def percent(value: float) -> str:
     return f"{MINUS * (round(100 * value) < 0)}{abs(round(100 * value))} %" if math.isfinite(value) else DASH
 
 
-def p_value(value: float) -> str:
-    """A p with two digits that count.
+def p_value(value: float, floor: float = math.nan) -> str:
+    """A p with two digits that count; "≤" where it is the smallest that so few rearrangements can give (`floor`).
 
     Examples
     --------
     >>> p_value(0.000999), p_value(0.0312), p_value(0.4321), p_value(1.0), p_value(1e-6), p_value(float("nan"))
     ('.0010', '.031', '.43', '1', '< .0001', '—')
+    >>> p_value(1 / 363, 1 / 363), p_value(2 / 363, 1 / 363), p_value(1e-5, 1e-5)
+    ('≤ .0028', '.0055', '≤ .000010')
     """
     if not math.isfinite(value):
         return DASH
-    if value < 1e-4:
+    least = at_floor(value, floor)
+    if value < 1e-4 and not least:
         return "< .0001"
     if value >= 0.995:
         return "1"
-    return number(value, min(4, max(2, 1 - math.floor(math.log10(value)))))
+    digits = max(2, 1 - math.floor(math.log10(value)))
+    return "≤ " * least + number(value, min(digits, 4) if value >= 1e-4 else digits)
+
+
+def at_floor(value: float, floor: float) -> bool:
+    """Whether a p is the smallest possible; both may have been rounded to six digits in a file.
+
+    Examples
+    --------
+    >>> at_floor(0.00275482, 1 / 363), at_floor(2 / 363, 1 / 363), at_floor(0.01, float("nan"))
+    (True, False, False)
+    """
+    return bool(0 < value <= floor * (1 + 1e-5))
+
+
+def as_typed(value: float) -> str:
+    """A level somebody chose, with the digits they chose.
+
+    Examples
+    --------
+    >>> as_typed(0.05), as_typed(0.001)
+    ('.05', '.001')
+    """
+    return f"{value:g}".removeprefix("0")
 
 
 def span(low: float, high: float, digits: int = 3) -> str:

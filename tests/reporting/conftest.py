@@ -1,6 +1,7 @@
 """Fits to report on: simulated listening with a known truth, fitted by the real `encode`."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -9,7 +10,8 @@ import pytest
 from brainalign.encoding.ceilings import between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.folds import by_run, contiguous, hold_out
+from brainalign.encoding.folds import by_run, contiguous, drawn, hold_out
+from brainalign.encoding.result import Encoding
 from brainalign.signals import Signal, average_people
 
 REGIONS = ["LATL", "RATL", "LPTL", "LIPL", "LPreM", "LIFG"]
@@ -152,3 +154,56 @@ def voxels():
         x, y, folds=hold_out(run=["4"]), baseline=["rate"], ceiling=none, chance=Chance(permutations=19, bootstrap=50),
         weights=False,
     )  # fmt: skip
+
+
+def partitioned(names=("rate", "lm"), n=3, kinds=("product", "unique"), seed=0, targets=None):
+    """A fit of which only the partition matters: what is common to whom is drawn at random, the rest follows."""
+    rng = np.random.default_rng(seed)
+    columns = pd.DataFrame({"roi": [f"R{k}" for k in range(n)]}) if targets is None else targets
+    sets = [s for k in (1, 2, 3, 4) if k == 1 or len(names) < 5 for s in combinations(names, k)]
+    common = {some: rng.normal(0.05 if len(some) == 1 else 0.02, 0.02, n) for some in sets}
+    joint = sum(common.values())
+    share = rng.dirichlet(np.ones(len(names)), n).T
+    ceiling = np.where(np.arange(n) % 3 == 2, np.nan, rng.uniform(0.3, 0.6, n))  # NaN: not told from zero
+    values = {
+        "product": dict(zip(names, share * joint, strict=True)),
+        "unique": {name: common[(name,)] for name in names},
+        "common": {"&".join(some): value for some, value in common.items()},
+    }
+    rows = []
+    for kind in kinds:
+        for part, r2 in values[kind].items():
+            blank = dict.fromkeys(("low", "high", "p", "q"), np.nan)
+            if kind == "unique":
+                blank = {"low": r2 - 0.01, "high": r2 + 0.01, "p": 0.01, "q": np.where(r2 > 0.05, 0.01, 0.2)}
+            rows.append(columns.assign(model="full", kind=kind, part=part, r2=r2, normalised_r2=r2 / ceiling, **blank))
+    samples = pd.DataFrame({"run": np.repeat(["1", "2"], 10), "time": np.tile(np.arange(10) * 2.0, 2)})
+    observed = noise(rng, samples, columns)
+    predictions = noise(rng, samples, columns.assign(model="full"))
+    blank = dict.fromkeys(("r_low", "r_high", "ceiling_p", "p", "q"), np.nan)
+    scores = columns.assign(
+        model="full", r=np.sqrt(joint.clip(0.01)), r2=joint, ceiling_r=np.sqrt(ceiling), ceiling_r2=ceiling,
+        ceiling_kind="split_half", normalised_r=np.sqrt(joint.clip(0.01) / ceiling), normalised_r2=joint / ceiling,
+        **{f"r2_{name}": value for name, value in values["product"].items()}, **blank,
+    )  # fmt: skip
+    table = pd.concat(rows, ignore_index=True)
+    return Encoding(
+        scores,
+        predictions,
+        observed,
+        drawn(by_run(observed), samples),
+        partition=table,
+        settings={"encoding": {"baseline": ["rate"]}},
+    )
+
+
+def noise(rng, samples, columns):
+    """A Signal of nothing."""
+    values = rng.standard_normal((len(samples), len(columns)))
+    return Signal(values, samples.assign(fold=np.repeat([1, 2], 10)), columns)
+
+
+@pytest.fixture(scope="session")
+def fit_of():
+    """The maker of fits with a partition."""
+    return partitioned

@@ -66,6 +66,23 @@ def overlap(a, b):
     return min(a[2], b[2]) - max(a[0], b[0]) > 1 and min(a[3], b[3]) - max(a[1], b[1]) > 1.5
 
 
+def cropped(figure):
+    """What is written beyond a figure's edge."""
+    left, top, right, bottom = figure["box"]
+    boxes = {text["said"]: text["box"] for text in figure["texts"]}
+    return [
+        said
+        for said, (x0, y0, x1, y1) in boxes.items()
+        if x0 < left - 1.5 or x1 > right + 1.5 or y0 < top - 1.5 or y1 > bottom + 1.5
+    ]
+
+
+def touching(figure):
+    """What is written over something else."""
+    flat = [t for t in figure["texts"] if not t["upright"]]
+    return [(a["said"], b["said"]) for i, a in enumerate(flat) for b in flat[:i] if overlap(a["box"], b["box"])]
+
+
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
 @pytest.mark.parametrize(("name", "figures"), [("listening", 6), ("alone", 3), ("voxels", 4)])
@@ -82,14 +99,33 @@ def test_a_browser_shows_the_page(name, figures, width, request, tmp_path):
         assert bottom - top > 60
         assert figure["shapes"] > 5
         assert len(figure["texts"]) > 4
-        for text in figure["texts"]:
-            x0, y0, x1, y1 = text["box"]
-            inside = x0 >= left - 1.5 and x1 <= right + 1.5 and y0 >= top - 1.5 and y1 <= bottom + 1.5
-            assert inside, f"{text['said']!r} is cropped"
-        flat = [t for t in figure["texts"] if not t["upright"]]
-        touching = [(a["said"], b["said"]) for i, a in enumerate(flat) for b in flat[:i] if overlap(a["box"], b["box"])]
-        assert touching == []
+        assert (cropped(figure), touching(figure)) == ([], [])
     assert all(height > 30 for _, height in measured["sections"])
+
+
+LONG = ("rate of words in the whole story", "smollm2-135m.12 with a context of 128", "length", "freq $x$")
+THREE = ("product", "unique", "common")
+
+
+@needs_browser
+@pytest.mark.parametrize(
+    ("names", "n", "kinds", "figures"),
+    [
+        (("rate", "lm"), 1, ("product", "unique"), 2),
+        (LONG[:2], 6, ("product", "unique"), 2),
+        (LONG[:3], 30, THREE, 2),
+        (LONG, 12, THREE, 2),
+        (tuple(f"feature {k}" for k in range(12)), 30, ("product", "unique"), 1),
+        (LONG[:3], 400, THREE, 2),
+    ],
+)
+def test_which_feature_earned_it_can_be_read(names, n, kinds, figures, fit_of, tmp_path):
+    regions = pd.DataFrame({"roi": [f"superior temporal gyrus, part {k}, of the left" for k in range(n)]})
+    measured, console = browse(render(fit_of(names, n, kinds, targets=regions)), tmp_path, 1280)
+    assert console == []
+    assert measured["scroll"] <= 1280
+    assert len(measured["figures"]) == 3 + figures
+    assert [(cropped(figure), touching(figure)) for figure in measured["figures"]] == [([], [])] * (3 + figures)
 
 
 @needs_browser

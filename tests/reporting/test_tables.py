@@ -6,6 +6,7 @@ import pytest
 
 from brainalign.encoding.result import load_encoding, save
 from brainalign.reporting import found
+from brainalign.reporting.figures import draw_people
 from brainalign.reporting.tables import (
     BEST,
     answer,
@@ -15,7 +16,7 @@ from brainalign.reporting.tables import (
     summary,
     target_table,
 )
-from brainalign.reporting.wording import number, p_value, signed
+from brainalign.reporting.wording import SMALLEST, number, p_value, signed
 
 
 def lines_of(fit, name):
@@ -53,7 +54,7 @@ class TestSummary:
         assert row["gain_r"] == pytest.approx(gains.mean(), abs=1e-12)
         assert "over 7 people" in line
         assert "bootstrap over people" in line
-        assert f"sign-flip p {p_value(row['p'])}" in line
+        assert f"sign-flip p {p_value(row['p'], row.get('p_floor', np.nan))}" in line
         assert line.endswith(f"{(gains > 0).sum()} of 7 gain")
 
     def test_it_is_10_to_20_lines_and_aligned(self, listening):
@@ -125,6 +126,39 @@ class TestTargets:
         assert {"p", "q"} <= set(target_table(listening).head)
         assert not {"p", "q"} & set(target_table(alone).head)
 
+    def test_a_p_at_its_floor_is_a_bound_and_said_to_be_the_smallest(self, listening):
+        full = listening.scores["model"] == "full"
+        p = np.where(full, [1 / 363 if k % 2 else 3 / 363 for k in range(len(full))], 0.5)
+        fit = replace(listening, scores=listening.scores.assign(p=p, p_floor=1 / 363))
+        table = target_table(fit)
+        shown = [row[table.head.index("p")] for row in table.rows[:-1]]
+        assert shown == ["≤ .0028" if v < 0.005 else ".0083" for v in p[full]]
+        assert len(set(shown)) == 2
+        assert SMALLEST in table.notes
+        above = target_table(replace(fit, scores=fit.scores.assign(p=0.1)))
+        assert SMALLEST not in above.notes
+        old = target_table(replace(fit, scores=fit.scores.drop(columns="p_floor")))  # a result of an earlier version
+        assert {row[old.head.index("p")] for row in old.rows[:-1]} == {".0028", ".0083"}
+
+    def test_a_floor_is_known_again_after_saving(self, listening, tmp_path):
+        fit = replace(listening, scores=listening.scores.assign(p=1 / 363, p_floor=1 / 363))
+        back = target_table(load_encoding(save(fit, tmp_path / "x")))
+        assert {row[back.head.index("p")] for row in back.rows[:-1]} == {"≤ .0028"}
+
+    def test_p_corrected_for_all_targets_at_once_has_columns_where_it_was_computed(self, listening):
+        assert not {"family-wise p", "cluster p"} & set(target_table(listening).head)
+        blank = listening.scores.assign(p_fwe=np.nan, p_cluster=np.nan)
+        assert target_table(replace(listening, scores=blank)).head == target_table(listening).head
+        scores = listening.scores.assign(p_fwe=0.03, p_cluster=np.nan, p_floor=0.005)
+        scores.loc[(scores["model"] == "full") & (scores["roi"] == "LATL"), "p_cluster"] = 0.005
+        table = target_table(replace(listening, scores=scores))
+        assert table.head[-4:] == ["p", "q", "family-wise p", "cluster p"]
+        assert {len(row) for row in table.rows} == {len(table.head)}
+        cells = {row[0]: row[-2:] for row in table.rows}
+        assert (cells["LATL"], cells["LIFG"], cells["mean"]) == ([".030", "≤ .0050"], [".030", "—"], ["", ""])
+        assert any(note.startswith("Family-wise p: ") for note in table.notes)
+        assert any(note.startswith("Cluster p: ") for note in table.notes)
+
     def test_of_many_the_best_are_shown_in_order(self, voxels):
         table = target_table(voxels)
         r = [float(row[table.head.index("full r")]) for row in table.rows[:-1]]
@@ -155,11 +189,33 @@ class TestNames:
         assert found.labels_of(pd.DataFrame({"electrode": ["G12"]})) == ["G12"]
         assert found.labels_of(pd.DataFrame({"subject": ["1"]}, index=[0])) == ["target 1"]
 
+    def test_what_is_added_is_what_only_the_full_model_has_a_part_of(self, listening):
+        """Whatever the columns of unique parts are called, and in whichever order they come."""
+        scores = listening.scores[["roi", "model", "r"]].copy()
+        full = (scores["model"] == "full").to_numpy()
+        scores["unique_rate"], scores["unique_length"], scores["unique_lm"] = 0.01, 0.01, 0.05
+        scores["r2_lm"] = np.where(full, 0.1, np.nan)
+        scores["r2_rate"] = 0.1
+        scores["r2_length"] = np.where(full, 0.1, np.nan)
+        scores["r2_silent"] = np.nan
+        assert found.models_of(replace(listening, scores=scores)).added == "lm + length"
+
     def test_layers_are_called_by_their_feature(self, listening):
-        scores = listening.scores.drop(columns=[c for c in listening.scores if c.startswith("unique_")])
-        scores = scores.assign(r2_rate=np.nan, **{f"r2_lm.{k}": 0.1 for k in range(5)})
-        scores = scores.drop(columns="r2_lm", errors="ignore")
+        full = listening.scores["model"] == "full"
+        scores = listening.scores.drop(columns=[c for c in listening.scores if c.startswith(("unique_", "r2_"))])
+        scores = scores.assign(r2_rate=0.1, **{f"r2_lm.{k}": np.where(full, 0.1, np.nan) for k in range(5)})
         assert found.models_of(replace(listening, scores=scores)).added == "lm"
+
+    def test_many_added_features_are_counted(self, listening):
+        full = listening.scores["model"] == "full"
+        scores = listening.scores[["roi", "model", "r"]].assign(
+            **{f"r2_f{k}": np.where(full, 0.1, np.nan) for k in range(9)}
+        )
+        assert found.models_of(replace(listening, scores=scores)).added == "f0 + f1 + f2 + 6 more"
+
+    def test_a_model_like_the_baseline_keeps_its_name(self, listening):
+        scores = listening.scores[["roi", "model", "r"]].assign(r2_rate=0.1)
+        assert found.models_of(replace(listening, scores=scores)).added == "full"
 
 
 class TestFacts:
@@ -180,6 +236,23 @@ class TestFacts:
 
 
 class TestGainAndControls:
+    @pytest.mark.parametrize(("p", "said"), [(1 / 128, "≤ .0078"), (2 / 128, ".016")])
+    def test_the_smallest_p_of_people_is_said_to_be_so_everywhere(self, listening, p, said):
+        gain = listening.gain.assign(p=np.where(listening.gain["over"] == "people", p, np.nan), p_floor=1 / 128)
+        fit = replace(listening, gain=gain)
+        table = gain_table(fit)
+        assert table.rows[-1][-1] == said
+        assert {row[-1] for row in table.rows[:-1]} == {"—"}
+        least = p == 1 / 128
+        assert (SMALLEST in table.notes) == least
+        for text in (answer(fit), "\n".join(summary(fit)), draw_people(fit).title):
+            assert f"sign-flip p {said}" in text
+            assert (f"sign-flip p {said}, the smallest possible" in text) == least
+
+    def test_gains_of_an_earlier_version_have_no_floor(self, listening):
+        fit = replace(listening, gain=listening.gain.drop(columns="p_floor", errors="ignore"))
+        assert "≤" not in answer(fit) + "".join(cell for row in gain_table(fit).rows for cell in row)
+
     def test_every_target_their_mean_and_people(self, listening):
         table = gain_table(listening)
         assert [row[0] for row in table.rows][-2:] == ["mean of 6 regions", "mean of 7 people"]
