@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.signal import lfilter
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import KFold, cross_val_predict
+from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
 
 from brainalign.encoding import nulls
 from brainalign.encoding.chance import Chance
@@ -17,7 +17,7 @@ from brainalign.errors import SettingsError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.inference import permutation_test
 from brainalign.maths.rearrange import rearranged
-from brainalign.maths.scores import pearson_within
+from brainalign.maths.scores import centre_within, pearson_within
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -88,14 +88,16 @@ def test_false_positives_with_penalties_chosen_again(setting):
     assert 0.03 < (np.concatenate(of_r) <= 0.05).mean() < 0.065 + 3 * np.sqrt(0.05 * 0.95 / 2000)
 
 
-def test_the_shortcut_is_wrong():
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_the_shortcut_is_wrong(rho):
     """Moving responses against the finished predictions of folds: the mistake that the other way avoids."""
     rng = np.random.default_rng(0)
-    n, targets = 362, 1000
-    X, Y = slow(rng, n, 20, 0.8), slow(rng, n, targets, 0.8)
-    predicted = cross_val_predict(Ridge(10.0), X, Y, cv=KFold(6))
-    p = permutation_test(Y, predicted, n=361)
-    assert (p <= 0.05).mean() > 0.065 + 3 * np.sqrt(0.065 * 0.935 / targets)
+    n, targets, fold = 362, 1000, np.arange(362) * 6 // 362
+    X, Y = slow(rng, n, 100, rho), slow(rng, n, targets, rho)
+    predicted = cross_val_predict(Ridge(1000.0), X, Y, groups=fold, cv=LeaveOneGroupOut())
+    p = permutation_test(centre_within(Y, fold), centre_within(predicted, fold), n=361)
+    assert (p <= 0.05).mean() > 0.10  # a valid p would stay below 0.065 + 3 standard errors = 0.088
+    assert (p <= 0.01).mean() > 0.03
 
 
 @pytest.mark.parametrize("how", ["shift", "blocks"])

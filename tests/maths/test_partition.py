@@ -6,7 +6,9 @@ import pytest
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.folds import contiguous
+from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.maths.partition import commonality, unique_variance
+from brainalign.maths.simulate import simulate_bands
 
 
 def two_bands(correlation, n=4000, targets=10, seed=0):
@@ -97,3 +99,54 @@ def test_folds_may_come_from_a_generator():
     np.testing.assert_allclose(found["a"], expected["a"])
     with pytest.raises(SettingsError, match="there are no folds"):
         unique_variance(X, Y, ["a", "b"], [])
+
+
+@pytest.mark.parametrize("widths", [(5, 60, 200), (5, 20, 40)], ids=["dual", "primal"])
+@pytest.mark.parametrize("average", [True, False])
+def test_a_nested_model_is_the_fit_of_the_columns_that_are_left(widths, average):
+    data = simulate_bands(240, dict(zip("abc", widths, strict=True)), 40, seed=3)
+    whole = BandedRidge(data.bands, average=average).fit(data.X, data.Y)
+    before = whole.predict(data.X)
+    left_out = [["a"], ["b"], ["a", "b"]]
+    for gone, nested in zip(left_out, whole.without_each(left_out), strict=True):
+        left = ~np.isin(data.bands, gone)
+        alone = BandedRidge(data.bands[left], average=average).fit(data.X[:, left], data.Y)
+        assert nested.method_ == alone.method_
+        np.testing.assert_allclose(nested.cv_r2_, alone.cv_r2_, atol=1e-5)
+        np.testing.assert_allclose(nested.predict(data.X), alone.predict(data.X[:, left]), atol=1e-4)
+        np.testing.assert_allclose(nested.coef_[left], alone.coef_, atol=1e-4)
+        assert not nested.coef_[~left].any()
+        dropped = np.isin(whole.bands_, gone)
+        assert np.isposinf(nested.shrinkage_[dropped]).all()
+        assert not nested.predict(data.X, split=True)[dropped].any()
+    np.testing.assert_array_equal(whole.predict(data.X), before)
+
+
+def test_nested_at_fixed_penalties_in_batches_and_by_himalaya():
+    data = simulate_bands(200, {"a": 5, "b": 30}, 50, seed=3)
+    fixed = np.array([1.0, 2.0])
+    (nested,) = BandedRidge(data.bands, shrinkage=fixed).fit(data.X, data.Y).without_each(["a"])
+    alone = BandedRidge(shrinkage=fixed[1:]).fit(data.X[:, 5:], data.Y)
+    np.testing.assert_allclose(nested.predict(data.X), alone.predict(data.X[:, 5:]), atol=1e-5)
+    data = simulate_bands(200, {"a": 5, "b": 30}, 600, seed=3)
+    batched = BandedRidge(data.bands, memory="5MB").fit(data.X, data.Y)
+    assert len(list(batched.predict_batches(data.X))) > 1
+    small, large = (
+        next(BandedRidge(data.bands, memory=memory).fit(data.X, data.Y).without_each(["b"]))
+        for memory in ("5MB", "1GB")
+    )
+    np.testing.assert_allclose(small.predict(data.X), large.predict(data.X), atol=1e-4)
+    told = []
+    (theirs,) = HimalayaRidge(data.bands).fit(data.X, data.Y).without_each(["a"], progress=lambda *at: told.append(at))
+    few = HimalayaRidge(data.bands[5:]).fit(data.X[:, 5:], data.Y)
+    np.testing.assert_allclose(theirs.predict(data.X), few.predict(data.X[:, 5:]), atol=1e-5)
+    assert told == [(1, 1, "leaving bands out")]
+
+
+def test_what_cannot_be_left_out():
+    data = simulate_bands(60, {"rate": 2, "lm": 3}, 3)
+    model = BandedRidge(data.bands).fit(data.X, data.Y)
+    with pytest.raises(InputError, match=r"no band 'rat' to leave out; did you mean 'rate'\?"):
+        list(model.without_each([["rat"]]))
+    with pytest.raises(InputError, match="all bands are left out"):
+        list(model.without_each([["rate", "lm"]]))
