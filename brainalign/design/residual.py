@@ -71,16 +71,16 @@ def residualise(signal: Signal, on: Sequence[Signal], penalty: float = 1e-6, row
     on : sequence of Signal
         Features on the same samples, such as ``[static, previous(static)]``.
     penalty : float
-        With Z the columns of `on`, z-scored over `rows` (n of them), the weights minimise ‖y − Zw‖² + penalty · n · ‖w‖².
+        With Z the columns of `on`, z-scored over `rows` (n of them), the weights minimise ‖y − Zw‖² + penalty · n ‖w‖².
         0 is least squares, of least norm where the columns depend on each other.
     rows : mask or positions, optional
-        The words on which means and weights are estimated, such as those of the training samples; by default all in use.
+        The words on which means and weights are estimated, such as those of the training samples; by default all.
 
     Returns
     -------
     Signal
-        The same samples, columns and bands; ``attrs["residual_on"]`` names for every band the bands that were taken out.
-        A column of which less than a millionth of its variance is left is 0: what the penalty leaves of it is no signal.
+        The same samples, columns and bands; ``attrs["residual_on"]`` names for every band those that were taken out. A
+        column of which less than a millionth of its variance is left is 0: what the penalty leaves of it is no signal.
 
     Raises
     ------
@@ -91,8 +91,8 @@ def residualise(signal: Signal, on: Sequence[Signal], penalty: float = 1e-6, row
 
     Notes
     -----
-    Weights are in closed form, from the singular values s of Z: w = V diag(s / (s² + penalty · n)) Uᵀy, y less its mean.
-    p columns of `on` explain p / n of a column that has nothing to do with them, on the words they are fitted to.
+    In closed form, from the singular values s of Z and y less its mean: w = V diag(s / (s² + penalty · n)) Uᵀy. The p
+    columns of `on` explain p / n of a column that has nothing to do with them, on the words they are fitted to.
 
     Examples
     --------

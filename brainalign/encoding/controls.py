@@ -21,7 +21,7 @@ from brainalign.signals import Signal, same_samples
 ASKED = "as asked"
 COLUMNS = ("control", "what", "baseline_r", "full_r", "gain_r", "difference", "low", "high", "p")
 NUMBERS_TOGETHER = 20_000_000  # of the resamples of some targets: 160 MB
-QUIET = {"ceiling": none, "chance": Chance(permutations=0, bootstrap=0), "weights": False}  # scores are all that is read
+QUIET = {"ceiling": none, "chance": Chance(permutations=0, bootstrap=0), "weights": False}  # r is all that is read
 
 
 @dataclass(frozen=True)
@@ -76,9 +76,9 @@ def control_battery(
     Returns
     -------
     DataFrame, first row "as asked"
-        `control`, `what`; `baseline_r`, `full_r`, means over the recording's own targets (without a model "full" the mean
-        of all alternatives), and `gain_r`, the second less the first; `difference`, the gain as asked less the control's
-        (without a baseline: of full_r); `low`, `high`, its 95 % interval; with people `p`.
+        `control`, `what`; `baseline_r`, `full_r`, means over the recording's own targets (without a model "full" the
+        mean of all alternatives), and `gain_r`, the second less the first; `difference`, the gain as asked less the
+        control's (without a baseline: of full_r); `low`, `high`, its 95 % interval; with people `p`.
 
     Raises
     ------
@@ -90,7 +90,9 @@ def control_battery(
     The interval is paired: blocks of time within test folds are drawn once, as long as the responses' autocorrelation
     says, and both gains are taken on the same draws. It is conditional on the fitted models, which makes it too narrow,
     as in `gain`. `p` is the one-sided sign-flip test over people of the mean difference above zero. Both are NaN where
-    the models hold no held-out predictions to compare: alternatives of which none is chosen.
+    the models hold no held-out predictions to compare: alternatives of which none is chosen. Where nothing was gained
+    nothing can be lost: a model of no use costs a little r, more in one design than in another, and `difference` is
+    then no more than that.
 
     Examples
     --------

@@ -99,10 +99,10 @@ def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
 
     Notes
     -----
-    A sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets may follow), or with such a mark
-    that stands as a word; a run begins a sentence. "Mr." ends one too: without a parser there is no telling. Transcripts
-    without punctuation do not say where sentences end, so the column `sentence` is left out unless every run has at
-    least one such mark.
+    A sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets may follow), or with such a
+    mark that stands as a word; a run begins a sentence. "Mr." ends one too: without a parser there is no telling.
+    Transcripts without punctuation do not say where sentences end, so the column `sentence` is left out unless every
+    run has at least one such mark.
 
     Examples
     --------

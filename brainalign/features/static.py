@@ -26,9 +26,9 @@ def static_vectors(
 ) -> Signal:
     """Each word's row of a language model's input embedding matrix: what the model starts from, before it reads.
 
-    A word of several tokens gets the mean of their rows. Every word is cut into tokens as it is in the middle of a text,
-    with a space before it, so that the same word has the same vector wherever it stands. What a contextual model predicts
-    beyond these vectors is not explained by which words were heard.
+    A word of several tokens gets the mean of their rows. Every word is cut into tokens as it is in the middle of a
+    text, with a space before it, so that the same word has the same vector wherever it stands. What a contextual model
+    predicts beyond these vectors is not explained by which words were heard.
 
     Parameters
     ----------
@@ -56,8 +56,8 @@ def static_vectors(
 
     Notes
     -----
-    In models without position embeddings at the input (Llama and its kind) this is layer 0 of `embed_words`, but for the
-    first word of a run where the tokenizer treats a word without a space before it as another one.
+    In models without position embeddings at the input (Llama and its kind) this is layer 0 of `embed_words`, but for
+    the first word of a run where the tokenizer spells a word without a space before it in another way.
 
     Examples
     --------

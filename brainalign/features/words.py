@@ -298,8 +298,8 @@ def _tokenize(tokenizer: Any, samples: pd.DataFrame, rows: np.ndarray, context: 
     if windows[-1].last == windows[-1].first:
         word, row = windows[-1].first, rows[windows[-1].first]
         raise InputError(
-            f"word {samples['stimulus'].iloc[row]!r} ({_where(samples, row)}) has {len(covers[word])} tokens, more than "
-            f"half of context={context}: use a context of at least {2 * len(covers[word])}"
+            f"word {samples['stimulus'].iloc[row]!r} ({_where(samples, row)}) has {len(covers[word])} tokens, more "
+            f"than half of context={context}: use a context of at least {2 * len(covers[word])}"
         )
     return Text(tokens, covers, windows, rows)
 

@@ -20,6 +20,7 @@ from brainalign.study import stages
 from brainalign.study.settings import ON_LANGUAGE, Language, Study
 from brainalign.study.stages import Named
 
+TRACE = 0.01  # share of a layer's variance up to which what is left of it is no layer
 Change = Callable[[Named, pd.DataFrame, Store, Study], Named]
 
 
@@ -69,15 +70,21 @@ def dealt_out(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> 
 
 
 def beyond_words(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> Named:
-    """Less what the static vectors of the word and of the one before predict; layers of which nothing is left go."""
+    """Less what the static vectors of the word and of the one before predict; layers of which nothing is left go.
+
+    The embedding layer goes but for the first words of runs, which a tokenizer may spell otherwise: a trace of which
+    z-scoring would make a band of its own.
+    """
     static = _static(feature, met, store)
     left = residualise(feature.signal, on=[static, previous(static)])
-    alive = np.ptp(left.values, axis=0) > 0
-    kept = left.columns["band"].isin(left.columns["band"][alive]).to_numpy()
+    before, after = (s.array().var(0, dtype=np.float64) for s in (feature.signal, left))
+    share = np.divide(after, before, out=np.zeros_like(after), where=before > 0)
+    bands = left.columns["band"]
+    kept = (bands.map(pd.Series(share).groupby(bands.to_numpy()).mean()) > TRACE).to_numpy()
     if not kept.any():
         raise InputError(
-            f"nothing is left of feature {feature.settings.name!r} once static vectors are taken out: its layers are the "
-            "embedding alone"
+            f"nothing is left of feature {feature.settings.name!r} once static vectors are taken out: its layers are "
+            "the embedding alone"
         )
     return replace(feature, signal=left.select(columns=kept))
 

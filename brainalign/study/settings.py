@@ -112,9 +112,7 @@ class Static(Feature):
     pca: int | None = Field(default=None, ge=1)
 
 
-AnyFeature = Annotated[
-    WordRate | WordLength | WordPosition | Category | Language | Static, Field(discriminator="kind")
-]
+AnyFeature = Annotated[WordRate | WordLength | WordPosition | Category | Language | Static, Field(discriminator="kind")]
 ON_LANGUAGE = ("untrained", "static", "position", "shuffled", "residual")  # the controls that change those features
 Control = Literal["all", "untrained", "static", "position", "shuffled", "reversed", "residual", "segment"]
 
