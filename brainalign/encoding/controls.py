@@ -186,5 +186,5 @@ def _resampled_mean(fit: Encoding, model: str, counts: np.ndarray) -> np.ndarray
 
 def _gains_of_people(fit: Encoding) -> pd.Series:
     """Each person's gain; without a baseline their mean r."""
-    tables = dict(list(fit.people.groupby("model", sort=False)))
+    tables = {str(model): table for model, table in fit.people.groupby("model", sort=False)}
     return per_person(tables) if "baseline" in tables else tables["full"].groupby("subject", sort=False)["r"].mean()

@@ -120,8 +120,8 @@ def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
     }
     ends = samples["stimulus"].str.contains(SENTENCE_END)
     if ends.groupby(samples["run"]).any().all():
-        sentence = ends.groupby(samples["run"]).cumsum() - ends  # of its run, counted from 0
-        values["sentence"] = samples.groupby([samples["run"], sentence], sort=False).cumcount()
+        ended = ends.astype(int).groupby(samples["run"]).cumsum() - ends.astype(int)  # in the run, before this word
+        values["sentence"] = samples.groupby([samples["run"], ended], sort=False).cumcount().to_numpy()
     columns = pd.DataFrame({"band": name, "unit": list(values)})
     return Signal(np.stack([np.asarray(v, np.float32) for v in values.values()], axis=1), samples, columns)
 
