@@ -6,9 +6,12 @@ from .design.resample import lanczos as lanczos
 from .design.resample import mean_within as mean_within
 from .design.resample import resample as resample
 from .design.resample import sum_within as sum_within
+from .design.residual import previous as previous
+from .design.residual import residualise as residualise
 from .encoding.ceilings import between_repeats as between_repeats
 from .encoding.ceilings import between_subjects as between_subjects
 from .encoding.chance import Chance as Chance
+from .encoding.controls import control_battery as control_battery
 from .encoding.encode import encode as encode
 from .encoding.folds import by_group as by_group
 from .encoding.folds import by_run as by_run
@@ -33,7 +36,9 @@ from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
+from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
+from .features.static import static_vectors as static_vectors
 from .features.untrained import untrained as untrained
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path

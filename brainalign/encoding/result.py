@@ -57,7 +57,7 @@ class Encoding:
     gain : DataFrame
         Full less baseline in r: per target, over targets, over people, with intervals.
     controls : DataFrame
-        The same study with one thing changed.
+        The same study with one thing changed, and what that cost: as `control_battery`.
     excerpt : DataFrame
         The first half minute of the design, to be drawn: `kind` (event, volume), `run`, `time` (s), `duration` (s),
         `text`, `feature` (its name), `value` (per event as extracted, per volume as resampled).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import numpy as np
@@ -9,6 +10,8 @@ import pandas as pd
 
 from brainalign.features.samples import samples_of
 from brainalign.signals import Signal
+
+SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]]*$")  # a full stop of an abbreviation looks the same
 
 
 def word_rate(words: pd.DataFrame, name: str = "word_rate") -> Signal:
@@ -70,6 +73,57 @@ def word_length(words: pd.DataFrame, name: str = "word_length") -> Signal:
     samples = samples_of(words, "word")
     letters = [len(unicodedata.normalize("NFC", word)) for word in samples["stimulus"]]
     return _one_column(np.array(letters, float), samples, name)
+
+
+def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
+    """Where each word stands: in its run, and in its sentence where the words carry the marks that end one.
+
+    Parameters
+    ----------
+    words : DataFrame
+        As for `word_rate`.
+    name : str
+        The band.
+
+    Returns
+    -------
+    Signal
+        (n_words, 2 or 3); `unit` of the columns: `run_share`, the share of the time from the run's first onset to its
+        last (0 to 1); `run_log`, log(1 + words before it in the run); `sentence`, words before it in its sentence.
+        Samples as in `word_rate`.
+
+    Raises
+    ------
+    InputError
+        As `word_rate`.
+
+    Notes
+    -----
+    A sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets may follow), or with such a
+    mark that stands as a word; a run begins a sentence. "Mr." ends one too: without a parser there is no telling.
+    Transcripts without punctuation do not say where sentences end, so the column `sentence` is left out unless every
+    run has at least one such mark.
+
+    Examples
+    --------
+    >>> words = pd.DataFrame({"run": "1", "onset": [0.0, 1.0, 2.0, 4.0], "word": ["Oh", "dear!", "Said", "Alice."]})
+    >>> word_position(words).values[:, [0, 2]].tolist()
+    [[0.0, 0.0], [0.25, 1.0], [0.5, 0.0], [1.0, 1.0]]
+    """
+    samples = samples_of(words, "word")
+    by_run = samples.groupby("run", sort=False)
+    since = samples["time"] - by_run["time"].transform("min")
+    length = by_run["time"].transform("max") - by_run["time"].transform("min")
+    values = {
+        "run_share": np.divide(since, length, out=np.zeros(len(samples)), where=length.to_numpy() > 0),
+        "run_log": np.log1p(by_run.cumcount()),
+    }
+    ends = samples["stimulus"].str.contains(SENTENCE_END)
+    if ends.groupby(samples["run"]).any().all():
+        ended = ends.astype(int).groupby(samples["run"]).cumsum() - ends.astype(int)  # in the run, before this word
+        values["sentence"] = samples.groupby([samples["run"], ended], sort=False).cumcount().to_numpy()
+    columns = pd.DataFrame({"band": name, "unit": list(values)})
+    return Signal(np.stack([np.asarray(v, np.float32) for v in values.values()], axis=1), samples, columns)
 
 
 def categories(events: pd.DataFrame, column: str = "trial_type", name: str = "category") -> Signal:

@@ -293,6 +293,27 @@ def choose_sink(tokenizer: Any, name: str) -> int:
 
 
 def _tokenize(tokenizer: Any, samples: pd.DataFrame, rows: np.ndarray, context: int) -> Text:
+    tokens, covers = read_tokens(tokenizer, samples, rows)
+    windows = plan_windows(np.array([t[0] for t in covers]), np.array([t[-1] + 1 for t in covers]), context)
+    if windows[-1].last == windows[-1].first:
+        word, row = windows[-1].first, rows[windows[-1].first]
+        raise InputError(
+            f"word {samples['stimulus'].iloc[row]!r} ({_where(samples, row)}) has {len(covers[word])} tokens, more "
+            f"than half of context={context}: use a context of at least {2 * len(covers[word])}"
+        )
+    return Text(tokens, covers, windows, rows)
+
+
+def read_tokens(tokenizer: Any, samples: pd.DataFrame, rows: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    """The words of these rows as one text: its token ids, and for each word which of them cover it.
+
+    Raises
+    ------
+    InputError
+        A word has no token.
+    SettingsError
+        The tokenizer does not say which characters a token covers.
+    """
     if not tokenizer.is_fast:
         raise SettingsError("the model's tokenizer cannot say which characters a token covers: it needs tokenizer.json")
     words = samples["stimulus"].iloc[rows].tolist()
@@ -305,14 +326,7 @@ def _tokenize(tokenizer: Any, samples: pd.DataFrame, rows: np.ndarray, context: 
                 f"word {words[word]!r} ({_where(samples, rows[word])}) has no token in this model's vocabulary: leave "
                 "it out, or write it otherwise"
             )
-    windows = plan_windows(np.array([t[0] for t in covers]), np.array([t[-1] + 1 for t in covers]), context)
-    if windows[-1].last == windows[-1].first:
-        word = windows[-1].first
-        raise InputError(
-            f"word {words[word]!r} ({_where(samples, rows[word])}) has {len(covers[word])} tokens, more than half of "
-            f"context={context}: use a context of at least {2 * len(covers[word])}"
-        )
-    return Text(np.asarray(read["input_ids"], np.int64), covers, windows, rows)
+    return np.asarray(read["input_ids"], np.int64), covers
 
 
 def _where(samples: pd.DataFrame, row: int) -> str:

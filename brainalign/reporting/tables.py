@@ -280,19 +280,24 @@ def partition_table(fit: Encoding) -> Table | None:
 
 
 def control_table(fit: Encoding) -> Table | None:
-    """The same study with one thing changed."""
+    """The same study with one thing changed, and how far its gain falls behind the one as asked."""
     if fit.controls.empty:
         return None
+    tested = "p" in fit.controls and bool(fit.controls["p"].notna().any())
     rows = [
         [
-            str(row["what"]) if row["what"] else str(row["control"]),
-            number(row["baseline_r"], 3),
-            number(row["full_r"], 3),
+            str(row["what"]) or str(row["control"]),
+            *(number(row[name], 3) for name in ("baseline_r", "full_r")),
             signed(row["gain_r"]),
+            signed(row["difference"]),
+            span(row["low"], row["high"]),
+            *([p_value(row["p"])] if tested else []),
         ]
         for row in records(fit.controls.fillna({"what": ""}))
     ]
-    return Table(["", "baseline r", "full r", "gain in r"], rows, [])
+    notes = ["Lost: the gain as asked less this one's, with its interval over blocks of time (conditional, paired)."]
+    notes += ["p: sign-flip test over people that something is lost, one-sided."] * tested
+    return Table(["", "baseline r", "full r", "gain in r", "lost", "95 % interval", *["p"] * tested], rows, notes)
 
 
 def data_facts(fit: Encoding) -> list[tuple[str, str]]:
@@ -414,11 +419,19 @@ def _control_lines(fit: Encoding) -> list[str]:
         return []
     width = max(len(str(name)) for name in fit.controls["control"])
     return [
-        f"{name:<{width}}  baseline {number(baseline)}, full {number(full)}, gain {signed(gain)}"
-        for name, baseline, full, gain in (
-            (row[c] for c in ("control", "baseline_r", "full_r", "gain_r")) for row in records(fit.controls)
-        )
+        f"{row['control']:<{width}}  baseline {number(row['baseline_r'])}, full {number(row['full_r'])}, "
+        f"gain {signed(row['gain_r'])}{_lost(row)}"
+        for row in records(fit.controls)
     ]
+
+
+def _lost(row: dict[str, Any]) -> str:
+    """How much of the gain as asked a control lost; nothing of the row as asked."""
+    if row["difference"] != row["difference"]:
+        return ""
+    interval = f" ({span(row['low'], row['high'])})" if row["low"] == row["low"] else ""
+    chance = f", p {p_value(row['p'])}" if row.get("p", float("nan")) == row.get("p") else ""
+    return f"; lost {signed(row['difference'])}{interval}{chance}"
 
 
 def _aligned(lines: list[tuple[str, str]]) -> list[str]:

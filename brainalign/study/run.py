@@ -11,6 +11,7 @@ import pandas as pd
 
 from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, none
 from brainalign.encoding.chance import Chance
+from brainalign.encoding.controls import Changed, as_table, row_as_asked, row_of_control
 from brainalign.encoding.encode import encode
 from brainalign.encoding.fit import AVERAGED
 from brainalign.encoding.folds import FoldRule
@@ -26,7 +27,8 @@ from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
-from brainalign.study.settings import Language, Study, written_out
+from brainalign.study.controls import controls_of
+from brainalign.study.settings import Language, Static, Study, written_out
 
 CEILINGS: dict[str, CeilingRule] = {
     "auto": auto,
@@ -35,8 +37,6 @@ CEILINGS: dict[str, CeilingRule] = {
     "none": none,
 }
 SOLVERS: dict[str, Callable[..., Any]] = {"banded": AVERAGED, "himalaya": HimalayaRidge}
-UNTRAINED_SEED = 0
-QUIET = Chance(permutations=0, bootstrap=0)
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
         store=store,
         progress=tell,
     )
-    controls = run_controls(study, ready, fit, store, tell)
+    controls, undone = run_controls(study, ready, fit, store, tell)
     fit = replace(
         fit,
         controls=controls,
         excerpt=stages.excerpt(study, ready.features, ready.brain),
         settings={**written_out(study), "decided": _decided(study, ready, fit)},
         provenance=_provenance(ready, fit),
-        notes=(*_notes(ready), *notes, *fit.notes),
+        notes=(*_notes(ready), *notes, *fit.notes, *undone),
     )
     save(fit, study.output)
     return fit
@@ -132,7 +132,7 @@ def check_study(study: Study) -> list[str]:
             return None
 
     for feature in study.features:
-        if isinstance(feature, Language):
+        if isinstance(feature, (Language, Static)):
             attempt(lambda model=feature.model: locate_model(model))
     brain = attempt(lambda: stages.recording(study))
     met = attempt(lambda: stages.events(study, brain))
@@ -145,7 +145,7 @@ def check_study(study: Study) -> list[str]:
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
     if met is not None:
         for feature in study.features:
-            if not isinstance(feature, Language):
+            if not isinstance(feature, (Language, Static)):
                 attempt(lambda f=feature: stages.extract(f, met, None, "cpu"))
     return problems
 
@@ -170,54 +170,34 @@ def audit_study(study: Study, store: Store | None = None, progress: Progress | N
     return leak_audit(X, Y, ready.rule, seed=study.encoding.seed)
 
 
-def run_controls(study: Study, ready: Prepared, fit: Encoding, store: Store, tell: Progress) -> pd.DataFrame:
-    """The same study with one thing changed: mean r of baseline and full over the recording's own targets.
+def run_controls(
+    study: Study, ready: Prepared, fit: Encoding, store: Store, tell: Progress
+) -> tuple[pd.DataFrame, list[str]]:
+    """The battery of controls a study asks for, and which of `all` could not be done.
 
     The same targets are fitted, people included: penalties are placed for all of them together.
     """
-    if not study.controls:
-        return pd.DataFrame()
-    rows = [_row("as asked", "", fit)]
-    for name in study.controls:
-        changed, what = CONTROLS[name]
-        tell(0, 1, f"control: {what}")
-        X, Y = changed(study, ready, store)
-        again = encode(
-            X, Y, **_asked(study, ready), ceiling=none, chance=QUIET, weights=False, store=store, progress=tell
+    rows, notes = [row_as_asked(fit)], []
+    controls = controls_of(study)
+    for name, control in controls.items():
+        tell(0, 1, f"control: {control.what}")
+        try:
+            other = replace(ready, features=control.applied(ready.features, ready.events, store, study))
+            X = stages.lay_out(study, other.features, ready.brain, reverse=control.reverse)
+            Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule)
+        except BrainalignError as error:
+            if "all" not in study.controls:
+                raise
+            notes.append(f"control {name} left out: {error}")
+            continue
+        changed = Changed(X, Y, control.what)
+        settings = _asked(study, other)
+        rows.append(
+            row_of_control(
+                name, changed, fit, bootstrap=study.inference.bootstrap, **settings, store=store, progress=tell
+            )
         )
-        rows.append(_row(name, what, again))
-    return pd.DataFrame(rows)
-
-
-def _untrained(study: Study, ready: Prepared, store: Store) -> tuple[Signal, Signal]:
-    features = []
-    for feature in ready.features:
-        settings = feature.settings
-        if isinstance(settings, Language):
-            twin = settings.model_copy(update={"untrained": UNTRAINED_SEED})
-            feature = stages.extract(twin, ready.events, store, study.compute.device)
-        features.append(feature)
-    return stages.lay_out(study, features, ready.brain), _clean(study, ready, study.design.clean)
-
-
-def _reversed(study: Study, ready: Prepared, store: Store) -> tuple[Signal, Signal]:
-    X = stages.lay_out(study, ready.features, ready.brain, reverse=True)
-    return X, _clean(study, ready, study.design.clean)
-
-
-def _segment(study: Study, ready: Prepared, store: Store) -> tuple[Signal, Signal]:
-    return stages.lay_out(study, ready.features, ready.brain), _clean(study, ready, "segment")
-
-
-CONTROLS: dict[str, tuple[Callable[[Study, Prepared, Store], tuple[Signal, Signal]], str]] = {
-    "untrained": (_untrained, "the same network with random weights"),
-    "reversed": (_reversed, "the stimulus reversed in time"),
-    "segment": (_segment, "drift and motion removed apart in each fold's segment"),
-}
-
-
-def _clean(study: Study, ready: Prepared, how: str) -> Signal:
-    return stages.cleaned(study, ready.brain, how, ready.rule)[0]
+    return (as_table(rows) if len(rows) > 1 else pd.DataFrame()), notes
 
 
 def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
@@ -240,13 +220,6 @@ def _solver(study: Study) -> Callable[..., Any]:
     return partial(solver, memory=study.compute.memory) if solver is AVERAGED else solver
 
 
-def _row(name: str, what: str, fit: Encoding) -> dict[str, Any]:
-    means = fit.scores.groupby("model", sort=False)["r"].mean()
-    last = means["full"] if "full" in means else means.drop("baseline", errors="ignore").mean()
-    baseline = means.get("baseline", float("nan"))
-    return {"control": name, "what": what, "baseline_r": baseline, "full_r": last, "gain_r": last - baseline}
-
-
 def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
     """What `auto` came to, and who was left out."""
     kinds = fit.scores["ceiling_kind"].unique().tolist()
@@ -261,7 +234,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
 
 
 def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
-    models = any(isinstance(f.settings, Language) for f in ready.features)
+    models = any(isinstance(f.settings, (Language, Static)) for f in ready.features)
     packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
     return {
         **fit.provenance,

@@ -78,6 +78,12 @@ class WordLength(Feature):
     kind: Literal["word_length"]
 
 
+class WordPosition(Feature):
+    """Where each word stands in its run, and in its sentence if the words carry punctuation."""
+
+    kind: Literal["word_position"]
+
+
 class Category(Feature):
     """One column per category of a column of the events."""
 
@@ -98,7 +104,17 @@ class Language(Feature):
     untrained: int | None = None  # a seed: the same architecture with random weights
 
 
-AnyFeature = Annotated[WordRate | WordLength | Category | Language, Field(discriminator="kind")]
+class Static(Feature):
+    """A language model's vector of each word without context."""
+
+    kind: Literal["static"]
+    model: str
+    pca: int | None = Field(default=None, ge=1)
+
+
+AnyFeature = Annotated[WordRate | WordLength | WordPosition | Category | Language | Static, Field(discriminator="kind")]
+ON_LANGUAGE = ("untrained", "static", "position", "shuffled", "residual")  # the controls that change those features
+Control = Literal["all", "untrained", "static", "position", "shuffled", "reversed", "residual", "segment"]
 
 
 class Design(Section):
@@ -207,7 +223,8 @@ class Study(Section):
     ceiling: CeilingSettings = CeilingSettings()
     inference: Inference = Inference()
     partition: PartitionSettings = PartitionSettings()
-    controls: list[Literal["untrained", "reversed", "segment"]] = []
+    controls: Annotated[list[Control], BeforeValidator(_listed)] = []
+    untrained_seeds: int = Field(default=1, ge=1)
     compute: Compute = Compute()
     output: Path = Path("results")
 
@@ -232,9 +249,18 @@ class Study(Section):
             raise ValueError("every feature is in encoding.baseline: there is nothing to compare with it")
         if self.data.average == "subjects" and self.data.subjects != "all" and len(self.data.subjects) < 2:
             raise ValueError("data.average: subjects needs more than one subject; use average: none")
-        if "untrained" in self.controls and not any(isinstance(f, Language) for f in self.features):
-            raise ValueError("controls: untrained needs a feature of kind language")
+        changing = [name for name in self.controls if name in ON_LANGUAGE]
+        if changing and not self.language:
+            raise ValueError(
+                f"controls: {changing[0]} needs a feature of kind language outside encoding.baseline: it is what is "
+                "changed"
+            )
         return self
+
+    @property
+    def language(self) -> list[str]:
+        """The features of kind language that are asked about: those outside the baseline."""
+        return [f.name for f in self.features if isinstance(f, Language) and f.name not in self.encoding.baseline]
 
 
 def read_study(path: str | Path) -> Study:
@@ -290,7 +316,7 @@ def written_out(study: Study) -> dict[str, Any]:
 
 def _placed(base: Path, feature: Any) -> Any:
     """A model in a folder lies beside the study file, as everything else there; cards and hub ids stay names."""
-    if isinstance(feature, Language) and (base / feature.model / "config.json").is_file():
+    if isinstance(feature, (Language, Static)) and (base / feature.model / "config.json").is_file():
         return feature.model_copy(update={"model": str(base / feature.model)})
     return feature
 
@@ -322,7 +348,14 @@ def _in_words(error: ValidationError) -> Iterable[str]:
             yield f"{where}: {message}; found {item['input']!r}" if place else message
 
 
-FEATURE_KINDS = {"word_rate": WordRate, "word_length": WordLength, "category": Category, "language": Language}
+FEATURE_KINDS = {
+    "word_rate": WordRate,
+    "word_length": WordLength,
+    "word_position": WordPosition,
+    "category": Category,
+    "language": Language,
+    "static": Static,
+}
 
 
 def _keys_at(loc: tuple[Any, ...]) -> list[str]:

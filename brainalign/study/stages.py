@@ -20,7 +20,8 @@ from brainalign.encoding.within import PCA, pca
 from brainalign.errors import InputError, one_message
 from brainalign.events import check_events, run_ends
 from brainalign.features.models import locate_model
-from brainalign.features.simple import categories, word_length, word_rate
+from brainalign.features.simple import categories, word_length, word_position, word_rate
+from brainalign.features.static import static_vectors
 from brainalign.features.untrained import untrained
 from brainalign.features.words import embed_words
 from brainalign.io.fmri import read_fmri
@@ -28,7 +29,17 @@ from brainalign.io.transcripts import problems_in_events, read_events, read_text
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal, join
 from brainalign.store import Store
-from brainalign.study.settings import AnyFeature, Category, Folds, Language, Study, WordLength, WordRate
+from brainalign.study.settings import (
+    AnyFeature,
+    Category,
+    Folds,
+    Language,
+    Static,
+    Study,
+    WordLength,
+    WordPosition,
+    WordRate,
+)
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
 EXCERPT_S = 40.0
@@ -124,7 +135,7 @@ def transcript(path: Path, start_s: float, ends: Mapping[str, float] | None) -> 
 
 def models(study: Study) -> dict[str, Any]:
     """Where the language models of the study lie; an unknown or missing one is an error before anything is computed."""
-    return {f.model: locate_model(f.model) for f in study.features if isinstance(f, Language)}
+    return {f.model: locate_model(f.model) for f in study.features if isinstance(f, (Language, Static))}
 
 
 def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device: str) -> Named:
@@ -140,6 +151,10 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
         return Named(feature, word_rate(met, name=feature.name))
     if isinstance(feature, WordLength):
         return Named(feature, word_length(met, name=feature.name))
+    if isinstance(feature, WordPosition):
+        return Named(feature, word_position(met, name=feature.name))
+    if isinstance(feature, Static):
+        return Named(feature, static_vectors(met, model=feature.model, name=feature.name, store=store))
     model = feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained)
     layers = feature.layers if isinstance(feature.layers, list) else "all"
     signal = embed_words(
@@ -257,7 +272,7 @@ def reductions(features: list[Named]) -> dict[str, PCA]:
     return {
         band: pca(f.settings.pca)
         for f in features
-        if isinstance(f.settings, Language) and f.settings.pca
+        if isinstance(f.settings, (Language, Static)) and f.settings.pca
         for band in f.bands
     }
 

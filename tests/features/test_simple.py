@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError
-from brainalign.features.simple import categories, word_length, word_rate
+from brainalign.features.simple import categories, word_length, word_position, word_rate
 
 
 @pytest.fixture
@@ -86,3 +86,41 @@ def test_what_is_wrong_is_said(words):
         word_rate(words.assign(onset=[0, "soon", 1, 2]))
     with pytest.raises(InputError, match=r"event 1 \(run 1, onset 0.2 s\) begins before the one above it: sort"):
         word_rate(words.assign(onset=[0.5, 0.2, 0.9, 0.0]))
+
+
+def told(text: str, step: float = 0.5) -> pd.DataFrame:
+    return pd.DataFrame({"run": "1", "onset": np.arange(len(text.split())) * step, "word": text.split()})
+
+
+def test_position_in_the_run_is_time_and_order():
+    words = pd.concat([told("a b c d e"), told("f g h", step=2.0).assign(run="2", onset=[3.0, 3.5, 7.0])])
+    signal = word_position(words)
+    assert signal.columns["unit"].tolist() == ["run_share", "run_log"]
+    np.testing.assert_allclose(signal.values[:, 0], [0, 0.25, 0.5, 0.75, 1, 0, 0.125, 1])
+    np.testing.assert_allclose(signal.values[:, 1], np.log([1, 2, 3, 4, 5, 1, 2, 3]), rtol=1e-6)
+
+
+def test_position_in_the_sentence_begins_anew_after_every_mark():
+    text = "“Oh dear!” said Alice . She ( had none.) was there? Yes… 3.5 miles..."
+    signal = word_position(told(text), name="where")
+    assert signal.bands == ["where"]
+    found = signal.values[:, signal.columns["unit"] == "sentence"].ravel().tolist()
+    assert found == [0, 1, 0, 1, 2, 0, 1, 2, 3, 0, 1, 0, 1, 2]
+
+
+def test_a_run_begins_a_sentence():
+    words = pd.concat([told("and so on. Then she"), told("went away. Good").assign(run="2")])
+    assert word_position(words).values[:, 2].tolist() == [0, 1, 2, 0, 1, 0, 1, 0]
+
+
+def test_without_punctuation_in_every_run_there_is_no_sentence():
+    words = pd.concat([told("Oh dear! she said"), told("and went away").assign(run="2")])
+    assert "sentence" not in word_position(words).columns["unit"].tolist()
+
+
+def test_one_word_alone_is_at_the_beginning():
+    assert word_position(told("Alice")).values.tolist() == [[0, 0]]
+
+
+def test_position_s_samples_are_the_words_too(words):
+    pd.testing.assert_frame_equal(word_position(words).samples, word_rate(words).samples)

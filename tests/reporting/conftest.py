@@ -128,6 +128,10 @@ def listening():
             "baseline_r": [0.25, 0.25, -0.02],
             "full_r": [0.32, 0.26, 0.01],
             "gain_r": [0.07, 0.01, 0.03],
+            "difference": [np.nan, 0.06, 0.04],
+            "low": [np.nan, 0.01, -0.02],
+            "high": [np.nan, 0.11, 0.1],
+            "p": [np.nan, 0.0078, 0.24],
         }
     )
     notes = ("sub-33 left out: every value of sub-33_bold.tsv is 0", *fit.notes)

@@ -67,6 +67,8 @@ class TestSummary:
 
     def test_controls_stand_one_a_line(self, listening):
         assert [line.split()[0] for line in lines_of(listening, "controls")] == ["as", "untrained", "reversed"]
+        assert lines_of(listening, "controls")[0].endswith("gain +.070")
+        assert lines_of(listening, "controls")[1].endswith("gain +.010; lost +.060 (.010 to .110), p .0078")
 
     def test_one_model_alone_has_no_gain_and_says_why_there_is_no_ceiling(self, alone):
         assert summary(alone) == [
@@ -264,6 +266,25 @@ class TestGainAndControls:
         full, base = (listening.scores.query(f"model == '{m}'")["r"].to_numpy() for m in ("full", "baseline"))
         assert [row[1] for row in table.rows] == [signed(v) for v in [*(full - base), (full - base).mean()]]
         assert {row[2] for row in table.rows} == {"—"}
+
+    def test_a_control_says_what_it_lost_with_interval_and_p(self, listening):
+        table = control_table(listening)
+        assert table.head[-3:] == ["lost", "95 % interval", "p"]
+        assert table.rows[0][0] == "as asked"
+        assert table.rows[0][-3:] == ["—", "—", "—"]
+        assert table.rows[2] == [
+            "the stimulus reversed in time", "−.020", ".010", "+.030", "+.040", "−.020 to .100", ".24"
+        ]  # fmt: skip
+        assert "sign-flip test over people" in table.notes[1]
+
+    def test_without_people_a_control_has_no_p(self, listening):
+        controls = listening.controls.drop(columns="p").assign(low=np.nan, high=np.nan)
+        alone = replace(listening, controls=controls)
+        table = control_table(alone)
+        assert table.head[-1] == "95 % interval"
+        assert {row[-1] for row in table.rows} == {"—"}
+        assert len(table.notes) == 1
+        assert lines_of(alone, "controls")[1].endswith("lost +.060")
 
     def test_nothing_to_compare_is_no_table(self, alone):
         assert gain_table(alone) is None

@@ -46,7 +46,61 @@ def test_a_study_from_tree_to_folder(study, store):
     assert list(controls.index) == ["as asked", "reversed", "segment", "untrained"]
     assert abs(controls.loc["reversed", "full_r"]) < controls.loc["as asked", "full_r"]
     assert controls.loc["untrained", "baseline_r"] == pytest.approx(controls.loc["as asked", "baseline_r"])
+    assert list(again.controls)[2:] == ["baseline_r", "full_r", "gain_r", "difference", "low", "high", "p"]
+    lost = controls.loc["as asked", "gain_r"] - controls.loc["untrained", "gain_r"]
+    assert controls.loc["untrained", "difference"] == pytest.approx(lost, abs=1e-5)
+    assert controls.loc["untrained", "low"] < lost < controls.loc["untrained", "high"]
+    assert 1 / 8 <= controls.loc["untrained", "p"] <= 1  # three people
     assert fit.scores["ceiling_kind"].unique().tolist() == ["split_half"]
+
+
+def test_all_controls_of_layers_to_choose_from(study, store):
+    """Every one runs, the language features' single bands included, and what cannot be done is said."""
+    lm = {"name": "lm", "kind": "language", "model": "stories260k", "layers": "best", "pca": 5}
+    features = [{"name": "rate", "kind": "word_rate"}, {**lm, "context": 32}]
+    encoding = {"baseline": ["rate"], "folds": {"by": "contiguous", "n": 4, "inner": 2}}
+    inference = {"permutations": 0, "bootstrap": 20}
+    short = {"delays_volumes": [2], "clean": "run"}
+    path = study(features=features, encoding=encoding, inference=inference, design=short, controls="all")
+    fit, _ = run(path, store)
+    table = fit.controls.set_index("control")
+    language = ["untrained", "static", "position", "shuffled", "residual"]
+    assert list(table.index) == ["as asked", *language[:4], "reversed", "residual", "segment"]
+    for name in language:  # the baseline is not theirs to change
+        assert table.loc[name, "baseline_r"] == pytest.approx(table.loc["as asked", "baseline_r"])
+    assert table["full_r"].nunique() == 8
+    assert table.loc[language, ["low", "high", "p"]].notna().all(axis=None)
+    assert not any("left out" in note for note in fit.notes if note.startswith("control"))
+    settings = yaml.safe_load((path.parent / "out/settings.yaml").read_text())
+    assert settings["controls"] == ["all"]
+    assert settings["untrained_seeds"] == 1
+
+
+def test_a_control_that_cannot_be_done_is_left_out_of_all_and_an_error_by_name(study, store):
+    lm = {"name": "lm", "kind": "language", "model": "stories260k", "layers": [0], "pca": 5}
+    features = [{"name": "rate", "kind": "word_rate"}, lm]
+    encoding = {"baseline": ["rate"], "folds": {"by": "contiguous", "n": 4, "inner": 2}}
+    more = {"inference": {"permutations": 0, "bootstrap": 0}, "design": {"delays_volumes": [2], "clean": "none"}}
+    fit, _ = run(study(features=features, encoding=encoding, controls="all", **more), store)
+    assert fit.controls["control"].tolist() == ["as asked", "untrained", "static", "position", "shuffled", "reversed"]
+    assert any(note.startswith("control residual left out: nothing is left of feature 'lm'") for note in fit.notes)
+    with pytest.raises(BrainalignError, match="nothing is left of feature 'lm'"):
+        run(study(features=features, encoding=encoding, controls=["residual"], **more), store)
+
+
+def test_position_and_static_vectors_as_features(study, store):
+    features = [
+        {"name": "where", "kind": "word_position"},
+        {"name": "word", "kind": "static", "model": "stories260k", "pca": 5},
+    ]
+    encoding = {"baseline": ["where"], "folds": {"by": "contiguous", "n": 4, "inner": 2}}
+    fit, folder = run(study(features=features, encoding=encoding), store)
+    assert {"r2_where", "r2_word"} <= set(fit.scores)
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["features"]["word"]["kind"] == "static"
+    assert record["versions"]["transformers"]
+    path = study(features=[features[0], features[1] | {"model": "storis260k"}], encoding=encoding)
+    assert any("storis260k" in problem for problem in check_study(read_study(path)))
 
 
 def test_provenance_names_every_input_and_nothing_of_the_host(study, store, tmp_path):

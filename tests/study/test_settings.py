@@ -95,6 +95,20 @@ def test_untrained_control_needs_a_network():
         study_from({**content, "controls": ["untrained"]})
 
 
+def test_controls_of_language_need_it_outside_the_baseline():
+    assert study_from(changed("controls", "all")).controls == ["all"]
+    assert study_from(changed("controls", "reversed")).controls == ["reversed"]
+    dull = [{"name": "rate", "kind": "word_rate"}, {"name": "length", "kind": "word_length"}]
+    assert study_from({**changed("features", dull), "controls": "all"}).controls == ["all"]
+    fixed = {**GOOD["features"][1], "layers": [3]}
+    content = {"data": {"bids": "x"}, "features": [dull[0], fixed], "encoding": {"baseline": "lm"}}
+    for name in ("untrained", "static", "position", "shuffled", "residual"):
+        with pytest.raises(SettingsError, match=f"controls: {name} needs a feature of kind language outside encoding"):
+            study_from({**content, "controls": ["reversed", name]})
+    with pytest.raises(SettingsError, match="untrained_seeds: Input should be greater than or equal to 1"):
+        study_from(changed("untrained_seeds", 0))
+
+
 def test_files_that_are_no_studies(tmp_path):
     with pytest.raises(InputError, match="there is no such study file"):
         read_study(tmp_path / "none.yaml")
