@@ -88,8 +88,8 @@ def compare(
     >>> noise = rng.standard_normal((300, 2))
     >>> y = Signal(x.values @ [[1.0, 1.0], [1.0, 0.0]] + noise, samples, pd.DataFrame({"roi": ["LIFG", "A1"]}))
     >>> fit = encode(x, y, baseline=["rate"], folds=hold_out(run=["3"]), chance=Chance(permutations=0, bootstrap=0))
-    >>> compare(fit)[["roi", "q"]].round(3).values.tolist()[0]
-    ['LIFG', 0.002]
+    >>> (compare(fit).set_index("roi")["q"] < 0.05).to_dict()
+    {'LIFG': True, 'A1': False}
     """
     other = a if b is None else b
     if b is not None:
@@ -149,9 +149,7 @@ def _targets(a: Encoding, b: Encoding, pair: Pair, n: int, seed: int) -> pd.Data
     return pd.concat([pd.DataFrame({"over": "target"}, own.index), own, pd.DataFrame(found, own.index)], axis=1)
 
 
-def _people(
-    a: Encoding, b: Encoding, targets: pd.DataFrame, pair: Pair, n: int, seed: int
-) -> list[dict[str, Any]]:
+def _people(a: Encoding, b: Encoding, targets: pd.DataFrame, pair: Pair, n: int, seed: int) -> list[dict[str, Any]]:
     """The row over people, where there are at least two."""
     if len(a.people) and len(b.people):
         first, second = (

@@ -69,13 +69,14 @@ def group(
     >>> samples = pd.DataFrame({"run": np.repeat(["1", "2", "3"], 60), "time": np.tile(np.arange(60.0), 3)})
     >>> x = Signal(rng.standard_normal((180, 2)), samples, pd.DataFrame({"band": ["rate", "lm"]}))
     >>> brains = [
-    ...     Signal(x.values @ [[0.5], [0.5]] + rng.standard_normal((180, k)), samples, pd.DataFrame({"subject": [who] * k}))
-    ...     for who, k in (("01", 1), ("02", 3), ("03", 2))
+    ...     Signal(x.values.sum(1, keepdims=True) + rng.standard_normal((180, k)), samples, pd.DataFrame({"subject": who}))
+    ...     for who, k in ((["01"], 1), (["02"] * 3, 3), (["03"] * 2, 2))
     ... ]
     >>> quick = Chance(permutations=0, bootstrap=0)
     >>> found = group([encode(x, y, baseline=["rate"], chance=quick) for y in brains])
-    >>> found[["what", "p", "p_floor", "n_people", "fewest", "most"]].iloc[-1].tolist()
-    ['gain', 0.125, 0.125, 3, 1, 3]
+    >>> print(found[["what", "p", "p_floor", "n_people", "fewest", "most"]].tail(1).to_string(index=False))
+    what     p  p_floor  n_people  fewest  most
+    gain 0.125    0.125         3       1     3
     """
     table = _by_person([fits] if isinstance(fits, Encoding) else list(fits), models)
     if by is not None and by not in table:
@@ -84,9 +85,7 @@ def group(
     if people < 2:
         raise InputError(f"a group has at least two people; found {people}: give one Encoding per person")
     places = [(None, table)] if by is None else list(table.groupby(by, sort=False))
-    rows = [
-        row | ({} if by is None else {by: place}) for place, some in places for row in _rows(some, models, n, seed)
-    ]
+    rows = [row | ({} if by is None else {by: place}) for place, some in places for row in _rows(some, models, n, seed)]
     columns = ["what", "mean", "low", "high", "p", "p_floor", "n_people", "n_targets", "fewest", "most"]
     out = pd.DataFrame(rows).reindex(
         columns=[*([by] if by else []), *columns, "normalised", "n_normalised", "interval"]

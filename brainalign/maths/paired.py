@@ -8,17 +8,18 @@ import numpy as np
 
 from brainalign.errors import InputError
 from brainalign.maths.inference import (
-    FEW_BLOCKS,
-    NUMBERS_TOGETHER,
     Interval,
     block_length,
     drawn_blocks,
     interval,
     weighted_r,
 )
-from brainalign.maths.scores import centre_within, pearson_within, rounding
+from brainalign.maths.scores import centre_within, rounding
 
 SLACK = 3e-6  # float32: equal up to rounding is as far from zero
+TOGETHER = 4_000_000  # numbers of one array at a time: some ten of 32 MB
+BLOCK = 3  # times the memory of the responses: at twice that, 6.8 % are found where 6.0 % are now, at once 8.0 %
+FEW = 12  # blocks, below which p has a floor worth a warning
 
 
 def swap_test(
@@ -33,10 +34,10 @@ def swap_test(
     """Two-sided p of r(y, a) − r(y, b): in blocks of time, either prediction could as well have been the other's.
 
     Both predictions are centred within each fold and divided by their own standard deviation over all samples, the
-    scale r is pooled on; they are then swapped in blocks chosen by fair coins, and both r computed anew, norms
-    included. Where both correlate equally with y, each block adds to the difference as much as it takes away, to first
-    order ½(yₐ − y_b)-sums less r/2 of the squares': no more is asked of the two than equal r, neither equal smoothness
-    nor equal scale nor that they are independent of each other.
+    scale on which r pools folds; they are then swapped in blocks chosen by fair coins, and both r computed anew, norms
+    included. A difference of r is to first order a mean of ya − yb − r (a² − b²) / 2, whose sign a swap turns: where
+    both r are equal this has mean zero, and its signs, turned in blocks longer than its memory, have the right spread.
+    So no more is asked of the two predictions than equal r: they may differ in smoothness, and share errors.
 
     Parameters
     ----------
@@ -63,7 +64,14 @@ def swap_test(
     Warns
     -----
     RuntimeWarning
-        Fewer than 30 blocks.
+        Fewer than 12 blocks: p cannot be below 2 / 2^blocks.
+
+    Notes
+    -----
+    For one untouched test set. Found at 5 %, of two predictions of equal r: 5.0 % in white noise, 6.0 % with
+    autocorrelation .8 (1,000 samples; 5.9 % with 362, 4.0 % with 120, where there are 6 blocks and p has a floor).
+    On K-fold predictions it finds 8 to 25 % of two equally informative feature spaces (`compare` says where): do not
+    use it there.
 
     Examples
     --------
@@ -74,18 +82,23 @@ def swap_test(
     [0.005, 0.005]
     """
     y, a, b, label = _three(y, a, b, fold)
-    size = 3 * block_length(y, label) if block is None else block
+    size = BLOCK * block_length(y, label) if block is None else block
     which = _blocks(label, size)
     count = int(which[-1]) + 1
     if count < 2:
         raise InputError(f"{len(y)} samples are one block of {size} correlated ones: there is nothing to swap")
-    if count < FEW_BLOCKS:
-        warnings.warn(_few(len(y), count, size), RuntimeWarning, stacklevel=2)
+    if count < FEW:
+        warnings.warn(
+            f"{len(y)} test samples are {count} blocks of {size}: no p can be below {2 / 2**count:.2g}, whatever the "
+            "difference; take a longer test set",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     signs = np.random.default_rng(seed).choice(np.array([-1, 1], np.float32), size=(n, count))
     starts = np.flatnonzero(np.r_[True, np.diff(which) > 0])
     fold_of, length = label[starts], np.bincount(label)
     out = np.empty(y.shape[1])
-    step = max(1, NUMBERS_TOGETHER // max(n, len(y)))
+    step = max(1, TOGETHER // max(n, len(y)))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
         unit = [_unit(one[:, some], label) for one in (y, a, b)]
@@ -96,7 +109,7 @@ def swap_test(
 def _share_as_far(
     unit: list[np.ndarray], starts: np.ndarray, fold_of: np.ndarray, length: np.ndarray, signs: np.ndarray
 ) -> np.ndarray:
-    """p of some targets, from sums over blocks: a pattern of swaps costs one product."""
+    """Share of patterns as far from zero, some targets, from sums over blocks: a pattern costs one product."""
     y, a, b = unit
     r_a, r_b = (y * a).sum(0), (y * b).sum(0)
 
@@ -154,7 +167,7 @@ def paired_interval(
     y, a, b, label = _three(y, a, b, fold)
     counts = drawn_blocks(len(y), block_length(y, label) if block is None else block, n, label, seed)
     parts = []
-    step = max(1, NUMBERS_TOGETHER // max(n, len(y)))
+    step = max(1, TOGETHER // max(n, len(y)))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
         seen, *two = (centre_within(one[:, some], label) for one in (y, a, b))
@@ -172,10 +185,6 @@ def _blocks(label: np.ndarray, size: int) -> np.ndarray:
         out[at] = before + np.arange(len(at)) * count // len(at)
         before += count
     return out
-
-
-def _few(n_samples: int, count: int, size: int) -> str:
-    return f"{n_samples} test samples are {count} blocks of {size} correlated ones, fewer than {FEW_BLOCKS}"
 
 
 def _unit(values: np.ndarray, label: np.ndarray) -> np.ndarray:
