@@ -208,7 +208,7 @@ def _check_same(a: Encoding, b: Encoding) -> None:
             "encode both on one recording with the same folds"
         )
     folds = [pd.factorize(fit.predictions.samples["fold"])[0] for fit in (a, b)]
-    if not np.array_equal(*folds):
+    if not np.array_equal(folds[0], folds[1]):
         raise InputError(
             f"the two fits have different folds ({folds[0].max() + 1} and {folds[1].max() + 1}): give both the same"
         )

@@ -69,8 +69,8 @@ def group(
     >>> samples = pd.DataFrame({"run": np.repeat(["1", "2", "3"], 60), "time": np.tile(np.arange(60.0), 3)})
     >>> x = Signal(rng.standard_normal((180, 2)), samples, pd.DataFrame({"band": ["rate", "lm"]}))
     >>> brains = [
-    ...     Signal(x.values.sum(1, keepdims=True) + rng.standard_normal((180, k)), samples, pd.DataFrame({"subject": who}))
-    ...     for who, k in ((["01"], 1), (["02"] * 3, 3), (["03"] * 2, 2))
+    ...     Signal(x.values[:, 1:] + rng.standard_normal((180, len(who))), samples, pd.DataFrame({"subject": who}))
+    ...     for who in (["01"], ["02"] * 3, ["03"] * 2)
     ... ]
     >>> quick = Chance(permutations=0, bootstrap=0)
     >>> found = group([encode(x, y, baseline=["rate"], chance=quick) for y in brains])
@@ -86,12 +86,13 @@ def group(
         raise InputError(f"a group has at least two people; found {people}: give one Encoding per person")
     places = [(None, table)] if by is None else list(table.groupby(by, sort=False))
     rows = [row | ({} if by is None else {by: place}) for place, some in places for row in _rows(some, models, n, seed)]
-    columns = ["what", "mean", "low", "high", "p", "p_floor", "n_people", "n_targets", "fewest", "most"]
+    tested = ["p", "p_floor"] if by is None else ["p", "q", "p_floor"]
+    columns = ["what", "mean", "low", "high", *tested, "n_people", "n_targets", "fewest", "most"]
     out = pd.DataFrame(rows).reindex(
         columns=[*([by] if by else []), *columns, "normalised", "n_normalised", "interval"]
     )
     if by is not None:
-        out.insert(out.columns.get_loc("p_floor"), "q", inference.fdr(out["p"].to_numpy(float)))
+        out["q"] = inference.fdr(out["p"].to_numpy(float))
     return out
 
 
