@@ -11,6 +11,7 @@ from .design.residual import residualise as residualise
 from .encoding.ceilings import between_repeats as between_repeats
 from .encoding.ceilings import between_subjects as between_subjects
 from .encoding.chance import Chance as Chance
+from .encoding.compare import compare as compare
 from .encoding.controls import control_battery as control_battery
 from .encoding.encode import encode as encode
 from .encoding.folds import by_group as by_group
@@ -23,6 +24,7 @@ from .encoding.folds import contiguous as contiguous
 from .encoding.folds import hold_out as hold_out
 from .encoding.folds import shuffled as shuffled
 from .encoding.folds import splits_of as splits_of
+from .encoding.group import group as group
 from .encoding.leaks import leak_audit as leak_audit
 from .encoding.learning import learning_curve as learning_curve
 from .encoding.parts import Partition as Partition
@@ -30,6 +32,7 @@ from .encoding.result import Encoding as Encoding
 from .encoding.result import load as load
 from .encoding.result import save as save
 from .encoding.targets import choose_targets as choose_targets
+from .encoding.within import match_width as match_width
 from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError

@@ -11,6 +11,7 @@ import pandas as pd
 
 from brainalign.encoding import nulls
 from brainalign.encoding.fit import Fits, Problem, key_of_fit
+from brainalign.encoding.group import over_people
 from brainalign.maths import inference, scores
 from brainalign.maths.rearrange import Moved, block_length, rearranged
 from brainalign.progress import Progress
@@ -113,23 +114,18 @@ def gain_table(
         spans = [inference.interval(difference.mean(1)), *(inference.interval(one) for one in difference.T)]
         for row, span in zip(rows, spans, strict=False):
             row |= {"low": float(span.low), "high": float(span.high), "interval": KIND[len(problem.folds) > 1]}
-    if people:
-        by_person = per_person(people)
-        row = {"over": "people", "what": "mean over people", "gain_r": by_person.mean(), "n": len(by_person)}
+    who = people["full"] if people else problem.Y.columns
+    if "subject" in who and who["subject"].nunique() > 1:
+        gains = people["full"]["r"].to_numpy() - people["baseline"]["r"].to_numpy() if people else each
+        found = over_people(gains, who["subject"].to_numpy(), chance.bootstrap, problem.seed)
+        row = {"over": "people", "what": "mean over people", "gain_r": found["mean"], "n": found["n_people"]}
         if chance.bootstrap:
-            span = inference.bootstrap_mean(by_person.to_numpy(), n=chance.bootstrap, seed=problem.seed)
-            row |= {"low": float(span.low), "high": float(span.high), "interval": "bootstrap over people"}
+            row |= {name: found[name] for name in ("low", "high", "interval")}
         if chance.permutations:
-            row["p"] = float(inference.sign_flip(by_person.to_numpy(), seed=problem.seed))
+            row |= {name: found[name] for name in ("p", "p_floor")}
         rows.append(row)
-    columns = ["over", "what", "gain_r", "low", "high", "p", "n", "interval"]
+    columns = ["over", "what", "gain_r", "low", "high", "p", "p_floor", "n", "interval"]
     return pd.DataFrame(rows).reindex(columns=columns)
-
-
-def per_person(people: Mapping[str, pd.DataFrame]) -> pd.Series:
-    """Each person's gain, the mean over their targets; indexed by subject."""
-    means = [people[name].groupby("subject", sort=False)["r"].mean() for name in ("full", "baseline")]
-    return means[0] - means[1]
 
 
 def _kept_p(

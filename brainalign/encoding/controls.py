@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.encoding.ceilings import none
-from brainalign.encoding.chance import Chance, per_person
+from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
 from brainalign.encoding.result import Encoding
 from brainalign.errors import InputError
@@ -186,5 +186,6 @@ def _resampled_mean(fit: Encoding, model: str, counts: np.ndarray) -> np.ndarray
 
 def _gains_of_people(fit: Encoding) -> pd.Series:
     """Each person's gain; without a baseline their mean r."""
-    tables = {str(model): table for model, table in fit.people.groupby("model", sort=False)}
-    return per_person(tables) if "baseline" in tables else tables["full"].groupby("subject", sort=False)["r"].mean()
+    means = fit.people.groupby(["model", "subject"], sort=False)["r"].mean()
+    gains = means["full"] - means["baseline"] if "baseline" in means.index.levels[0] else means["full"]
+    return gains.reindex(list(dict.fromkeys(fit.people["subject"])))

@@ -141,7 +141,7 @@ def encode(
         for both in filter(None, (tables, people)):
             _add_unique(both["full"], both["baseline"], scored)
         gain = gain_table(scored["baseline"].held, scored["full"].held, problem, people, chance)
-    main = [name for name in ("baseline", "full") if name in scored] or list(scored)
+    main = [name for name in ("baseline", "full") if name in scored] if "full" in scored else list(scored)
     predictions, observed = _signals(problem, {name: scored[name].held for name in main})
     return Encoding(
         scores=pd.concat([tables[name] for name in [*main, *(n for n in tables if n not in main)]], ignore_index=True),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import SettingsError
+from brainalign.errors import SettingsError, did_you_mean
+from brainalign.signals import Signal
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,64 @@ def pca(n: int) -> PCA:
     if n < 1:
         raise SettingsError(f"pca needs at least one component; found {n}")
     return PCA(int(n))
+
+
+def match_width(X: Signal, bands: Sequence[str] | None = None) -> dict[str, PCA]:
+    """Reduce bands to the width of the narrowest of them, so that what is compared is not how many columns a model has.
+
+    Parameters
+    ----------
+    X : Signal (n_samples, n_features)
+        The design; columns at other delays do not count.
+    bands : sequence of str, optional
+        By default all.
+
+    Returns
+    -------
+    mapping band → PCA
+        For ``encode(within_fold=...)``: axes are found on each fold's training samples. The result's
+        ``settings["within_fold"]`` says how many.
+
+    Raises
+    ------
+    SettingsError
+        Fewer than two bands, or one the design does not have.
+
+    Notes
+    -----
+    Principal components keep what varies most in a band, not what predicts best: a wide model may lose in them what a
+    narrow one has. Say both scores, matched and unmatched.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> samples = pd.DataFrame({"run": "1", "time": np.arange(9.0)})
+    >>> X = Signal(np.eye(9, 7), samples, pd.DataFrame({"band": ["small"] * 2 + ["large"] * 5}))
+    >>> {band: str(step) for band, step in match_width(X).items()}
+    {'small': '2 principal components', 'large': '2 principal components'}
+    """
+    first = X.columns.groupby("band", sort=False)
+    # as many as at one delay: all delays of a band have the same columns
+    widths = {str(band): len(at) // (at["delay"].nunique() if "delay" in at else 1) for band, at in first}
+    for band in bands or ():
+        if band not in widths:
+            raise SettingsError(f"there is no band {band!r} to match; " + did_you_mean(band, widths))
+    return narrowest({band: widths[band] for band in (widths if bands is None else bands)})
+
+
+def narrowest(widths: Mapping[str, int]) -> dict[str, PCA]:
+    """Every band reduced to as many components as the narrowest has columns.
+
+    Examples
+    --------
+    >>> narrowest({"gpt": 768, "glove": 300})["gpt"]
+    PCA(n=300)
+    """
+    if len(widths) < 2:
+        raise SettingsError(
+            f"widths are matched between at least two bands; found {', '.join(widths) or 'none'}: leave it out"
+        )
+    return dict.fromkeys(widths, pca(min(widths.values())))
 
 
 @dataclass(frozen=True)

@@ -411,12 +411,25 @@ def sign_flip(x: np.ndarray, n: int = 10_000, seed: int = 0) -> np.ndarray:
 
 
 def bootstrap_mean(x: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
-    """Interval of a mean over people, people resampled.
+    """Interval of a mean over people, people resampled: the studentised bootstrap (Efron 1981; Hesterberg 2015).
+
+    Every resample's distance from the mean is divided by that resample's own standard error. Percentiles of the means
+    themselves cover too little: .92 with 20 people, .90 with 20 from an exponential distribution, instead of .95 and
+    .94. Up to three people, or where a sizeable share of resamples hold one value only, they are all there is, and
+    far too narrow.
 
     Parameters
     ----------
     x : array (n_people,) or (n_people, n_targets)
         NaN: not drawn from.
+    n : int
+        Resamples.
+    seed : int
+
+    Returns
+    -------
+    Interval
+        Of shape () or (n_targets,).
 
     Examples
     --------
@@ -425,16 +438,16 @@ def bootstrap_mean(x: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
     True
     """
     x = np.asarray(x, float)
-    drawn = x[np.random.default_rng(seed).integers(0, len(x), size=(n, len(x)))]
-    there = ~np.isnan(drawn)
-    return interval(np.where(there, drawn, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan))
+    flat = x.reshape(len(x), -1)
+    return _studentised(flat, flat, _drawn_people(len(x), n, np.random.default_rng(seed)), x.shape[1:])
 
 
 def bootstrap_nested(x: np.ndarray, group: np.ndarray, n: int = 1000, seed: int = 0) -> Interval:
     """Interval of a mean over people who contribute unequal numbers: people are drawn, then what each of them has.
 
     The mean is that of the people's own means, so that whoever has most electrodes does not outweigh the others. To
-    draw electrodes alone would treat a patient's many as so many patients.
+    draw electrodes alone would treat a patient's many as so many patients. Studentised as in `bootstrap_mean`, by the
+    spread of the people drawn, which also holds what drawing their electrodes adds.
 
     Parameters
     ----------
@@ -468,17 +481,56 @@ def bootstrap_nested(x: np.ndarray, group: np.ndarray, n: int = 1000, seed: int 
     labels = labelled(group, len(x))
     flat = x.reshape(len(x), -1)
     rng = np.random.default_rng(seed)
-    means = np.empty((n, labels.max() + 1, flat.shape[1]))
-    for k in range(labels.max() + 1):  # each person's mean, electrodes drawn anew in every resample
-        own = flat[labels == k]
-        drawn = own[rng.integers(0, len(own), (n, len(own)))]
-        there = ~np.isnan(drawn)
-        means[:, k] = np.where(there, drawn, 0).sum(1) / np.where(there.any(1), there.sum(1), np.nan)
-    people = rng.integers(0, means.shape[1], (n, means.shape[1]))
-    chosen = np.take_along_axis(means, people[:, :, None], axis=1)
-    known = ~np.isnan(chosen)
-    whole = np.where(known, chosen, 0).sum(1) / np.where(known.any(1), known.sum(1), np.nan)
-    return interval(whole.reshape(n, *x.shape[1:]))
+    people = labels.max() + 1
+    drawn, own = np.empty((n, people, flat.shape[1])), np.empty((people, flat.shape[1]))
+    for k in range(people):  # each person's mean, electrodes drawn anew in every resample
+        mine = flat[labels == k]
+        own[k] = _known_mean(mine)
+        drawn[:, k] = _known_mean(mine[rng.integers(0, len(mine), (n, len(mine)))])
+    return _studentised(own, drawn, _drawn_people(people, n, rng), x.shape[1:])
+
+
+def _drawn_people(people: int, n: int, rng: np.random.Generator) -> np.ndarray:
+    """(n, people) how often each is drawn."""
+    return rng.multinomial(people, np.full(people, 1 / people), size=n).astype(float)
+
+
+def _known_mean(values: np.ndarray) -> np.ndarray:
+    """Mean over the axis before the last of what is not NaN; NaN where all are."""
+    there = ~np.isnan(values)
+    return np.where(there, values, 0).sum(-2) / np.where(there.any(-2), there.sum(-2), np.nan)
+
+
+def _studentised(own: np.ndarray, drawn: np.ndarray, counts: np.ndarray, shape: tuple[int, ...]) -> Interval:
+    """Interval of the mean of `own` (k, t) from counts (n, k) of `drawn`, (k, t) or (n, k, t).
+
+    Where a bound would be infinite (a share of the resamples holds one value only), percentiles of the means.
+    """
+    middle = _known_mean(own)
+    _, se = _mean_and_error(own - middle, np.ones((1, len(own))))
+    mean, error = _mean_and_error(drawn - middle, counts)  # less the mean: squares then keep their digits
+    plain = interval((mean + middle).reshape(len(counts), *shape))
+    flat = error <= 1e-9 * se
+    far = np.divide(mean, error, out=np.copysign(np.inf, mean), where=~flat & (error > 0))
+    far[mean == 0] = 0.0
+    tail = (100 - LEVEL) / 2
+    # at a rank, not between two: the outermost may be infinite
+    below, above = np.nanpercentile(np.where(np.isnan(mean), 0.0, far), [100 - tail, tail], axis=0, method="nearest")
+    with np.errstate(invalid="ignore"):
+        low, high = ((middle - q * se[0]).reshape(shape) for q in (below, above))
+    usable = np.isfinite(low) & np.isfinite(high)
+    return Interval(np.where(usable, low, plain.low), np.where(usable, high, plain.high), plain.se)
+
+
+def _mean_and_error(values: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n, t) mean and standard error of what was drawn; NaN where nothing was, error 0 where one value was."""
+    there = ~np.isnan(values)
+    known = np.where(there, values, 0.0)
+    number, total, squares = ((counts[:, None] @ v)[:, 0] for v in (there.astype(float), known, known**2))
+    size = np.where(number > 0, number, np.nan)
+    mean = total / size
+    spread = np.maximum(squares / size - mean**2, 0.0)
+    return mean, np.sqrt(spread / np.maximum(size - 1, 1))
 
 
 def _pair(y: np.ndarray, yhat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -209,7 +209,7 @@ def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
         "baseline": stages.bands_of(study.encoding.baseline, ready.features),
         "alternatives": alternatives,
         "choose_one": any(isinstance(f.settings, Language) and f.settings.layers == "best" for f in ready.features),
-        "within_fold": stages.reductions(ready.features),
+        "within_fold": stages.reductions(ready.features, study.encoding.matched),
         "solver": _solver(study),
         "seed": study.encoding.seed,
     }
@@ -230,6 +230,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
         "left_out": ready.brain.attrs.get("left_out", []),
         "targets": "all" if ready.chosen is None else str(ready.chosen),
         "words": len(ready.events),
+        "reduced": dict(fit.settings["within_fold"]),
     }
 
 

@@ -149,6 +149,7 @@ class EncodingSettings(Section):
     folds: Folds = Folds()
     seed: int = Field(default=0, ge=0)
     baseline: Names = []
+    matched: bool = False  # language features reduced to the width of the narrowest
     weights: bool = False
 
 
@@ -245,6 +246,11 @@ class Study(Section):
             )
         if set(varied) & set(self.encoding.baseline):
             raise ValueError(f"feature {varied[0]!r} varies its layers and is in the baseline: a baseline is fixed")
+        bands = sum(
+            len(f.layers) if isinstance(f.layers, list) else 2 for f in self.features if isinstance(f, Language)
+        )
+        if self.encoding.matched and bands < 2:
+            raise ValueError("encoding.matched compares layers or language models at one width: give at least two")
         if set(names) == set(self.encoding.baseline):
             raise ValueError("every feature is in encoding.baseline: there is nothing to compare with it")
         if self.data.average == "subjects" and self.data.subjects != "all" and len(self.data.subjects) < 2:

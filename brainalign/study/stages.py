@@ -16,7 +16,7 @@ from brainalign.design.delays import delay
 from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
 from brainalign.encoding.targets import Chosen, choose_targets
-from brainalign.encoding.within import PCA, pca
+from brainalign.encoding.within import PCA, narrowest, pca
 from brainalign.errors import InputError, one_message
 from brainalign.events import check_events, run_ends
 from brainalign.features.models import locate_model
@@ -267,14 +267,17 @@ def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
     return ByGroup(by, settings.n)
 
 
-def reductions(features: list[Named]) -> dict[str, PCA]:
-    """What is fitted within each fold, by band."""
-    return {
-        band: pca(f.settings.pca)
-        for f in features
-        if isinstance(f.settings, (Language, Static)) and f.settings.pca
-        for band in f.bands
-    }
+def reductions(features: list[Named], matched: bool = False) -> dict[str, PCA]:
+    """What is fitted within each fold, by band; `matched`: all language bands at the width of the narrowest."""
+    asked, widths = {}, {}
+    for f in features:
+        if isinstance(f.settings, (Language, Static)):
+            counts = f.signal.columns["band"].value_counts()
+            for band in f.bands:
+                widths[band] = min(int(counts[band]), f.settings.pca or int(counts[band]))
+                if f.settings.pca:
+                    asked[band] = pca(f.settings.pca)
+    return narrowest(widths) if matched else asked
 
 
 def bands_of(names: list[str], features: list[Named]) -> list[str]:

@@ -405,3 +405,21 @@ def test_what_is_not_recorded_cannot_be_removed(study, tree, store):
     assert "no confounds were recorded: head motion was not removed" in fit.notes
     with pytest.raises(BrainalignError, match="no confounds were recorded beside this signal"):
         run(study(design={"nuisance": ["drift", "motion"]}), store)
+
+
+def test_language_features_at_one_width(study, store):
+    """Two models, one reduced by its own `pca`: matched, both have as many components."""
+    content = [
+        {"name": "rate", "kind": "word_rate"},
+        {"name": "lm", "kind": "language", "model": "stories260k", "layers": [3], "pca": 10},
+        {"name": "early", "kind": "language", "model": "stories260k", "layers": [0]},
+    ]
+    encoding = {"baseline": ["rate"], "folds": {"by": "contiguous", "n": 4, "inner": 3}, "matched": True}
+    fit, folder = run(study(features=content, encoding=encoding), store)
+    expected = {"lm.3": "10 principal components", "early.0": "10 principal components"}
+    assert fit.settings["decided"]["reduced"] == expected
+    assert yaml.safe_load((folder / "settings.yaml").read_text())["encoding"]["matched"] is True
+    encoding["matched"] = False
+    free, _ = run(study(features=content, encoding=encoding), store)
+    assert free.settings["decided"]["reduced"] == {"lm.3": "10 principal components"}
+    assert free.scores["r"].tolist() != fit.scores["r"].tolist()

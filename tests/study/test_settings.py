@@ -51,6 +51,11 @@ def changed(*path_and_value):
         (changed("encoding", "baseline", ["lm"]), r"feature 'lm' varies its layers and is in the baseline"),
         (changed("encoding", "baseline", ["rate", "lm"]), r"feature 'lm' varies its layers and is in the baseline"),
         (changed("encoding", "folds", {"by": "run", "test": {"run": "1"}}), r"folds.test holds out one named set"),
+        (
+            changed("encoding", "matched", True)
+            | {"features": [GOOD["features"][0], {**GOOD["features"][1], "layers": 3}]},
+            r"encoding.matched compares layers or language models at one width: give at least two",
+        ),
         (changed("encoding", "seed", -1), r"encoding.seed: Input should be greater than or equal to 0; found -1"),
         (changed("data", "subjects", ["18"]), r"average: subjects needs more than one subject"),
         (changed("controls", ["untraind"]), r"controls.1: 'untraind' is not known; did you mean 'untrained'\?"),
