@@ -186,6 +186,6 @@ def _resampled_mean(fit: Encoding, model: str, counts: np.ndarray) -> np.ndarray
 
 def _gains_of_people(fit: Encoding) -> pd.Series:
     """Each person's gain; without a baseline their mean r."""
-    means = fit.people.groupby(["model", "subject"], sort=False)["r"].mean()
-    gains = means["full"] - means["baseline"] if "baseline" in means.index.levels[0] else means["full"]
-    return gains.reindex(list(dict.fromkeys(fit.people["subject"])))
+    models = {str(name): table for name, table in fit.people.groupby("model", sort=False)}
+    means = {name: table.groupby("subject", sort=False)["r"].mean() for name, table in models.items()}
+    return means["full"] - means["baseline"] if "baseline" in means else means["full"]
