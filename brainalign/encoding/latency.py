@@ -43,7 +43,8 @@ def latency(
 
     Notes
     -----
-    Intervals resample blocks of time, the same for all lags and the baseline, and are conditional on the fitted models.
+    Noise at lags that carry nothing counts for `centre` where it is positive, so the centre leans to the middle of the
+    lags, and is best compared between electrodes. Intervals resample blocks of time, the same for all lags and the baseline, and are conditional on the fitted models.
 
     `r_nested` is the r at lags chosen without the test fold: in each fold the lag whose fit the inner folds like best,
     within that fold's training samples. The lag with the highest r over the *other* folds' test samples would not do:
@@ -68,7 +69,7 @@ def latency(
     groups = _electrodes(fit, over)
     predicted = _predicted(fit, model)
     base = _predicted(fit, "baseline") if _has(fit, "baseline") and model != "baseline" else None
-    observed, fold = fit.observed.array().astype(float), fit.observed.samples["fold"].to_numpy() - 1
+    observed, fold = fit.observed.array().astype(float), fit.observed.samples["fold"].to_numpy()
     drawn = None
     if bootstrap:
         block = inference.block_length(observed, run=fold)
