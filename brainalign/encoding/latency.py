@@ -44,7 +44,8 @@ def latency(
     Notes
     -----
     Noise at lags that carry nothing counts for `centre` where it is positive, so the centre leans to the middle of the
-    lags, and is best compared between electrodes. Intervals resample blocks of time, the same for all lags and the baseline, and are conditional on the fitted models.
+    lags, and is best compared between electrodes. Intervals resample blocks of time, the same for all lags and the
+    baseline, and are conditional on the fitted models.
 
     `r_nested` is the r at lags chosen without the test fold: in each fold the lag whose fit the inner folds like best,
     within that fold's training samples. The lag with the highest r over the *other* folds' test samples would not do:

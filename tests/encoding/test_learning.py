@@ -98,7 +98,7 @@ def met_again(repeats=6, stimuli=200, width=20, targets=12, noise=3.0, seed=0, u
 
 
 def expected(k, most, noise, train, width):
-    """r of least squares, signal variance 1: its weights err by noise²/k · p/(n − p − 1), the test mean by noise²/most."""
+    """r of least squares, signal variance 1: weights err by noise²/k · p/(n − p − 1), the test mean by noise²/most."""
     return np.sqrt(1 / (1 + noise**2 / k * width / (train - width - 1)) / (1 + noise**2 / most))
 
 

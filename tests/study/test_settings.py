@@ -92,6 +92,21 @@ def test_one_feature_varies_its_layers():
         study_from(content)
 
 
+def test_contexts_vary_at_one_layer():
+    content = changed("features", 1, "context", [4, 16])
+    content["features"][1]["layers"] = [3]
+    assert study_from(content).features[1].varies == "context"
+    content["encoding"]["baseline"] = ["lm"]
+    with pytest.raises(SettingsError, match="feature 'lm' varies its contexts and is in the baseline"):
+        study_from(content)
+    content["features"][1]["layers"] = [3, 5]
+    with pytest.raises(SettingsError, match=r"several contexts are compared at one layer.*found layers \[3, 5\]"):
+        study_from(content)
+    content["features"][1] |= {"layers": "best", "context": [64]}  # one context in brackets is one context
+    content["encoding"]["baseline"] = ["rate"]
+    assert study_from(content).features[1].context == 64
+
+
 def test_everything_in_the_baseline():
     content = changed("features", GOOD["features"][:1])
     with pytest.raises(SettingsError, match=r"every feature is in encoding.baseline"):
