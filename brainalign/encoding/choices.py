@@ -63,8 +63,8 @@ def choice_table(problem: Problem, fits: Fits, scored: Mapping[str, Scored], cha
     among layers the centre of gravity (Tenney et al. 2019), among lags the latency in s, among contexts the window.
     NaN where no alternative is better than the baseline. Noise counts where it is positive, and a profile ends where
     the places end: the centre leans to their middle, and is best compared between targets. An r that is not defined (a
-    prediction that never changes) counts as 0. `peak` is the place with the highest held-out r. It is a finding, made on the test samples; its *score*
-    is biased upwards, an honest score is that of the model "full".
+    prediction that never changes) counts as 0. `peak` is the place with the highest held-out r. It is a finding, made
+    on the test samples; its *score* is biased upwards, an honest score is that of the model "full".
 
     The 95 % intervals resample blocks of time, the same ones for all alternatives and the baseline, so that what these
     share cancels. They are conditional on the fitted models: that another recording would have given other weights is
