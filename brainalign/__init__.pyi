@@ -25,6 +25,7 @@ from .encoding.folds import hold_out as hold_out
 from .encoding.folds import shuffled as shuffled
 from .encoding.folds import splits_of as splits_of
 from .encoding.group import group as group
+from .encoding.latency import latency as latency
 from .encoding.leaks import leak_audit as leak_audit
 from .encoding.learning import learning_curve as learning_curve
 from .encoding.parts import Partition as Partition

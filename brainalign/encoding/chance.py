@@ -103,7 +103,7 @@ def gain_table(
     """
     own = slice(0, problem.n_own)
     a, b = baseline.columns(own), full.columns(own)
-    each = _r(b) - _r(a)
+    each = plain_r(b) - plain_r(a)
     rows = [{"over": "targets", "what": "mean over targets", "gain_r": each.mean(), "n": len(each)}]
     if problem.n_own <= NAMED:
         varying = [c for c in problem.Y.columns if problem.Y.columns[c].nunique() > 1] or list(problem.Y.columns[:1])
@@ -194,19 +194,26 @@ def floor_of(moved: Moved) -> float:
     return 1 / (1 + len(moved))
 
 
-def _r(held: HeldOut) -> np.ndarray:
+def plain_r(held: HeldOut) -> np.ndarray:
+    """(t,) Pearson's r, centred within each test fold."""
     return scores.pearson_within(held.y, held.predicted, held.fold)
 
 
-def _resampled(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
-    """(n, t) r in every bootstrap sample; the same samples for every model of a problem."""
-    return inference.weighted_r(*held.centred(), draws_of(problem, held, chance))
-
-
-def draws_of(problem: Problem, held: HeldOut, chance: Chance) -> np.ndarray:
-    """(n, n_test) how often each held-out sample is drawn, in blocks of neighbours within its test fold."""
+def drawn_for(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
+    """(n, n_test) how often each held-out sample is drawn, in blocks of neighbours within its test fold; the same for
+    every model of a problem.
+    """
     block = block_length(problem.targets[held.rows], run=held.fold)
     return inference.drawn_blocks(len(held.rows), block, chance.bootstrap, run=held.fold, seed=problem.seed)
+
+
+def resampled(held: HeldOut, drawn: np.ndarray) -> np.ndarray:
+    """(n, t) r in every bootstrap sample, as `drawn_for` drew them."""
+    return inference.weighted_r(*held.centred(), drawn)
+
+
+def _resampled(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
+    return resampled(held, drawn_for(held, problem, chance))
 
 
 def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:

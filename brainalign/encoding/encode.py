@@ -11,6 +11,7 @@ import pandas as pd
 
 from brainalign.encoding.ceilings import CeilingRule, auto
 from brainalign.encoding.chance import Chance, gain_table, judge, mean_interval
+from brainalign.encoding.choices import choice_table, places_of
 from brainalign.encoding.fit import (
     AVERAGED,
     Fits,
@@ -142,11 +143,12 @@ def encode(
             _add_unique(both["full"], both["baseline"], scored)
         gain = gain_table(scored["baseline"].held, scored["full"].held, problem, people, chance)
     main = [name for name in ("baseline", "full") if name in scored] if "full" in scored else list(scored)
-    predictions, observed = _signals(problem, {name: scored[name].held for name in main})
+    predictions, observed = _signals(problem, {name: scored[name] for name in main})
     return Encoding(
         scores=pd.concat([tables[name] for name in [*main, *(n for n in tables if n not in main)]], ignore_index=True),
         people=pd.concat(people.values(), ignore_index=True) if people else pd.DataFrame(),
         layers=layer_profile(problem, fits, scored, tables, chance) if alternatives else pd.DataFrame(),
+        choices=choice_table(problem, fits, scored, chance) if alternatives else pd.DataFrame(),
         partition=parts,
         gain=gain,
         predictions=predictions,
@@ -215,9 +217,8 @@ def layer_profile(
 ) -> pd.DataFrame:
     """One row per alternative: mean score over the recording's own targets, its interval, how often it was chosen."""
     names = [m.name for m in fits.models if m.alternative]
-    columns = problem.X.columns
-    layer = {n: int(columns["layer"][columns["band"] == n].iloc[0]) for n in names} if "layer" in columns else {}
-    table = profile({name: tables[name] for name in names}, layer)
+    axis, places = places_of(problem.X.columns, names)
+    table = profile({name: tables[name] for name in names}, axis, places)
     own = slice(0, problem.n_own)
     spans = [mean_interval(scored[name].held.columns(own), problem, chance) for name in names]
     table["r_low"], table["r_high"] = [s[0] for s in spans], [s[1] for s in spans]
@@ -246,13 +247,16 @@ def _add_unique(full: pd.DataFrame, baseline: pd.DataFrame, scored: Mapping[str,
         full[name] = full["r2"].to_numpy() - baseline["r2"].to_numpy()
 
 
-def _signals(problem: Problem, held: Mapping[str, HeldOut]) -> tuple[Signal, Signal]:
+def _signals(problem: Problem, scored: Mapping[str, Scored]) -> tuple[Signal, Signal]:
     """Held-out predictions and observations of the recording's own targets, in order of time."""
+    held = {name: one.held for name, one in scored.items()}
     first = next(iter(held.values()))
     order = np.argsort(first.rows, kind="stable")
     own = slice(0, problem.n_own)
     samples = problem.Y.samples.iloc[first.rows[order]].assign(fold=first.fold[order] + 1)
-    columns = pd.concat([problem.Y.columns.assign(model=name) for name in held], ignore_index=True)
+    inner = [{f"inner_r2_{k}": f.cv_r2[own] for k, f in enumerate(one.fits, start=1)} for one in scored.values()]
+    named = [problem.Y.columns.assign(model=name, **found) for name, found in zip(held, inner, strict=True)]
+    columns = pd.concat(named, ignore_index=True)
     predicted = np.concatenate([h.predicted[order, own] for h in held.values()], axis=1)
     return Signal(predicted, samples, columns), Signal(first.y[order, own], samples, problem.Y.columns)
 

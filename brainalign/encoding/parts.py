@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.encoding import nulls
-from brainalign.encoding.chance import Chance, draws_of, rearrangements, tested_once
+from brainalign.encoding.chance import Chance, drawn_for, rearrangements, tested_once
 from brainalign.encoding.fit import Fits, FoldFit, Job, Model, Problem, Source, fit_jobs, key_of_fit
 from brainalign.errors import SettingsError, did_you_mean
 from brainalign.maths import inference
@@ -232,7 +232,7 @@ class Parts:
 
         Without all of them everything is lost: the training mean is left.
         """
-        counts = draws_of(self.problem, full.held, chance)
+        counts = drawn_for(full.held, self.problem, chance)
         low, high = (np.full(self.problem.n_own, np.nan) for _ in range(2))
         step = max(1, NUMBERS // len(counts))
         for start in range(0, self.problem.n_own, step):

@@ -42,7 +42,8 @@ class Encoding:
         The target's own columns, `model` (baseline, full, or a layer), `r`, `r2`, ceilings, normalised scores, `p`,
         `q`, intervals, `r2_<band>`.
     predictions, observed : Signal (n_test, targets)
-        Held-out predictions (columns have `model`) and what was recorded there, training means not removed.
+        Held-out predictions and what was recorded there, training means not removed. Columns of predictions have
+        `model`, and `inner_r2_1` …: the cross-validated R² within the training samples of every fold.
     folds : DataFrame
         `fold`, `run`, `time` (s), `role`: train, gap, test.
     people : DataFrame

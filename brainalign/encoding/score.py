@@ -118,15 +118,18 @@ def ratio_of_means(score: np.ndarray, ceiling: np.ndarray, normalised: np.ndarra
     return float(score[keep].mean() / ceiling[keep].mean()) if keep.any() else float("nan")
 
 
-def profile(tables: Mapping[str, pd.DataFrame], layer_of: Mapping[str, int]) -> pd.DataFrame:
-    """The layer profile: one row per alternative, mean over targets, normalised as a ratio of means."""
+def profile(tables: Mapping[str, pd.DataFrame], axis: str, places: np.ndarray) -> pd.DataFrame:
+    """The layer profile: one row per alternative, mean over targets, normalised as a ratio of means.
+
+    `axis` names the column of each one's place: layer, lag (s), context, or its number.
+    """
     rows = []
-    for name, table in tables.items():
+    for (name, table), place in zip(tables.items(), places, strict=True):
         values = {c: table[c].to_numpy(float) for c in ("r", "r2", "ceiling_r", "normalised_r")}
         rows.append(
             {
                 "model": name,
-                "layer": layer_of.get(name, len(rows)),
+                axis: int(place) if place == int(place) else place,
                 "r": values["r"].mean(),
                 "r2": values["r2"].mean(),
                 "normalised_r": ratio_of_means(values["r"], values["ceiling_r"], values["normalised_r"]),

@@ -24,6 +24,7 @@ from brainalign.reporting.drawing import (
     short,
 )
 from brainalign.reporting.found import (
+    axis_of,
     ceiling_of,
     chance_of,
     gain_over_people,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+UNITS = {"lag": " s"}  # of an axis of alternatives
 PANEL_PT = 180  # side of a panel of the map
 DRAWN_AS_SHAPES = 1500  # voxels; more are painted into one picture, or the page grows heavy
 
@@ -54,20 +56,23 @@ def draw_layers(fit: Encoding) -> Drawing | None:
     which = models_of(fit)
     best = int(np.nanargmax(fit.layers["r"]))
     place = layer_places(fit.layers)
-    title = f"Layer {place.iloc[best]:g} of {place.max():g} predicts best "
+    axis = axis_of(fit.layers)
+    title = f"{axis.capitalize()} {place.iloc[best]:g}{UNITS.get(axis, '')}"
+    title += f" of {place.max():g} predicts best " if axis == "layer" else " predicts best "
     title += f"(r {number(fit.layers['r'].iloc[best])}, seen on the test samples)"
     if which.lead == "full":
-        title += f"; choosing the layer without looking at them gives {number(mean_r(fit, 'full'))}"
+        title += f"; choosing the {axis} without looking at them gives {number(mean_r(fit, 'full'))}"
     if which.baseline:
         title += f", the baseline {number(mean_r(fit, which.baseline))}"
     ceiling = ceiling_of(fit)[0]
-    alt = f"Mean r of {len(fit.layers)} layers, from {number(fit.layers['r'].min())} to {number(fit.layers['r'].max())}"
+    r = fit.layers["r"]
+    alt = f"Mean r of {len(r)} {axis}s, from {number(r.min())} to {number(r.max())}"
     alt += f"; ceiling {number(ceiling)}." if ceiling == ceiling else "."
-    note = f"Mean over {counted(fit.observed.shape[1], nouns_of(fit))}; every layer beside the baseline's features."
+    note = f"Mean over {counted(fit.observed.shape[1], nouns_of(fit))}; every {axis} beside the baseline's features."
     if fit.layers["r_low"].notna().any() if "r_low" in fit.layers else False:
         note += " Band: 95 % interval, given the fitted models."
     if "chosen" in fit.layers:
-        note += " Below: share of folds and targets in which the inner folds chose the layer."
+        note += f" Below: share of folds and targets in which the inner folds chose the {axis}."
     return draw("layers", lambda: _layers(fit), title=title + ".", alt=alt, note=note)
 
 
@@ -75,7 +80,7 @@ def _layers(fit: Encoding) -> Figure:
     chosen = "chosen" in fit.layers and fit.layers["chosen"].notna().any()
     figure, axes = drawing.new_figure(WIDE, 5.2 if chosen else 4.2, rows=[3.4, 1.0] if chosen else None)
     top = axes[0] if chosen else axes
-    place = layer_places(fit.layers).sort_values(kind="stable")
+    axis, place = axis_of(fit.layers), layer_places(fit.layers).sort_values(kind="stable")
     table = fit.layers.loc[place.index]
     x, r = place.to_numpy(float), table["r"].to_numpy(float)
     if "r_low" in table and table["r_low"].notna().any():
@@ -86,7 +91,7 @@ def _layers(fit: Encoding) -> Figure:
     if which.baseline:
         levels.append((mean_r(fit, which.baseline), "baseline", QUIET, "-", 1.8))
     if which.lead == "full":
-        levels.append((mean_r(fit, "full"), "layer chosen\nin inner folds", FULL, (0, (1, 1.2)), 1.8))
+        levels.append((mean_r(fit, "full"), f"{axis} chosen\nin inner folds", FULL, (0, (1, 1.2)), 1.8))
     high = np.nanmax([*r, *table.get("r_high", pd.Series(dtype=float)), *(v for v, *_ in levels)])
     low = min(0.0, np.nanmin([*r, *table.get("r_low", pd.Series(dtype=float)), *(v for v, *_ in levels)]))
     ceiling = ceiling_of(fit)[0]
@@ -99,11 +104,11 @@ def _layers(fit: Encoding) -> Figure:
     top.set_ylim(low * 1.08, high * 1.08)
     _layer_axes(top, x, "mean r")
     if chosen:
-        axes[1].bar(x, 100 * table["chosen"].to_numpy(float), width=0.72, color=FULL)
+        axes[1].bar(x, 100 * table["chosen"].to_numpy(float), width=0.72 * _spacing(x), color=FULL)
         _layer_axes(axes[1], x, "chosen (%)")
         axes[1].set_ylim(0, None)
         top.tick_params(axis="x", labelbottom=False)
-    (axes[1] if chosen else top).set_xlabel("layer")
+    (axes[1] if chosen else top).set_xlabel(f"{axis} (s)" if axis in UNITS else axis)
     return figure
 
 
@@ -127,7 +132,13 @@ def _layer_axes(axes: Axes, x: np.ndarray, label: str) -> None:
     axes.set_ylabel(label)
     step = max(1, int(np.ceil(len(x) / 16)))
     axes.set_xticks(x[::step])
-    axes.set_xlim(x.min() - 0.5, x.max() + 0.5)
+    axes.set_xlim(x.min() - _spacing(x) / 2, x.max() + _spacing(x) / 2)
+
+
+def _spacing(x: np.ndarray) -> float:
+    """The least distance of two places; 1 where there is one place."""
+    steps = np.diff(np.unique(x))
+    return float(steps.min()) if len(steps) else 1.0
 
 
 def draw_targets(fit: Encoding) -> Drawing | None:

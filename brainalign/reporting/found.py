@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from brainalign.encoding.choices import AXES
 from brainalign.encoding.result import Encoding
 from brainalign.reporting.wording import MINUS, at_floor, p_value, span
 
@@ -243,9 +244,14 @@ def best_layers(fit: Encoding, most: int = 3) -> pd.DataFrame:
     return fit.layers.sort_values("r", ascending=False, kind="stable").head(most)
 
 
+def axis_of(layers: pd.DataFrame) -> str:
+    """What the alternatives differ in: layer, lag or context; "alternative" where nothing says."""
+    return next((axis for axis in AXES if axis in layers), "alternative")
+
+
 def layer_places(layers: pd.DataFrame) -> pd.Series:
-    """Each alternative's number in the network; its place in the row where any has none."""
-    numbers = layers["layer"].astype(float)
+    """Each alternative's layer, lag or context; its place in the row where any has none."""
+    numbers = layers.get(axis_of(layers), pd.Series(np.nan, layers.index)).astype(float)
     return numbers if numbers.notna().all() else pd.Series(np.arange(len(layers), dtype=float), layers.index)
 
 

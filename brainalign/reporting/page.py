@@ -8,7 +8,7 @@ from typing import Any
 
 from brainalign.encoding.result import Encoding
 from brainalign.reporting.figures import draw_layers, draw_people, draw_places, draw_targets
-from brainalign.reporting.found import ceiling_of, gain_over_targets, mean_r, models_of, nouns_of, people_gains
+from brainalign.reporting.found import axis_of, ceiling_of, gain_over_targets, mean_r, models_of, nouns_of, people_gains
 from brainalign.reporting.parts import draw_partition
 from brainalign.reporting.tables import (
     MANY,
@@ -87,6 +87,7 @@ def content(fit: Encoding) -> dict[str, Any]:
         "tiles": tiles(fit),
         "facts": data_facts(fit),
         "layers": draw_layers(fit),
+        "axis": axis_of(fit.layers),
         "targets": draw_targets(fit),
         "target_table": target_table(fit),
         "places": draw_places(fit),

@@ -11,6 +11,7 @@ import pandas as pd
 from brainalign.encoding.result import Encoding
 from brainalign.reporting.found import (
     asked,
+    axis_of,
     baseline_bands,
     best_layers,
     ceiling_of,
@@ -103,7 +104,8 @@ def summary(fit: Encoding) -> list[str]:
     best = best_layers(fit)
     if len(best):
         ranked = "; ".join(f"{row['model']} {number(row['r'])}" for row in records(best))
-        lines.append(("best layers", f"{ranked} (best of {len(fit.layers)} on the test samples, so a little too good)"))
+        seen = f"(best of {len(fit.layers)} on the test samples, so a little too good)"
+        lines.append((f"best {axis_of(fit.layers)}s", f"{ranked} {seen}"))
     lines.append(("ceiling", _ceiling_line(fit)))
     lines += [("controls", line) for line in _control_lines(fit)]
     lines += [("left out", f"sub-{who['subject']}: {who['why']}") for who in left_out(fit)]
@@ -369,7 +371,9 @@ def _feature(feature: Any) -> str:
     }
     which = feature.get("layers")
     shown = layers.get(which, which) if isinstance(which, str) else f"layers {listed(map(str, which or []))}"
-    parts = [str(feature["model"]), str(shown), f"context {feature.get('context')} tokens"]
+    context = feature.get("context")
+    tokens = f"one of {listed(map(str, context))}" if isinstance(context, list) else context
+    parts = [str(feature["model"]), str(shown), f"context {tokens} tokens"]
     parts += [f"{feature['pca']} principal components"] if feature.get("pca") else []
     parts += ["random weights"] if feature.get("untrained") is not None else []
     return f"{feature['name']} ({', '.join(parts)})"
@@ -379,7 +383,7 @@ def _how_led(fit: Encoding) -> str:
     which = models_of(fit)
     if which.seen:
         return " (best of several on the test samples, so a little too good)"
-    return " (layer chosen in inner folds)" if "chosen" in fit.layers else ""
+    return f" ({axis_of(fit.layers)} chosen in inner folds)" if "chosen" in fit.layers else ""
 
 
 def _bracketed(text: str) -> str:

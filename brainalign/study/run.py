@@ -151,7 +151,7 @@ def check_study(study: Study) -> list[str]:
 
 
 def audit_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> pd.DataFrame:
-    """The leak audit of a study: its design, its recording, its folds. Of many layers the middle one is asked.
+    """The leak audit of a study: its design, its recording, its folds. Of alternatives the middle one is asked.
 
     Returns
     -------
@@ -208,7 +208,7 @@ def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
         "inner": study.encoding.folds.inner,
         "baseline": stages.bands_of(study.encoding.baseline, ready.features),
         "alternatives": alternatives,
-        "choose_one": any(isinstance(f.settings, Language) and f.settings.layers == "best" for f in ready.features),
+        "choose_one": not any(isinstance(f.settings, Language) and f.settings.layers == "each" for f in ready.features),
         "within_fold": stages.reductions(ready.features, study.encoding.matched),
         "solver": _solver(study),
         "seed": study.encoding.seed,
@@ -257,8 +257,10 @@ def _notes(ready: Prepared) -> list[str]:
         if feature.about.get("context_crosses_runs"):
             notes.append(f"{feature.settings.name}: the model's context crosses runs")
         elif isinstance(feature.settings, Language) and len(ready.brain.runs) == 1:
+            context = feature.settings.context
+            longest = max(context) if isinstance(context, list) else context
             notes.append(
-                f"{feature.settings.name}: the model's context ({feature.settings.context} tokens) crosses the borders "
+                f"{feature.settings.name}: the model's context ({longest} tokens) crosses the borders "
                 "of folds, since they lie within one run; it sees words only, never responses"
             )
     return notes

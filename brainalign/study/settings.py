@@ -28,6 +28,14 @@ def _layers(value: Any) -> Any:
     return [value] if isinstance(value, int) else value
 
 
+def _contexts(value: Any) -> Any:
+    many = value if isinstance(value, list) else [value]
+    sizes = [n for n in many if isinstance(n, int) and not isinstance(n, bool) and n >= 2]
+    if not many or len(set(sizes)) < len(many):
+        raise ValueError("is a number of tokens, at least 2, or a list of different ones")
+    return many[0] if len(many) == 1 else value
+
+
 Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]  # task: 1 is a name, not a number
 
 
@@ -97,11 +105,25 @@ class Language(Feature):
     kind: Literal["language"]
     model: str
     layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
-    context: int = Field(default=128, ge=2)
+    context: Annotated[int | list[int], BeforeValidator(_contexts)] = 128
     reset: Literal["run"] | None = "run"
     pool: Literal["mean", "last", "first"] = "mean"
     pca: int | None = Field(default=None, ge=1)
     untrained: int | None = None  # a seed: the same architecture with random weights
+
+    @property
+    def varies(self) -> str:
+        """What its alternatives differ in: layer or context; "" where it has none."""
+        return "context" if isinstance(self.context, list) else "layer" if self.layers in ("each", "best") else ""
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> Language:
+        if isinstance(self.context, list) and not (isinstance(self.layers, list) and len(self.layers) == 1):
+            raise ValueError(
+                f"several contexts are compared at one layer, layers: [12]; found layers {self.layers} and contexts "
+                f"{self.context}: name one layer, or one context"
+            )
+        return self
 
 
 class Static(Feature):
@@ -238,14 +260,15 @@ class Study(Section):
         for name in self.encoding.baseline:
             if name not in names:
                 raise ValueError(f"encoding.baseline names {name!r}, which is no feature; {did_you_mean(name, names)}")
-        varied = [f.name for f in self.features if isinstance(f, Language) and f.layers in ("each", "best")]
+        varied = [f.name for f in self.features if isinstance(f, Language) and f.varies]
         if len(varied) > 1:
             raise ValueError(
-                f"features {', '.join(map(repr, varied))} all vary their layers: one feature at a time can have "
-                "layers: each or best; give the others a list of layers"
+                f"features {', '.join(map(repr, varied))} all vary their layers or contexts: one feature at a time can "
+                "have layers: each or best, or several contexts; give the others a list of layers and one context"
             )
         if set(varied) & set(self.encoding.baseline):
-            raise ValueError(f"feature {varied[0]!r} varies its layers and is in the baseline: a baseline is fixed")
+            axis = next(f.varies for f in self.features if f.name == varied[0] and isinstance(f, Language))
+            raise ValueError(f"feature {varied[0]!r} varies its {axis}s and is in the baseline: a baseline is fixed")
         bands = sum(
             len(f.layers) if isinstance(f.layers, list) else 2 for f in self.features if isinstance(f, Language)
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -157,18 +157,36 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
         return Named(feature, static_vectors(met, model=feature.model, name=feature.name, store=store))
     model = feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained)
     layers = feature.layers if isinstance(feature.layers, list) else "all"
-    signal = embed_words(
-        met,
-        model=model,
-        layers=layers,
-        context=feature.context,
-        reset=feature.reset,
-        pool=feature.pool,
-        name=feature.name,
-        device=device,
-        store=store,
-    )
-    return Named(feature, signal)
+    contexts = feature.context if isinstance(feature.context, list) else [feature.context]
+    signals = [
+        embed_words(
+            met,
+            model=model,
+            layers=layers,
+            context=context,
+            reset=feature.reset,
+            pool=feature.pool,
+            name=feature.name,
+            device=device,
+            store=store,
+        )
+        for context in contexts
+    ]
+    return Named(feature, signals[0] if len(signals) == 1 else beside(feature.name, signals, contexts))
+
+
+def beside(name: str, signals: list[Signal], contexts: list[int]) -> Signal:
+    """One layer read with several contexts: bands `NAME.contextN`, columns with `context`.
+
+    What is said of the feature is what is true of the longest context, with all of them listed.
+    """
+    named = [
+        replace(one, columns=one.columns.assign(band=f"{name}.context{n}", context=n))
+        for one, n in zip(signals, contexts, strict=True)
+    ]
+    about = {**signals[int(np.argmax(contexts))].attrs["features"][name], "context": contexts}
+    both = join(*named)
+    return replace(both, attrs={**both.attrs, "features": {name: {k: v for k, v in about.items() if k != "stride"}}})
 
 
 def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:
@@ -286,12 +304,8 @@ def bands_of(names: list[str], features: list[Named]) -> list[str]:
 
 
 def varied(features: list[Named]) -> dict[str, list[str]]:
-    """The feature whose layers are alternatives, if there is one."""
-    return {
-        f.settings.name: f.bands
-        for f in features
-        if isinstance(f.settings, Language) and f.settings.layers in ("each", "best")
-    }
+    """The feature whose layers or contexts are alternatives, if there is one."""
+    return {f.settings.name: f.bands for f in features if isinstance(f.settings, Language) and f.settings.varies}
 
 
 def grouped(features: list[Named]) -> dict[str, list[str]]:

@@ -91,6 +91,22 @@ class TestLayers:
         assert "chosen (%)" not in texts(drawn)
         assert "interval" not in drawn.note
 
+    @pytest.mark.parametrize(
+        ("axis", "places", "label", "opens"),
+        [
+            ("lag", [-0.4, -0.2, 0.0, 0.2, 0.4], "lag (s)", "Lag 0 s predicts best"),
+            ("context", [4, 8, 16, 64, 128], "context", "Context 16 predicts best"),
+            ("number", [0, 1, 2, 3, 4], "alternative", "Alternative 2 predicts best"),
+        ],
+    )
+    def test_lags_and_contexts_are_called_so(self, listening, axis, places, label, opens):
+        r = [0.1, 0.2, 0.3, 0.2, 0.1]
+        layers = listening.layers.drop(columns="layer").assign(**{axis: places, "r": r, "r_low": r, "r_high": r})
+        drawn = draw_layers(replace(listening, layers=layers))
+        assert drawn.title.startswith(opens)
+        assert label in texts(drawn)
+        assert "layer" not in " ".join([*texts(drawn), drawn.title, drawn.note, drawn.alt])
+
     def test_no_layers_no_figure(self, alone):
         assert draw_layers(alone) is None
 

@@ -11,6 +11,7 @@ import yaml
 
 from brainalign.encoding.result import load_encoding
 from brainalign.errors import BrainalignError
+from brainalign.reporting.page import report
 from brainalign.shipped import shipped
 from brainalign.store import Store
 from brainalign.study.run import audit_study, check_study, run_study
@@ -130,6 +131,25 @@ def test_weights_on_request(study, store):
     assert (folder / "weights.zarr").is_dir()
     again = load_encoding(folder)
     assert again.weights.values.shape == fit.weights.values.shape
+
+
+def test_a_context_is_chosen_per_region(study, store):
+    lm = {"name": "lm", "kind": "language", "model": "stories260k", "layers": [3], "context": [32, 64], "pca": 10}
+    path = study(features=[{"name": "rate", "kind": "word_rate"}, lm], encoding={"baseline": ["rate"]})
+    fit, folder = run(path, store)
+    assert fit.layers["model"].tolist() == ["lm.context32", "lm.context64"]
+    assert fit.layers["context"].tolist() == [32, 64]
+    assert "full" in set(fit.scores["model"])
+    table = pd.read_csv(folder / "choices.tsv", sep="\t", na_values="n/a")
+    assert table["roi"].tolist() == fit.observed.columns["roi"].tolist()
+    assert set(table["place"]) <= {32, 64}
+    assert (table["choice"] == "lm.context" + table["place"].astype(str)).all()
+    assert fit.provenance["features"]["lm"]["context"] == [32, 64]
+    assert any("context (64 tokens) crosses the borders of folds" in note for note in fit.notes)
+    seen = report(fit, folder / "again.html").read_text("utf-8")
+    assert "Context by context" in seen
+    assert "context one of 32, 64 tokens" in seen
+    assert fit.provenance["features"]["lm"]["context_s"] > 10  # that of the longest, for the leak audit
 
 
 def test_one_person_is_named_and_scored_alone(study, store):

@@ -39,6 +39,15 @@ def changed(*path_and_value):
         (changed("features", 1, "kind", "langage"), r"no feature is of kind 'langage'; did you mean 'language'\?"),
         (changed("features", 0, {"name": "x"}), r"features.1: no feature is of kind None; known: word_rate"),
         (changed("features", 1, "layers", "bst"), r"features.2.layers: .* did you mean 'best'\?"),
+        (changed("features", 1, "context", 1), r"features.2.context: is a number of tokens, at least 2, or a list of"),
+        (
+            changed("features", 1, "context", [4, 4]),
+            r"context: is a number of tokens, .* different ones; found \[4, 4\]",
+        ),
+        (
+            changed("features", 1, "context", [4, 16]),
+            r"several contexts are compared at one layer, .* found layers best",
+        ),
         (changed("features", []), r"features: List should have at least 1 item"),
         (changed("features", 0, "name", "a b"), r"features.1.name: String should match pattern"),
         (changed("features", 1, "name", "rate"), r"two features are called 'rate'"),
@@ -86,6 +95,21 @@ def test_one_feature_varies_its_layers():
     content["encoding"] = {}
     with pytest.raises(SettingsError, match=r"features 'a', 'b' all vary their layers"):
         study_from(content)
+
+
+def test_contexts_vary_at_one_layer():
+    content = changed("features", 1, "context", [4, 16])
+    content["features"][1]["layers"] = [3]
+    assert study_from(content).features[1].varies == "context"
+    content["encoding"]["baseline"] = ["lm"]
+    with pytest.raises(SettingsError, match="feature 'lm' varies its contexts and is in the baseline"):
+        study_from(content)
+    content["features"][1]["layers"] = [3, 5]
+    with pytest.raises(SettingsError, match=r"several contexts are compared at one layer.*found layers \[3, 5\]"):
+        study_from(content)
+    content["features"][1] |= {"layers": "best", "context": [64]}  # one context in brackets is one context
+    content["encoding"]["baseline"] = ["rate"]
+    assert study_from(content).features[1].context == 64
 
 
 def test_everything_in_the_baseline():
