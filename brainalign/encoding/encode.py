@@ -169,6 +169,7 @@ class Scored:
     sources: Sequence[Sequence[Source]]  # for every fold
     held: HeldOut
     bands: tuple[str, ...]
+    inner: Sequence[np.ndarray]  # for every fold (t,) inner cross-validated R²
 
     def table(self, columns: pd.DataFrame, targets: slice, ceiling: Ceiling | None) -> pd.DataFrame:
         """Its score table, for some of the targets."""
@@ -189,7 +190,7 @@ def gather(
     for name in names:
         sources = sources_of(fits, name)
         fitted = [put_together(one, problem.targets.shape[1]) for one in sources]
-        out[name] = Scored(name, sources, held_out(problem, fitted), bands[name])
+        out[name] = Scored(name, sources, held_out(problem, fitted), bands[name], [fit.cv_r2 for fit in fitted])
     return out
 
 
@@ -254,7 +255,7 @@ def _signals(problem: Problem, scored: Mapping[str, Scored]) -> tuple[Signal, Si
     order = np.argsort(first.rows, kind="stable")
     own = slice(0, problem.n_own)
     samples = problem.Y.samples.iloc[first.rows[order]].assign(fold=first.fold[order] + 1)
-    inner = [{f"inner_r2_{k}": f.cv_r2[own] for k, f in enumerate(one.fits, start=1)} for one in scored.values()]
+    inner = [{f"inner_r2_{k}": r2[own] for k, r2 in enumerate(one.inner, start=1)} for one in scored.values()]
     named = [problem.Y.columns.assign(model=name, **found) for name, found in zip(held, inner, strict=True)]
     columns = pd.concat(named, ignore_index=True)
     predicted = np.concatenate([h.predicted[order, own] for h in held.values()], axis=1)
