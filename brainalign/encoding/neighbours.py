@@ -12,7 +12,7 @@ from brainalign.errors import InputError
 from brainalign.maths.clusters import neighbours_of_grid
 
 VOXEL, PLACE = ["i", "j", "k"], ["x", "y", "z"]
-SAME = 0.01  # mm, and share of the spacing: as near as that is the same place
+SAME = 0.01  # mm: as near as that is the same place
 OFF_GRID = 0.05  # share of the spacing that a place may lie beside its grid
 NANOSECONDS = 9  # digits to which lags are told apart
 

@@ -81,7 +81,8 @@ class Clusters:
             raise SettingsError(
                 f"the threshold of clusters is a z above zero, such as {THRESHOLD} (one-sided .01); found {threshold}"
             )
-        self.neighbours = check_neighbours(neighbours, np.shape(neighbours)[0])
+        graph = csr_array(neighbours)
+        self.neighbours = check_neighbours(graph, graph.shape[0])
         self.threshold = threshold
         self._seen = np.zeros(self.neighbours.shape[0], bool)
         self._found: list[tuple[np.ndarray, np.ndarray]] = []  # targets, what is above the threshold
