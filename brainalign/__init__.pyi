@@ -28,6 +28,7 @@ from .encoding.group import group as group
 from .encoding.latency import latency as latency
 from .encoding.leaks import leak_audit as leak_audit
 from .encoding.learning import learning_curve as learning_curve
+from .encoding.neighbours import neighbours as neighbours
 from .encoding.parts import Partition as Partition
 from .encoding.result import Encoding as Encoding
 from .encoding.result import load as load

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_array
 
 from brainalign.encoding import nulls
 from brainalign.encoding.fit import Fits, Problem, key_of_fit
 from brainalign.encoding.group import over_people
+from brainalign.encoding.neighbours import neighbours
+from brainalign.errors import SettingsError
 from brainalign.maths import inference, scores
+from brainalign.maths.clusters import THRESHOLD, Clusters, check_neighbours
 from brainalign.maths.rearrange import Moved, block_length, rearranged
 from brainalign.progress import Progress
 from brainalign.provenance import hash_array
@@ -38,6 +42,11 @@ class Chance:
         The level of the false discovery rate the report uses.
     how : "shift" or "blocks"
         Responses are shifted in a circle within each run, or permuted in blocks of neighbours within it.
+    clusters : float, optional
+        Also join neighbouring targets whose r is above so many standard deviations of their own null, and judge each
+        cluster's mass by the largest of every rearrangement; 2.33 is one-sided .01.
+    beside : sparse array (n_targets, n_targets), optional
+        Which targets are neighbours; by default what their columns say (`neighbours`).
     choose_again : bool
         Of every rearrangement, choose penalties (and the alternative) anew, instead of keeping what was found: whole
         fits, hundreds of times as long. Not for an untouched test set, whose predictions are finished.
@@ -48,6 +57,8 @@ class Chance:
     fdr: float = 0.05
     how: Literal["shift", "blocks"] = "shift"
     choose_again: bool = False
+    clusters: float | None = None
+    beside: Any = None
 
 
 def judge(
@@ -67,6 +78,7 @@ def judge(
     own = np.arange(problem.n_own)
     theirs = np.arange(problem.n_own, problem.targets.shape[1])
     moved = rearrangements(problem, chance)
+    beside, said = _beside(problem, chance)
     for k, (name, one) in enumerate(scored.items()):
         if progress and moved is not None:
             progress(k, len(scored), f"how likely by chance: {name}")
@@ -74,15 +86,37 @@ def judge(
             if table is None:
                 continue
             if moved is not None:
-                found = _kept_p(problem, fits, one, targets, table["r"].to_numpy(float), moved, chance, store)
-                table["p"], table["p_fwe"] = found["p"], found["p_fwe"]
+                graph = beside if targets is own else None
+                found = _kept_p(problem, fits, one, targets, table["r"].to_numpy(float), moved, chance, graph, store)
+                for column, values in found.items():
+                    table[column] = values
                 table["p_floor"] = floor_of(moved)
                 table["q"] = inference.fdr(found["p"])
             if chance.bootstrap:
                 held = one.held.columns(slice(targets[0], targets[-1] + 1))
                 span = inference.interval(_resampled(held, problem, chance))
                 table["r_low"], table["r_high"] = span.low, span.high
-    return _say(problem, chance, moved)
+    return [*_say(problem, chance, moved), *said]
+
+
+def _beside(problem: Problem, chance: Chance) -> tuple[csr_array | None, list[str]]:
+    """Which of the recording's own targets are neighbours, where clusters are wanted, and by what rule."""
+    if chance.clusters is None or not chance.permutations:
+        return None, []
+    if chance.beside is not None:
+        graph, rule = check_neighbours(chance.beside, problem.n_own), "as given"
+    else:
+        found = neighbours(problem.Y.columns)
+        if found.graph is None:
+            raise SettingsError(
+                f"clusters of neighbours were asked for, but there are none ({found.rule}): give Chance(beside=..), "
+                "or leave clusters out"
+            )
+        graph, rule = found.graph, found.rule
+    said = (
+        f"p_cluster: of the mass of the cluster a target is in (z > {chance.clusters:g}; neighbours: {rule}), against "
+    )
+    return graph, [said + "the largest of every rearrangement"]
 
 
 def mean_interval(held: HeldOut, problem: Problem, chance: Chance) -> tuple[float, float]:
@@ -136,15 +170,26 @@ def _kept_p(
     observed: np.ndarray,
     moved: Moved,
     chance: Chance,
+    beside: csr_array | None,
     store: Store | None,
 ) -> dict[str, np.ndarray]:
+    """`p`, `p_fwe` and, with neighbours, `cluster` (0: in none) and `p_cluster` of some targets."""
+
     def compute() -> dict[str, np.ndarray]:
         tally = inference.Tally(len(targets))
+        clusters = None if beside is None else Clusters(beside, chance.clusters or THRESHOLD)
         place = np.full(problem.targets.shape[1], -1)
         place[targets] = np.arange(len(targets))
         for some, null in _null(problem, fits, one, targets, moved, chance):
-            tally.add(place[some], observed[place[some]], null)
-        return {"p": tally.p, "p_fwe": tally.family_wise()}
+            at = place[some]
+            tally.add(at, observed[at], null)
+            if clusters is not None:
+                clusters.add(at, observed[at], null)
+        alone = {"p": tally.p, "p_fwe": tally.family_wise()}
+        if clusters is None:
+            return alone
+        found = clusters.result()
+        return {**alone, "cluster": found.label, "p_cluster": found.p}
 
     if store is None:
         return compute()
@@ -156,6 +201,7 @@ def _kept_p(
         targets=targets.tolist(),
         moved=hash_array(moved.index),
         again=chance.choose_again and [model.name for model in fits.models],
+        clusters=None if beside is None else [chance.clusters, hash_array(beside.indptr), hash_array(beside.indices)],
     )
     return {name: np.array(values) for name, values in store.compute(key, compute, meta={"what": "p"}).arrays.items()}
 
@@ -231,7 +277,8 @@ def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:
             notes.append(
                 f"p: {how} and predicted anew at {kept}; one-sided" + ", conservative" * (not chance.choose_again)
             )
-        notes.append("p_fwe: as p, of the highest r among all targets of a table (family-wise error)")
+        liberal = "; with permuted blocks it is too small (.08 to .1 for .05)" * (chance.how == "blocks")
+        notes.append("p_fwe: as p, of the highest r among all targets of a table (family-wise error)" + liberal)
     if chance.bootstrap:
         notes.append(
             "intervals of r: blocks of time resampled on the untouched test set"

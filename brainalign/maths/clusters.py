@@ -254,11 +254,8 @@ def cluster_test(
     """
     from brainalign.maths import inference
 
-    y, yhat = np.asarray(y, float), np.asarray(yhat, float)
-    if y.ndim != 2 or y.shape != yhat.shape:
-        raise InputError(f"y and yhat are (samples, targets) of one shape; found {y.shape} and {yhat.shape}")
-    clusters = Clusters(check_neighbours(neighbours, y.shape[1]), threshold)
-    for targets, observed, null in inference._null(y, yhat, n, block, run, seed, how):
+    clusters = Clusters(check_neighbours(neighbours, np.shape(y)[-1]), threshold)
+    for targets, observed, null in inference.rearranged_r(y, yhat, n, block, run, seed, how):
         clusters.add(targets, observed, null)
     return clusters.result()
 

@@ -216,6 +216,9 @@ def max_statistic(
 ) -> np.ndarray:
     """As `permutation_test`, corrected for all targets together: p of the highest r anywhere (Nichols & Holmes 2002).
 
+    With permuted blocks it is liberal (.08 to .1 for .05 over a hundred targets of 250 samples): shift where runs have
+    shifts enough.
+
     Parameters
     ----------
     y, yhat, n, block, run, seed, how
@@ -272,17 +275,24 @@ class Tally:
 def _tallied(
     y: np.ndarray, yhat: np.ndarray, n: int, block: int | None, run: np.ndarray | None, seed: int, how: str
 ) -> Tally:
+    tally = Tally(np.shape(yhat)[-1])
+    for targets, observed, null in rearranged_r(y, yhat, n, block, run, seed, how):
+        tally.add(targets, observed, null)
+    return tally
+
+
+def rearranged_r(
+    y: np.ndarray, yhat: np.ndarray, n: int, block: int | None, run: np.ndarray | None, seed: int, how: str
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """`null_batches` of an untouched test set, as `permutation_test` is asked for them; warns of a short, slow one."""
     y, yhat = _pair(y, yhat)
     labels = labelled(run, len(y))
     slow = block_length(y, labels)
     usual = 1 if how == "shift" else 2 * slow
     moved = rearranged(labels, n, how, usual if block is None else block, seed)
     if said := few_blocks(len(y), slow):
-        warnings.warn(said, RuntimeWarning, stacklevel=3)
-    tally = Tally(y.shape[1])
-    for targets, observed, null in null_batches(y, yhat, moved):
-        tally.add(targets, observed, null)
-    return tally
+        warnings.warn(said, RuntimeWarning, stacklevel=4)
+    yield from null_batches(y, yhat, moved)
 
 
 def null_batches(y: np.ndarray, yhat: np.ndarray, moved: Moved) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:

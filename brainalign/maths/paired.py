@@ -19,7 +19,6 @@ from brainalign.maths.scores import centre_within, rounding
 SLACK = 3e-6  # float32: equal up to rounding is as far from zero
 TOGETHER = 4_000_000  # numbers of one array at a time: some ten of 32 MB
 BLOCK = 3  # times the memory of the responses: at twice that, 6.8 % are found where 6.0 % are now, at once 8.0 %
-ASKED = 2_000  # targets the memory is averaged over, where there are more
 FEW = 12  # blocks, below which p has a floor worth a warning
 
 
@@ -83,7 +82,7 @@ def swap_test(
     [0.005, 0.005]
     """
     y, a, b, label = _three(y, a, b, fold)
-    size = BLOCK * _memory(y, label) if block is None else block
+    size = BLOCK * block_length(y, label) if block is None else block
     which = _blocks(label, size)
     count = int(which[-1]) + 1
     if count < 2:
@@ -166,7 +165,7 @@ def paired_interval(
     True
     """
     y, a, b, label = _three(y, a, b, fold)
-    counts = drawn_blocks(len(y), _memory(y, label) if block is None else block, n, label, seed)
+    counts = drawn_blocks(len(y), block_length(y, label) if block is None else block, n, label, seed)
     parts = []
     step = max(1, TOGETHER // max(n, len(y)))
     for start in range(0, y.shape[1], step):
@@ -175,11 +174,6 @@ def paired_interval(
         first, second = (weighted_r(seen, one, counts) for one in two)
         parts.append(interval(first - second))
     return Interval(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("low", "high", "se")))
-
-
-def _memory(y: np.ndarray, label: np.ndarray) -> int:
-    """`block_length` of evenly spaced targets: its spectra of 50,000 would take 3 GB."""
-    return block_length(y[:, :: -(-y.shape[1] // ASKED) or 1], label)
 
 
 def _blocks(label: np.ndarray, size: int) -> np.ndarray:

@@ -207,6 +207,7 @@ class Inference(Section):
     fdr: float = Field(default=0.05, gt=0, lt=1)
     how: Literal["shift", "blocks"] = "shift"
     choose_again: bool = False
+    clusters: float | None = Field(default=None, gt=0)
 
 
 class PartitionSettings(Section):

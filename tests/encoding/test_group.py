@@ -82,7 +82,7 @@ def test_one_encoding_of_several_people_is_the_same(planted):
     assert gain["interval"] == "bootstrap over people and their targets"
     assert gain_over_people(fit).n == len(people_gains(fit)) == 4
     assert "over 4 people" in gain_lines(fit)[-1]
-    assert "sign-flip p .062" in gain_lines(fit)[-1]
+    assert "sign-flip p ≤ .062" in gain_lines(fit)[-1]
     table = gain_table(fit)
     assert table is not None
     assert table.rows[-1][0] == "mean of 4 people"

@@ -177,3 +177,31 @@ def test_other_rearrangements_are_other_pieces(planted, tmp_path):
     assert kinds.count("p") == 2 * (1 + 4)  # r of the full model, and what each of four bands explains alone
     with pytest.raises(SettingsError, match="how is 'shift' or 'blocks'; found 'swap'"):
         encode(X, Y, chance=Chance(9, 0, how="swap"), weights=False)
+
+
+def volume(targets):
+    """Targets in a row of voxels; a stretch of them follows band a a little, none enough to stand alone."""
+    X, Y, folds = unrelated("white", targets)
+    values = Y.array().copy()
+    values[:, 5:15] += 0.3 * X.array()[:, :1]
+    places = pd.DataFrame({"i": np.arange(targets), "j": 0, "k": 0})
+    return X.select(band="a"), Signal(values, Y.samples, places), folds
+
+
+def test_clusters_of_neighbours():
+    X, Y, folds = volume(40)
+    fit = encode(X, Y, folds=folds, chance=Chance(199, 0, clusters=1.5), weights=False)
+    scores = fit.scores
+    assert (scores["cluster"].iloc[5:15] == 1).sum() >= 8
+    assert scores.loc[scores["cluster"] == 1, "p_cluster"].unique() == pytest.approx([1 / 200])
+    assert (scores["p_cluster"].iloc[20:] > 0.05).all()
+    assert any("neighbours: voxels that share a face (i, j, k)" in note for note in fit.notes)
+    row = np.diag(np.ones(39, bool), 1)
+    given = encode(X, Y, folds=folds, chance=Chance(199, 0, clusters=1.5, beside=row | row.T), weights=False).scores
+    np.testing.assert_array_equal(given["p_cluster"], scores["p_cluster"])
+
+
+def test_regions_have_no_neighbours(planted):
+    X, Y = planted
+    with pytest.raises(SettingsError, match=r"there are none \(roi: regions are not neighbours\): give Chance\(beside"):
+        encode(X, Y, chance=Chance(9, 0, clusters=2.33), weights=False)

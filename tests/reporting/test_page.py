@@ -85,7 +85,7 @@ def touching(figure):
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize(("name", "figures"), [("listening", 6), ("alone", 3), ("voxels", 4)])
+@pytest.mark.parametrize(("name", "figures"), [("listening", 7), ("alone", 4), ("voxels", 5)])
 def test_a_browser_shows_the_page(name, figures, width, request, tmp_path):
     measured, console = browse(render(request.getfixturevalue(name)), tmp_path, width)
     assert console == []
@@ -133,7 +133,7 @@ def test_nothing_in_the_page_breaks_its_own_rule_of_no_network_and_no_script(lis
     path = report(listening, tmp_path / "r.html")
     dom, console = visit(path, tmp_path)
     assert console == []
-    assert dom.count("<figure>") == 6
+    assert dom.count("<figure>") == 7
 
 
 def test_the_file_is_whole_in_itself_small_and_the_same_every_time(listening, voxels, tmp_path):
@@ -200,6 +200,7 @@ class TestWords:
             "layers",
             "targets",
             "people",
+            "parts",
             "design",
             "course",
             "checks",
@@ -210,7 +211,7 @@ class TestWords:
 
     def test_absent_parts_leave_no_empty_place(self, bare):
         found = re.findall(r'<section id="(\w+)">', bare)
-        assert found == ["data", "targets", "design", "course", "caveats", "reading", "origin"]
+        assert found == ["data", "targets", "parts", "design", "course", "caveats", "reading", "origin"]
 
     def test_every_caveat_is_there(self, listening, whole):
         assert len(listening.notes) > 3

@@ -66,6 +66,7 @@ class TestPartsOf:
             assert parts_of(back, kind).to_numpy() == pytest.approx(parts_of(fit, kind).to_numpy(), rel=1e-5)
 
     def test_no_partition_no_columns(self, alone):
+        alone = replace(alone, partition=pd.DataFrame())
         assert parts_of(alone, "product").shape == (2, 0)
         assert draw_partition(alone) is draw_venn(alone) is partition_table(alone) is None
 

@@ -31,8 +31,8 @@ def run(path, store):
 def test_a_study_from_tree_to_folder(study, store):
     fit, folder = run(study(controls=["reversed", "segment", "untrained"]), store)
     assert sorted(p.name for p in folder.iterdir()) == [
-        "controls.tsv", "excerpt.tsv", "folds.tsv", "gain.tsv", "people.tsv", "predictions.zarr", "provenance.json",
-        "scores.tsv", "settings.yaml",
+        "controls.tsv", "excerpt.tsv", "folds.tsv", "gain.tsv", "partition.tsv", "people.tsv", "predictions.zarr",
+        "provenance.json", "scores.tsv", "settings.yaml",
     ]  # fmt: skip
     again = load_encoding(folder)
     assert list(dict.fromkeys(again.scores["model"])) == ["baseline", "full"]
