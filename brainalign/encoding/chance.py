@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,9 +11,10 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from brainalign.encoding import nulls
-from brainalign.encoding.fit import Fits, Problem, key_of_fit
+from brainalign.encoding.fit import Fits, Problem, Source, key_of_fit
 from brainalign.encoding.group import over_people
 from brainalign.encoding.neighbours import neighbours
+from brainalign.encoding.score import predicted_by
 from brainalign.errors import SettingsError
 from brainalign.maths import inference, scores
 from brainalign.maths.clusters import THRESHOLD, Clusters, check_neighbours
@@ -128,15 +129,19 @@ def mean_interval(held: HeldOut, problem: Problem, chance: Chance) -> tuple[floa
 
 
 def gain_table(
-    baseline: HeldOut, full: HeldOut, problem: Problem, people: Mapping[str, pd.DataFrame], chance: Chance
+    scored: Mapping[str, Scored],
+    problem: Problem,
+    people: Mapping[str, pd.DataFrame],
+    chance: Chance,
+    store: Store | None = None,
 ) -> pd.DataFrame:
-    """Full less baseline in r: for each target, for their mean, and over people (mean over each person's targets).
+    """Full less baseline in r: for the mean over targets, for each of them, for each person, and over people.
 
-    Intervals of targets resample blocks of time, the fitted models held fixed ("conditional"); those over people
-    resample people, and p is the sign-flip test of a mean gain above zero.
+    Intervals of targets and of a person resample blocks of time, the fitted models held fixed ("conditional"); their p
+    is that "full" explains more than the baseline (`p_beyond`). Over people, people are resampled and p flips signs.
     """
     own = slice(0, problem.n_own)
-    a, b = baseline.columns(own), full.columns(own)
+    a, b = (scored[name].held.columns(own) for name in ("baseline", "full"))
     each = plain_r(b) - plain_r(a)
     rows = [{"over": "targets", "what": "mean over targets", "gain_r": each.mean(), "n": len(each)}]
     if problem.n_own <= NAMED:
@@ -148,9 +153,11 @@ def gain_table(
         spans = [inference.interval(difference.mean(1)), *(inference.interval(one) for one in difference.T)]
         for row, span in zip(rows, spans, strict=False):
             row |= {"low": float(span.low), "high": float(span.high), "interval": KIND[len(problem.folds) > 1]}
+    _add_p(rows, scored, problem, np.arange(problem.n_own), chance, store)
     who = people["full"] if people else problem.Y.columns
     if "subject" in who and who["subject"].nunique() > 1:
         gains = people["full"]["r"].to_numpy() - people["baseline"]["r"].to_numpy() if people else each
+        rows += _each_person(scored, problem, who["subject"].to_numpy(), gains, chance, store)
         found = over_people(gains, who["subject"].to_numpy(), chance.bootstrap, problem.seed)
         row = {"over": "people", "what": "mean over people", "gain_r": found["mean"], "n": found["n_people"]}
         if chance.bootstrap:
@@ -160,6 +167,53 @@ def gain_table(
         rows.append(row)
     columns = ["over", "what", "gain_r", "low", "high", "p", "p_floor", "n", "interval"]
     return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def _add_p(
+    rows: list[dict[str, Any]],
+    scored: Mapping[str, Scored],
+    problem: Problem,
+    targets: np.ndarray,
+    chance: Chance,
+    store: Store | None,
+) -> None:
+    """Add p to the first row, the mean over all targets, and where they are listed of each one."""
+    moved = rearrangements(problem, chance)
+    if moved is None:
+        return
+    full, less = scored["full"], scored["baseline"].sources
+    found = p_beyond(problem, full, less, targets, np.zeros(len(targets)), moved, store)
+    if len(rows) > 1:
+        found = np.r_[found, p_beyond(problem, full, less, targets, targets, moved, store)]
+    for row, p in zip(rows, found, strict=True):
+        row |= {"p": float(p), "p_floor": floor_of(moved)}
+
+
+def _each_person(
+    scored: Mapping[str, Scored],
+    problem: Problem,
+    subject: np.ndarray,
+    gains: np.ndarray,
+    chance: Chance,
+    store: Store | None,
+) -> list[dict[str, Any]]:
+    """The gain of every person, the mean over their targets (the last ones of the problem)."""
+    moved = rearrangements(problem, chance)
+    targets = np.arange(problem.targets.shape[1])[-len(subject) :]
+    names = list(dict.fromkeys(subject))
+    rows = [{"over": "person", "what": name, "gain_r": gains[subject == name].mean()} for name in names]
+    if moved is not None:
+        p = p_beyond(problem, scored["full"], scored["baseline"].sources, targets, subject, moved, store)
+        for row, one in zip(rows, p, strict=True):
+            row |= {"p": float(one), "p_floor": floor_of(moved)}
+    for row, name in zip(rows, names, strict=True):
+        mine = targets[subject == name]
+        row["n"] = len(mine)
+        if chance.bootstrap:
+            a, b = (scored[model].held.columns(mine) for model in ("baseline", "full"))
+            span = inference.interval((_resampled(b, problem, chance) - _resampled(a, problem, chance)).mean(1))
+            row |= {"low": float(span.low), "high": float(span.high), "interval": KIND[len(problem.folds) > 1]}
+    return rows
 
 
 def _kept_p(
@@ -216,6 +270,63 @@ def _null(
         models = [model for model in fits.models if model.alternative] if one.name not in fits.by_model else []
         return nulls.null_chosen_again(problem, models or [fits.model(one.name)], one.name, targets, moved)
     return nulls.null_r(problem, one.sources, targets, moved)
+
+
+def p_beyond(
+    problem: Problem,
+    full: Scored,
+    nested: Sequence[Sequence[Source]],
+    targets: np.ndarray,
+    whose: np.ndarray,
+    moved: Moved,
+    store: Store | None,
+) -> np.ndarray:
+    """The p that "full" explains more than a model nested in it, of the mean over the targets of each label of `whose`.
+
+    Of what the nested model leaves over, moved in time (`nulls.null_unique`). The statistic is the difference in R²; of
+    an untouched test set the correlation of what is left over with what the rest of the model says. Penalties stay as
+    they were found, with which useless features cost R² in every rearrangement: where nothing was gained p is 1,
+    however much less that is than usual.
+
+    Returns
+    -------
+    array (n_labels,)
+        In order of first appearance.
+    """
+    labels, order = pd.factorize(whose)
+    gather = (labels[:, None] == np.arange(len(order))) / np.bincount(labels)  # (targets, labels)
+
+    def compute() -> dict[str, np.ndarray]:
+        held, less = full.held.columns(targets), predicted_by(nested, targets)
+        if tested_once(problem):
+            batches = inference.null_batches(held.y - less, held.predicted - less, moved)
+            parts = [(np.nan_to_num(seen), np.arange(len(targets))[some], null) for some, seen, null in batches]
+            observed = np.concatenate([seen for seen, _, _ in parts])
+            null = sum(one @ gather[some] for _, some, one in parts)
+        else:
+            spread = ((held.y - held.reference) ** 2).sum(0)
+            lost = ((held.y - less) ** 2).sum(0) - ((held.y - held.predicted) ** 2).sum(0)
+            observed = lost / np.where(spread > 0, spread, np.inf)
+            place = np.full(problem.targets.shape[1], -1)
+            place[targets] = np.arange(len(targets))
+            batches = nulls.null_unique(problem, full.sources, nested, targets, moved)
+            null = sum(one @ gather[place[some]] for some, one in batches)
+        found = observed @ gather
+        return {"p": np.where(found > 0, inference.exceeded(found, np.asarray(null)), 1.0)}
+
+    if store is None:
+        return compute()["p"]
+    models = {model for fold in [*full.sources, *nested] for model, _, _ in fold}
+    folds = range(len(problem.folds))
+    key = key_of(
+        what="p beyond a nested model 1",
+        nested=sorted({model.name for fold in nested for model, _, _ in fold}),
+        fits=sorted(key_of_fit(problem, model, fold) for model in models for fold in folds),
+        targets=targets.tolist(),
+        whose=labels.tolist(),
+        moved=hash_array(moved.index),
+    )
+    return np.array(store.compute(key, compute, meta={"what": "p"}).arrays["p"])
 
 
 def tested_once(problem: Problem) -> bool:

@@ -141,7 +141,7 @@ def encode(
     if {"baseline", "full"} <= set(scored):
         for both in filter(None, (tables, people)):
             _add_unique(both["full"], both["baseline"], scored)
-        gain = gain_table(scored["baseline"].held, scored["full"].held, problem, people, chance)
+        gain = gain_table(scored, problem, people, chance, store)
     main = [name for name in ("baseline", "full") if name in scored] if "full" in scored else list(scored)
     predictions, observed = _signals(problem, {name: scored[name] for name in main})
     return Encoding(

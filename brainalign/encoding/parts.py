@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding import nulls
-from brainalign.encoding.chance import Chance, drawn_for, rearrangements, tested_once
-from brainalign.encoding.fit import Fits, FoldFit, Job, Model, Problem, Source, fit_jobs, key_of_fit
+from brainalign.encoding.chance import Chance, drawn_for, p_beyond, rearrangements
+from brainalign.encoding.fit import Fits, FoldFit, Job, Model, Problem, Source, fit_jobs
+from brainalign.encoding.score import predicted_by
 from brainalign.errors import SettingsError, did_you_mean
 from brainalign.maths import inference
 from brainalign.maths.partition import AND, MOST_BANDS, shared_by, subsets
-from brainalign.maths.rearrange import Moved
 from brainalign.progress import Progress
-from brainalign.provenance import hash_array
-from brainalign.store import Store, key_of
+from brainalign.store import Store
 
 if TYPE_CHECKING:
     from brainalign.encoding.encode import Scored
@@ -162,7 +160,7 @@ class Parts:
         error = ((held.y - held.predicted) ** 2).sum(0)
         lost = {}
         for some, sources in nested.items():
-            less = ((held.y - _predicted(sources, np.arange(held.y.shape[1]))) ** 2).sum(0)
+            less = ((held.y - predicted_by(sources, np.arange(held.y.shape[1]))) ** 2).sum(0)
             lost[some] = np.divide(less - error, spread, out=np.full(len(spread), np.nan), where=spread > 0)
         return lost
 
@@ -184,14 +182,14 @@ class Parts:
         moved = rearrangements(self.problem, chance)
         rows = []
         for name in self.features:
-            found = lost[name,][: self.problem.n_own]
-            part = self._rows(table, "unique", name, found)
+            part = self._rows(table, "unique", name, lost[name,][: self.problem.n_own])
             if chance.bootstrap:
                 part["low"], part["high"] = self._interval(full, nested, {(name,): 1}, chance)
             if moved is not None:
                 if progress:
                     progress(len(rows), len(self.features), f"how likely by chance: {name} alone")
-                part["p"] = self._kept_p(full, nested[name,], found, moved, store)
+                own = np.arange(self.problem.n_own)
+                part["p"] = p_beyond(self.problem, full, nested[name,], own, own, moved, store)
                 part["q"] = inference.fdr(part["p"].to_numpy())
             rows.append(part)
         return rows
@@ -242,60 +240,13 @@ class Parts:
             error = (held.y - held.predicted) ** 2
             lost = np.zeros(spread.shape)
             for choice, sign in signs.items():
-                less = (held.y - _predicted(nested[choice], some)) ** 2 if choice in nested else spread
+                less = (held.y - predicted_by(nested[choice], some)) ** 2 if choice in nested else spread
                 lost += sign * (less - error)
             moving = np.where(spread.any(0), 1.0, np.nan)
             with np.errstate(invalid="ignore"):
                 span = inference.interval((counts @ lost) / (counts @ spread * moving))
             low[some], high[some] = span.low, span.high
         return low, high
-
-    def _kept_p(
-        self, full: Scored, nested: list[list[Source]], found: np.ndarray, moved: Moved, store: Store | None
-    ) -> np.ndarray:
-        own = np.arange(self.problem.n_own)
-
-        def compute() -> dict[str, np.ndarray]:
-            if tested_once(self.problem):
-                return {"p": self._p_of_test_set(full, nested, moved)}
-            tally = inference.Tally(len(own))
-            for some, null in nulls.null_unique(self.problem, full.sources, nested, own, moved):
-                tally.add(some, found[some], null)
-            return {"p": tally.p}
-
-        if store is None:
-            return compute()["p"]
-        models = {model for fold in [*full.sources, *nested] for model, _, _ in fold}
-        folds = range(len(self.problem.folds))
-        key = key_of(
-            what="p of a unique part 1",
-            nested=sorted({model.name for fold in nested for model, _, _ in fold}),
-            fits=sorted(key_of_fit(self.problem, model, fold) for model in models for fold in folds),
-            targets=len(own),
-            moved=hash_array(moved.index),
-        )
-        return np.array(store.compute(key, compute, meta={"what": "p"}).arrays["p"])
-
-    def _p_of_test_set(self, full: Scored, nested: list[list[Source]], moved: Moved) -> np.ndarray:
-        """Residuals of the finished nested prediction, moved in time, against what the feature adds to it."""
-        own = np.arange(self.problem.n_own)
-        held, less = full.held.columns(own), _predicted(nested, own)
-        tally = inference.Tally(len(own))
-        for some, observed, null in inference.null_batches(held.y - less, held.predicted - less, moved):
-            tally.add(some, observed, null)
-        return tally.p
-
-
-def _predicted(sources: Sequence[Sequence[Source]], targets: np.ndarray) -> np.ndarray:
-    """(n_test, b) float64 held-out predictions of some targets, folds one after the other."""
-    out = []
-    for fold in sources:
-        values = np.empty((len(fold[0][1].predicted), len(targets)))
-        for _, fit, mine in fold:
-            here = np.isin(targets, mine)
-            values[:, here] = fit.predicted[:, targets[here]]
-        out.append(values)
-    return np.concatenate(out)
 
 
 def _grouped(bands: Sequence[str], partition: Partition | None) -> dict[str, Left]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.fit import FoldFit, Problem
+from brainalign.encoding.fit import FoldFit, Problem, Source
 from brainalign.maths import scores
 from brainalign.maths.ceiling import Ceiling
 
@@ -53,6 +53,21 @@ def held_out(problem: Problem, fits: Sequence[FoldFit]) -> HeldOut:
         rows,
         np.sum([f.explained for f in fits], axis=0),
     )
+
+
+def predicted_by(sources: Sequence[Sequence[Source]], targets: np.ndarray) -> np.ndarray:
+    """(n_test, b) float64 held-out predictions of some targets, folds one after the other.
+
+    sources : for every fold, which fitted model predicts which targets
+    """
+    out = []
+    for fold in sources:
+        values = np.empty((len(fold[0][1].predicted), len(targets)))
+        for _, fit, mine in fold:
+            here = np.isin(targets, mine)
+            values[:, here] = fit.predicted[:, targets[here]]
+        out.append(values)
+    return np.concatenate(out)
 
 
 def score_table(

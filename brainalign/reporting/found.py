@@ -169,6 +169,14 @@ def gain_per_target(fit: Encoding) -> list[Gain]:
     return [Gain(float(v)) for v in rows_of(fit, which.lead)["r"] - rows_of(fit, which.baseline)["r"]]
 
 
+def gain_per_person(fit: Encoding) -> list[tuple[str, Gain]]:
+    """Name and gain of every person, where they were judged one by one."""
+    if fit.gain.empty:
+        return []
+    names = fit.gain.loc[fit.gain["over"] == "person", "what"].astype(str)
+    return list(zip(names, _gains(fit, "person"), strict=True))
+
+
 def _gains(fit: Encoding, over: str) -> list[Gain]:
     if fit.gain.empty:
         return []

@@ -20,6 +20,7 @@ from brainalign.reporting.found import (
     fdr_of,
     gain_over_people,
     gain_over_targets,
+    gain_per_person,
     gain_per_target,
     interval_of,
     labels_of,
@@ -51,6 +52,10 @@ from brainalign.reporting.wording import (
 
 MANY = 30  # targets; beyond, a distribution and its best are shown instead of every one
 BEST = 10  # of many
+BEYOND = (
+    "Other p: what the baseline leaves over is moved in time and both models predict anew; how "
+    "often is as much R² gained? 1 where none was."
+)
 TESTS = {"p": "p", "q": "q", "p_fwe": "family-wise p", "p_cluster": "cluster p"}  # columns of `scores`, and their names
 CORRECTED = {
     "p_fwe": "Family-wise p: compared with the highest score anywhere, so that one false finding among all is as rare.",
@@ -234,21 +239,25 @@ def why_not_normalised(fit: Encoding) -> list[str]:
 
 
 def gain_table(fit: Encoding) -> Table | None:
-    """Full less baseline: per target, over targets, over people."""
+    """Full less baseline: per target, over targets, per person, over people."""
     which = models_of(fit)
     if not which.baseline or which.baseline == which.lead:
         return None
     per, targets, people = gain_per_target(fit), gain_over_targets(fit), gain_over_people(fit)
     named = list(zip(labels_of(fit.observed.columns), per, strict=True)) if 1 < len(per) <= MANY else []
     named.append((f"mean of {counted(len(per), nouns_of(fit))}", targets))
+    each = gain_per_person(fit)
+    named += [(f"sub-{name}", gain) for name, gain in each] if len(each) <= MANY else []
     named += [(f"mean of {people.n} people", people)] if people.n else []
     rows = [[name, signed(g.value), span(g.low, g.high), p_value(g.p, g.p_floor)] for name, g in named]
     notes = [f"Intervals of {nouns_of(fit)[1]}: {targets.kind}."] if targets.kind else []
     if people.n:
         notes += [f"Interval of people: {people.kind}."] if people.kind else []
-        notes += ["p: sign-flip test over people, one-sided."] if people.p == people.p else []
-        notes += [SMALLEST] * at_floor(people.p, people.p_floor)
-    tested = people.p == people.p
+        notes += ["p of their mean: sign-flip test over people, one-sided."] if people.p == people.p else []
+    tested = any(gain.p == gain.p for _, gain in named)
+    if any(gain.p == gain.p for _, gain in named if gain is not people):
+        notes.append(BEYOND)
+    notes += [SMALLEST] * any(at_floor(gain.p, gain.p_floor) for _, gain in named)
     return Table(["", "gain in r", "95 % interval", *["p"] * tested], [row[: 3 + tested] for row in rows], notes)
 
 

@@ -150,6 +150,14 @@ def test_people_are_scored_beside_their_mean(crowd):
     assert people["gain_r"] > 0
     assert people["p"] == pytest.approx(1 / 32)  # all five gain: the smallest p that five people can give
     assert people["interval"] == "bootstrap over people"
+    each = fit.gain[fit.gain["over"] == "person"]
+    assert each["what"].tolist() == list("abcde")
+    np.testing.assert_allclose(each["gain_r"].mean(), people["gain_r"])
+    assert (each["p"] == each["p_floor"]).all()  # 1/200: more than in any shift of what the baseline leaves over
+    assert ((each["low"] < each["gain_r"]) & (each["gain_r"] < each["high"])).all()
+    regions = fit.gain[fit.gain["over"] == "target"].set_index("what")["p"]
+    assert regions["both"] == pytest.approx(1 / 200)
+    assert regions["noise"] > 0.02
     # people share what was planted and its noise (variances 2, 3, 1), and differ by a noise of variance 2.25
     shared = np.array([2, 3, 1])
     np.testing.assert_allclose(full["ceiling_r"], np.sqrt(shared / (shared + 2.25 / 5)), atol=0.05)

@@ -9,6 +9,7 @@ from brainalign.reporting import found
 from brainalign.reporting.figures import draw_people
 from brainalign.reporting.tables import (
     BEST,
+    BEYOND,
     answer,
     control_table,
     data_facts,
@@ -259,9 +260,12 @@ class TestGainAndControls:
 
     def test_every_target_their_mean_and_people(self, listening):
         table = gain_table(listening)
-        assert [row[0] for row in table.rows][-2:] == ["mean of 6 regions", "mean of 7 people"]
-        assert len(table.rows) == 8
-        assert "p: sign-flip test over people, one-sided." in table.notes
+        names = [row[0] for row in table.rows]
+        assert (names[6], names[-1]) == ("mean of 6 regions", "mean of 7 people")
+        assert names[7:-1] == [f"sub-{who}" for who in dict.fromkeys(listening.people["subject"])]
+        assert len(table.rows) == 15
+        assert "p of their mean: sign-flip test over people, one-sided." in table.notes
+        assert BEYOND in table.notes
 
     def test_without_intervals_the_difference_remains(self, listening):
         table = gain_table(replace(listening, gain=pd.DataFrame(), people=pd.DataFrame()))
