@@ -175,9 +175,9 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
     def without_each(self, choices: Sequence[Sequence[Any]], progress: Progress | None = None) -> Iterator[BandedRidge]:
         """Fits of the same responses with some bands left out, one after the other: the nested models of a partition.
 
-        Kernels or Gram matrices, responses and moments are those of this fit; only penalties are searched anew, and
-        among points of the remaining bands. What comes is what `fit` on the remaining columns would give (up to
-        rounding), with `shrinkage_` +inf and weights 0 for the bands left out.
+        Kernels or Gram matrices, responses and moments are those of this fit; only penalties are searched anew, among
+        points of the remaining bands, which are as many fewer as there are fewer bands. `shrinkage_` is +inf, and
+        weights are 0, for the bands left out.
 
         Parameters
         ----------
@@ -225,7 +225,7 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
                     search(
                         space, self._read, data.targets, order,
                         average=self.average, seed=self.seed, gains=gains, own=own, inside=data.inside,
-                        samples=len(data.rows), bands=mask, known=known,
+                        samples=len(data.rows), bands=mask, points=_fewer(mask), known=known,
                     )
                 )  # fmt: skip
             if progress:
@@ -383,3 +383,8 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
         if isinstance(state.get("_space"), Dual):
             state = {**state, "_space": None, "_found": replace(state["_found"], kept={})}
         return state
+
+
+def _fewer(kept: np.ndarray) -> int:
+    """Points for some of the bands: as dense as those of all, where there are fewer dimensions to fill."""
+    return max(POINTS // 2, round(POINTS * kept.sum() / len(kept)))

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 
 from brainalign.maths.arrays import Array, Home, NotPositiveError
 from brainalign.maths.held_out import Read, chunks
-from brainalign.maths.penalties import guess, how_many, nearest, place
+from brainalign.maths.penalties import POINTS, guess, how_many, nearest, place
 from brainalign.progress import Progress
 
 # How sharply averaging prefers the better points: the value two prototypes settled on simulated data. That averaging
@@ -94,6 +94,7 @@ def search(
     inside: np.ndarray | None = None,
     samples: int | None = None,
     bands: np.ndarray | None = None,
+    points: int = POINTS,
     known: Known | None = None,
     progress: Progress | None = None,
 ) -> Found:
@@ -119,6 +120,8 @@ def search(
         How many samples those of the space stand for.
     bands : array (n_bands,) of bool, optional
         Those that may predict where points are placed; by default all.
+    points : int
+        How many are placed.
     known : Known, optional
         What does not change from one search to the next in the same space.
     progress : function (done, total, what), optional
@@ -137,10 +140,10 @@ def search(
         if n_targets > CROWD:
             some = np.sort(np.random.default_rng(seed).choice(n_targets, CROWD, replace=False))
         if known is None:
-            gains = _placed(_guessed(space, space.responses(read, some), bands), bands, seed)
+            gains = _placed(_guessed(space, space.responses(read, some), bands), bands, points, seed)
         else:
             guessed = _guessed(space, known.responses, bands, known.moments)
-            gains = _placed(guessed[:, some], bands, seed)
+            gains = _placed(guessed[:, some], bands, points, seed)
         count = how_many(n_targets)
     else:
         count = len(gains.T)
@@ -223,10 +226,10 @@ def _guessed(
     return guess(q, s, space.size(Y), space.n)
 
 
-def _placed(guessed: np.ndarray, bands: np.ndarray | None, seed: int) -> np.ndarray:
+def _placed(guessed: np.ndarray, bands: np.ndarray | None, points: int, seed: int) -> np.ndarray:
     if bands is None:
-        return place(guessed, seed)
-    few = place(guessed[bands], seed)
+        return place(guessed, seed, points)
+    few = place(guessed[bands], seed, points)
     gains = np.zeros((len(bands), few.shape[1]))
     gains[bands] = few
     return gains
