@@ -247,7 +247,7 @@ def test_split_half_averages_over_every_split_when_there_are_few():
     r = np.mean(rs, axis=0)
     one = r / (2 - r)
     np.testing.assert_allclose(split_half(data).value, 5 * one / (1 + 4 * one))
-    np.testing.assert_array_equal(split_half(data, seed=1).value, split_half(data, seed=2).value)
+    np.testing.assert_allclose(split_half(data, seed=1).value, split_half(data, seed=2).value)
     assert not np.array_equal(split_half(data, splits=5, seed=1).value, split_half(data, splits=5, seed=2).value)
 
 
