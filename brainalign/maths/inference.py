@@ -202,7 +202,7 @@ def permutation_test(
     >>> bool(permutation_test(y, yhat, n=199)[0] == 1 / 200)
     True
     """
-    return _tallied(y, yhat, n, block, run, seed, how).p
+    return _tallied(y, yhat, n, block, run, seed, how, family=False).p
 
 
 def max_statistic(
@@ -253,8 +253,9 @@ class Tally:
     ([0.25, 0.75], [0.25, 1.0])
     """
 
-    def __init__(self, n_targets: int) -> None:
+    def __init__(self, n_targets: int, family: bool = True) -> None:
         self.p = np.ones(n_targets)
+        self._family = family  # or the highest of every rearrangement is not looked for
         self._observed = np.full(n_targets, np.nan)
         self._highest = np.zeros(0)
 
@@ -262,6 +263,8 @@ class Tally:
         """Some targets: observed (b,), NaN where it is not defined, and rearranged (m, b), without NaN."""
         self._observed[targets] = observed
         self.p[targets] = _share_as_high(observed, null)
+        if not self._family:
+            return
         highest = null.max(1)
         self._highest = np.maximum(self._highest, highest) if len(self._highest) else highest
 
@@ -273,9 +276,16 @@ class Tally:
 
 
 def _tallied(
-    y: np.ndarray, yhat: np.ndarray, n: int, block: int | None, run: np.ndarray | None, seed: int, how: str
+    y: np.ndarray,
+    yhat: np.ndarray,
+    n: int,
+    block: int | None,
+    run: np.ndarray | None,
+    seed: int,
+    how: str,
+    family: bool = True,
 ) -> Tally:
-    tally = Tally(np.shape(yhat)[-1])
+    tally = Tally(np.shape(yhat)[-1], family)
     for targets, observed, null in rearranged_r(y, yhat, n, block, run, seed, how):
         tally.add(targets, observed, null)
     return tally
@@ -356,7 +366,7 @@ def _permuted(moved: Moved) -> Lookup:
         count = order.shape[1]
         picked.append(entries + order * count + np.arange(count))
         entries += count**2
-    rest = np.setdiff1d(np.arange(moved.index.shape[1]), np.concatenate([cut.ravel() for cut in moved.rows]))
+    rest = np.setdiff1d(np.arange(moved.n_samples), np.concatenate([cut.ravel() for cut in moved.rows]))
 
     def tables(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         parts = [(a[rest] * b[rest]).sum(0)[None]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -19,19 +20,29 @@ LOOKED_AT = 2000  # targets by whose autocorrelation a block's length is settled
 class Moved:
     """Ways in which the samples of a recording might have come.
 
-    index : (m, n_samples) int, which sample stands at each place
+    n_samples : of the recording
     rows : of every run its samples; of permuted blocks (count, block), a row for each
     steps : (m, n_runs), by how many samples each run was shifted; None for blocks
     orders : per run (m, count), which block stands at the place of each; empty for shifts
     """
 
-    index: np.ndarray
+    n_samples: int
     rows: Sequence[np.ndarray]
     steps: np.ndarray | None = None
     orders: Sequence[np.ndarray] = ()
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.orders[0] if self.steps is None else self.steps)
+
+    @cached_property
+    def index(self) -> np.ndarray:
+        """(m, n_samples) int, which sample stands at each place; made when it is first asked for."""
+        if self.steps is not None:
+            return _turned(self.rows, self.steps, self.n_samples)
+        index = np.tile(np.arange(self.n_samples), (len(self), 1))
+        for places, order in zip(self.rows, self.orders, strict=True):
+            index[:, places.ravel()] = places[order].reshape(len(self), places.size)
+        return index
 
 
 def rearranged(run: np.ndarray, n: int, how: str, block: int, seed: int = 0) -> Moved:
@@ -54,12 +65,9 @@ def rearranged(run: np.ndarray, n: int, how: str, block: int, seed: int = 0) -> 
     labels = labelled(run, len(run))
     if how == "shift":
         rows, steps = steps_of(labels, n, block, seed)
-        return Moved(_turned(rows, steps, len(labels)), rows, steps)
+        return Moved(len(labels), rows, steps)
     cut, orders = orders_of(labels, n, block, seed)
-    index = np.tile(np.arange(len(labels)), (n, 1))
-    for places, order in zip(cut, orders, strict=True):
-        index[:, places.ravel()] = places[order].reshape(n, places.size)
-    return Moved(index, cut, orders=orders)
+    return Moved(len(labels), cut, orders=orders)
 
 
 def block_length(values: np.ndarray, run: np.ndarray | None = None) -> int:

@@ -51,7 +51,7 @@ class Refit:
             self.taught = np.ascontiguousarray(moved.index[:, train].T)
             self.operators = operators.astype(np.float32)
             return
-        place = np.full(moved.index.shape[1], -1)
+        place = np.full(moved.n_samples, -1)
         place[train] = np.arange(len(train))
         for rows in moved.rows:
             known = place[rows] >= 0
