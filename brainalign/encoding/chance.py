@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -138,7 +138,7 @@ def gain_table(
     """Full less baseline in r: for the mean over targets, for each of them, for each person, and over people.
 
     Intervals of targets and of a person resample blocks of time, the fitted models held fixed ("conditional"); their p
-    is that "full" explains more than the baseline (`p_beyond`). Over people, people are resampled and p flips signs.
+    is that "full" predicts better than the baseline (`beyond`). Over people, people are resampled and p flips signs.
     """
     own = slice(0, problem.n_own)
     a, b = (scored[name].held.columns(own) for name in ("baseline", "full"))
@@ -181,12 +181,9 @@ def _add_p(
     moved = rearrangements(problem, chance)
     if moved is None:
         return
-    full, less = scored["full"], scored["baseline"].sources
-    found = p_beyond(problem, full, less, targets, np.zeros(len(targets)), moved, store)
-    if len(rows) > 1:
-        found = np.r_[found, p_beyond(problem, full, less, targets, targets, moved, store)]
-    for row, p in zip(rows, found, strict=True):
-        row |= {"p": float(p), "p_floor": floor_of(moved)}
+    p = beyond(problem, scored["full"], scored["baseline"].sources, targets, moved, store)
+    for row, one in zip(rows, [*p.mean_r, *p.r], strict=False):  # of very many targets the mean alone has a row
+        row |= {"p": float(one), "p_floor": floor_of(moved)}
 
 
 def _each_person(
@@ -203,8 +200,8 @@ def _each_person(
     names = list(dict.fromkeys(subject))
     rows = [{"over": "person", "what": name, "gain_r": gains[subject == name].mean()} for name in names]
     if moved is not None:
-        p = p_beyond(problem, scored["full"], scored["baseline"].sources, targets, subject, moved, store)
-        for row, one in zip(rows, p, strict=True):
+        p = beyond(problem, scored["full"], scored["baseline"].sources, targets, moved, store, subject)
+        for row, one in zip(rows, p.mean_r, strict=True):
             row |= {"p": float(one), "p_floor": floor_of(moved)}
     for row, name in zip(rows, names, strict=True):
         mine = targets[subject == name]
@@ -272,61 +269,84 @@ def _null(
     return nulls.null_r(problem, one.sources, targets, moved)
 
 
-def p_beyond(
+@dataclass(frozen=True)
+class Beyond:
+    """p that "full" explains more than a model nested in it: of the loss in R² and in r of each target, and of the mean
+    loss in r over the targets of each label, labels in order of first appearance.
+    """
+
+    r2: np.ndarray
+    r: np.ndarray
+    mean_r: np.ndarray
+
+
+def beyond(
     problem: Problem,
     full: Scored,
     nested: Sequence[Sequence[Source]],
     targets: np.ndarray,
-    whose: np.ndarray,
     moved: Moved,
     store: Store | None,
-) -> np.ndarray:
-    """The p that "full" explains more than a model nested in it, of the mean over the targets of each label of `whose`.
+    whose: np.ndarray | None = None,
+) -> Beyond:
+    """Judge "full" against a model nested in it; `whose` labels the targets, by default all are one.
 
-    Of what the nested model leaves over, moved in time (`nulls.null_unique`). The statistic is the difference in R²; of
-    an untouched test set the correlation of what is left over with what the rest of the model says. Penalties stay as
-    they were found, with which useless features cost R² in every rearrangement: where nothing was gained p is 1,
-    however much less that is than usual.
-
-    Returns
-    -------
-    array (n_labels,)
-        In order of first appearance.
+    What the nested model leaves over is moved in time (`nulls.null_beyond`). Penalties stay as they were found, with
+    which useless features cost something in every rearrangement: where nothing was gained p is 1, however much less
+    that is than usual. Of an untouched test set what is left over is correlated with what the rest of the model says.
     """
-    labels, order = pd.factorize(whose)
-    gather = (labels[:, None] == np.arange(len(order))) / np.bincount(labels)  # (targets, labels)
+    labels = pd.factorize(np.zeros(len(targets)) if whose is None else whose)[0]
+    share = 1 / np.bincount(labels)[labels]  # of each target in its label's mean
+
+    def add_up(total: np.ndarray, at: np.ndarray | slice, values: np.ndarray) -> None:
+        np.add.at(total, labels[at], values * share[at][:, None])
 
     def compute() -> dict[str, np.ndarray]:
         held, less = full.held.columns(targets), predicted_by(nested, targets)
+        spread = ((held.y - held.reference) ** 2).sum(0)
+        lost = ((held.y - less) ** 2).sum(0) - ((held.y - held.predicted) ** 2).sum(0)
+        gains = [lost / np.where(spread > 0, spread, np.inf), plain_r(held) - plain_r(replace(held, predicted=less))]
+        gained_r2, gained_r = (np.nan_to_num(one) for one in gains)
+        in_r2, in_r = (inference.Tally(len(targets), family=False) for _ in range(2))
+        means = np.zeros((labels.max() + 1, len(moved)))
+        seen = gained_r
         if tested_once(problem):
-            batches = inference.null_batches(held.y - less, held.predicted - less, moved)
-            parts = [(np.nan_to_num(seen), np.arange(len(targets))[some], null) for some, seen, null in batches]
-            observed = np.concatenate([seen for seen, _, _ in parts])
-            null = sum(one @ gather[some] for _, some, one in parts)
+            left, says = held.y - less, held.predicted - less
+            seen = np.zeros(len(targets))
+            for some, observed, null in inference.null_batches(left, says, moved):
+                for tally in (in_r2, in_r):
+                    tally.add(some, observed, null)
+                seen[some] = np.nan_to_num(observed)
+                add_up(means, some, null.T)
         else:
-            spread = ((held.y - held.reference) ** 2).sum(0)
-            lost = ((held.y - less) ** 2).sum(0) - ((held.y - held.predicted) ** 2).sum(0)
-            observed = lost / np.where(spread > 0, spread, np.inf)
             place = np.full(problem.targets.shape[1], -1)
             place[targets] = np.arange(len(targets))
-            batches = nulls.null_unique(problem, full.sources, nested, targets, moved)
-            null = sum(one @ gather[place[some]] for some, one in batches)
-        found = observed @ gather
-        return {"p": np.where(found > 0, inference.exceeded(found, np.asarray(null)), 1.0)}
+            for some, null_r2, null_r in nulls.null_beyond(problem, full.sources, nested, targets, moved):
+                at = place[some]
+                in_r2.add(at, gained_r2[at], null_r2)
+                in_r.add(at, gained_r[at], null_r)
+                add_up(means, at, null_r.T)
+        observed_means, gains_of_labels = (np.bincount(labels, one * share) for one in (seen, gained_r))
+        return {
+            "r2": np.where(gained_r2 > 0, in_r2.p, 1.0),
+            "r": np.where(gained_r > 0, in_r.p, 1.0),
+            "mean_r": np.where(gains_of_labels > 0, inference.exceeded(observed_means, means.T), 1.0),
+        }
 
     if store is None:
-        return compute()["p"]
+        return Beyond(**compute())
     models = {model for fold in [*full.sources, *nested] for model, _, _ in fold}
     folds = range(len(problem.folds))
     key = key_of(
-        what="p beyond a nested model 1",
+        what="p beyond a nested model 2",
         nested=sorted({model.name for fold in nested for model, _, _ in fold}),
         fits=sorted(key_of_fit(problem, model, fold) for model in models for fold in folds),
         targets=targets.tolist(),
         whose=labels.tolist(),
         moved=hash_array(moved.index),
     )
-    return np.array(store.compute(key, compute, meta={"what": "p"}).arrays["p"])
+    found = store.compute(key, compute, meta={"what": "p"}).arrays
+    return Beyond(**{name: np.array(values) for name, values in found.items()})
 
 
 def tested_once(problem: Problem) -> bool:

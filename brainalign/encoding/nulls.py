@@ -17,7 +17,7 @@ from brainalign.encoding.within import learn_space
 from brainalign.maths import scores
 from brainalign.maths.hat import hat_operator
 from brainalign.maths.rearrange import Moved
-from brainalign.maths.refit import Refit, correlation_sums, loss_sums
+from brainalign.maths.refit import Refit, beyond_sums, correlation_sums
 
 TOGETHER = 60_000_000  # numbers of a null distribution that are held at once: 240 MB
 FEW = 256  # targets a thread looks at before it adds up
@@ -54,17 +54,21 @@ def null_r(problem: Problem, sources: Sequence[Sequence[Source]], targets: np.nd
             yield some, np.nan_to_num(covariance / np.sqrt(predicted * seen)).T
 
 
-def null_unique(
+def null_beyond(
     problem: Problem,
     whole: Sequence[Sequence[Source]],
     nested: Sequence[Sequence[Source]],
     targets: np.ndarray,
     moved: Moved,
-) -> Iterator[Batch]:
-    """What a nested model loses in R² when nothing it lacks tells anything: its residuals rearranged (Freedman & Lane).
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """How much better than a model nested in it, in R² and in r, when what that one lacks tells nothing.
 
-    What the nested model says of a sample is its held-out prediction (of a sample never tested, the mean): residuals
-    within training would be too small, and p with them.
+    Its residuals are rearranged (Freedman & Lane 1983). What it says of a sample is its held-out prediction (of a
+    sample never tested, the mean): residuals within training would be too small, and p with them.
+
+    Yields
+    ------
+    some targets, and (m, b) each: R² that the nested model loses, r that it loses
     """
     kept = np.tile(problem.targets.mean(0), (len(problem.targets), 1))
     for (_, test), sources in zip(problem.folds, nested, strict=True):
@@ -78,7 +82,7 @@ def null_unique(
         first = Refit(full, train, test, moved)
         second = Refit(np.concatenate([few_bands, mean], axis=1), train, test, moved)
 
-        def loss(few: np.ndarray) -> np.ndarray:
+        def beyond(few: np.ndarray) -> np.ndarray:
             at = mine[few]
             fitted = kept[:, at]
             start = fitted[test] - fitted[train].mean(0)
@@ -87,12 +91,16 @@ def null_unique(
                 np.einsum("kb,kib->ib", w, operators @ fitted[train])
                 for operators, w in zip((full, few_bands), weights, strict=True)
             ]
-            return loss_sums(first, second, _responses(problem, at) - fitted, weights, (start, *made))
+            return beyond_sums(first, second, _responses(problem, at) - fitted, weights, (start, *made))
 
-        return loss
+        return beyond
 
-    for some, (lost, spread) in _summed(problem, whole, nested, targets, 2, len(moved), sums):
-        yield some, (lost / spread).T
+    for some, total in _summed(problem, whole, nested, targets, 7, len(moved), sums):
+        lost, spread, covariance, predicted, less_covariance, less_predicted, seen = total
+        with np.errstate(invalid="ignore", divide="ignore"):
+            r = np.nan_to_num(covariance / np.sqrt(predicted * seen))
+            r -= np.nan_to_num(less_covariance / np.sqrt(less_predicted * seen))
+            yield some, np.nan_to_num(lost / spread).T, r.T
 
 
 def null_chosen_again(

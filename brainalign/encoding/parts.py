@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.chance import Chance, drawn_for, p_beyond, rearrangements
+from brainalign.encoding.chance import Chance, beyond, drawn_for, rearrangements
 from brainalign.encoding.fit import Fits, FoldFit, Job, Model, Problem, Source, fit_jobs
 from brainalign.encoding.score import predicted_by
 from brainalign.errors import SettingsError, did_you_mean
@@ -189,7 +189,7 @@ class Parts:
                 if progress:
                     progress(len(rows), len(self.features), f"how likely by chance: {name} alone")
                 own = np.arange(self.problem.n_own)
-                part["p"] = p_beyond(self.problem, full, nested[name,], own, own, moved, store)
+                part["p"] = beyond(self.problem, full, nested[name,], own, moved, store).r2
                 part["q"] = inference.fdr(part["p"].to_numpy())
             rows.append(part)
         return rows

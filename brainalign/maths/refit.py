@@ -114,19 +114,17 @@ def correlation_sums(fold: Refit, Y: np.ndarray, weights: np.ndarray) -> np.ndar
     for k, (seen, predicted) in enumerate(fold.again(Y, weights)):
         seen -= seen.mean(0)
         predicted -= predicted.mean(0)
-        for total, a, b in zip(sums, (predicted, predicted, seen), (seen, predicted, seen), strict=True):
-            np.einsum("nm,nm->m", a, b, out=total[k])
+        sums[:, k] = [_products(predicted, seen), _products(predicted, predicted), _products(seen, seen)]
     return sums
 
 
-def loss_sums(
+def beyond_sums(
     whole: Refit, nested: Refit, Y: np.ndarray, weights: tuple[np.ndarray, np.ndarray], still: tuple[np.ndarray, ...]
 ) -> np.ndarray:
-    """(2, n_targets, m): what a nested model loses, and the spread of the responses, over a fold's test samples.
+    """How much better a model predicts than one nested in it, whose residuals alone are rearranged: sums over a fold.
 
-    Only the residuals of the nested model are rearranged and added to what it predicts (Freedman & Lane 1983):
-    y* = ŷ + e*. What is lost is the squared error of the nested model's new predictions less that of the whole one's;
-    the spread is about the new training mean.
+    The residuals are added to what the nested model predicts (Freedman & Lane 1983), y* = ŷ + e*, and both models
+    predict y* anew.
 
     Parameters
     ----------
@@ -138,17 +136,30 @@ def loss_sums(
     still : (n_test, n_targets) each
         What stays: ŷ of the test samples less that of the training mean, and what the whole and the nested model make
         of the training samples' ŷ.
+
+    Returns
+    -------
+    array (7, n_targets, m)
+        The squared error that the nested model makes more; Σy*² about the new training mean; then, all centred within
+        the fold, Σŷy*, Σŷ² of the whole model, the same of the nested one, and Σy*².
     """
-    sums = np.empty((2, Y.shape[1], len(whole.moved)), np.float32)
+    sums = np.empty((7, Y.shape[1], len(whole.moved)), np.float32)
     both = zip(whole.again(Y, weights[0]), nested.again(Y, weights[1]), strict=True)
     for k, ((seen, full), (_, less)) in enumerate(both):
         start, made, made_less = (one[:, k, None] for one in still)
         seen -= less[-1]
         seen += start
-        np.einsum("nm,nm->m", seen, seen, out=sums[1, k])
         full += made
-        full -= seen
         less = less[:-1] + made_less
-        less -= seen
-        sums[0, k] = np.einsum("nm,nm->m", less, less) - np.einsum("nm,nm->m", full, full)
+        error, more = full - seen, less - seen
+        sums[0, k] = _products(more, more) - _products(error, error)
+        sums[1, k] = _products(seen, seen)
+        for one in (seen, full, less):
+            one -= one.mean(0)
+        pairs = ((full, seen), (full, full), (less, seen), (less, less), (seen, seen))
+        sums[2:, k] = [_products(a, b) for a, b in pairs]
     return sums
+
+
+def _products(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    return np.einsum("nm,nm->m", a, b)

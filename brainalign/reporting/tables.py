@@ -54,7 +54,7 @@ MANY = 30  # targets; beyond, a distribution and its best are shown instead of e
 BEST = 10  # of many
 BEYOND = (
     "Other p: what the baseline leaves over is moved in time and both models predict anew; how "
-    "often is as much R² gained? 1 where none was."
+    "often is as much gained? 1 where nothing was."
 )
 TESTS = {"p": "p", "q": "q", "p_fwe": "family-wise p", "p_cluster": "cluster p"}  # columns of `scores`, and their names
 CORRECTED = {

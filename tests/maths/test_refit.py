@@ -5,7 +5,7 @@ import pytest
 
 from brainalign.maths import refit
 from brainalign.maths.rearrange import rearranged
-from brainalign.maths.refit import Refit, correlation_sums, loss_sums
+from brainalign.maths.refit import Refit, beyond_sums, correlation_sums
 from brainalign.maths.scores import pearson
 
 RUNS = {"one run": [60], "ragged runs": [25, 8, 27]}
@@ -61,14 +61,15 @@ def test_what_a_nested_model_loses_with_its_residuals_moved(how):
     whole, nested = Refit(operators, train, test, moved), Refit(np.hstack([less, mean]), train, test, moved)
     start = fitted[test] - fitted[train].mean(0)
     made = [np.einsum("kb,kib->ib", weights, H @ fitted[train]) for H in (operators, less)]
-    lost, spread = loss_sums(whole, nested, Y, (weights, weights), (start, *made))
+    sums = beyond_sums(whole, nested, Y, (weights, weights), (start, *made))
     for k in range(4):
         for m, index in enumerate(moved.index):
             series = fitted[:, k] + Y[index, k]
             centre = series[train].mean()
-            error = [
-                ((series[test] - centre - np.tensordot(weights[:, k], H, axes=1) @ series[train]) ** 2).sum()
-                for H in (operators, less)
-            ]
-            np.testing.assert_allclose(lost[k, m], error[1] - error[0], rtol=1e-3)
-            np.testing.assert_allclose(spread[k, m], ((series[test] - centre) ** 2).sum(), rtol=1e-4)
+            said = [np.tensordot(weights[:, k], H, axes=1) @ series[train] for H in (operators, less)]
+            error = [((series[test] - centre - one) ** 2).sum() for one in said]
+            np.testing.assert_allclose(sums[0, k, m], error[1] - error[0], rtol=1e-3)
+            np.testing.assert_allclose(sums[1, k, m], ((series[test] - centre) ** 2).sum(), rtol=1e-4)
+            for (covariance, size), one in zip((sums[2:4, k, m], sums[4:6, k, m]), said, strict=True):
+                r = covariance / np.sqrt(size * sums[6, k, m])
+                np.testing.assert_allclose(r, np.corrcoef(series[test], one)[0, 1], atol=1e-4)
