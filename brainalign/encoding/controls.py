@@ -15,6 +15,7 @@ from brainalign.encoding.encode import encode
 from brainalign.encoding.result import Encoding
 from brainalign.errors import InputError
 from brainalign.maths import inference
+from brainalign.maths.people import sign_flip
 from brainalign.maths.scores import centre_within
 from brainalign.signals import Signal, same_samples
 
@@ -144,7 +145,7 @@ def row_of_control(
         row |= {"low": float(span.low), "high": float(span.high)}
     if len(asked.people) and "full" in models:
         apart = _gains_of_people(asked) - _gains_of_people(again)
-        row["p"] = float(inference.sign_flip(apart.to_numpy(), seed=seed))
+        row["p"] = float(sign_flip(apart.to_numpy(), seed=seed))
     return row
 
 

@@ -12,6 +12,7 @@ from brainalign.encoding.result import Encoding
 from brainalign.encoding.score import ratio_of_means
 from brainalign.errors import InputError, did_you_mean
 from brainalign.maths import inference
+from brainalign.maths.people import EXACT_PEOPLE, bootstrap_mean, bootstrap_nested, sign_flip
 
 FLIPS = 10_000  # random patterns of signs, above 17 people
 
@@ -136,15 +137,15 @@ def over_people(values: np.ndarray, subject: np.ndarray, n: int = 1000, seed: in
     }
     if len(means) < 2:
         return out
-    above, below = (float(inference.sign_flip(sign * means, n=FLIPS, seed=seed)) for sign in (1, -1))
-    floor = 0.5 ** len(means) if len(means) <= inference.EXACT_PEOPLE else 1 / (1 + FLIPS)
+    above, below = (float(sign_flip(sign * means, n=FLIPS, seed=seed)) for sign in (1, -1))
+    floor = 0.5 ** len(means) if len(means) <= EXACT_PEOPLE else 1 / (1 + FLIPS)
     out |= {"p": above, "p_two_sided": min(1.0, 2 * min(above, below)), "p_floor": floor}
     if n:
         unequal = out["fewest"] < out["most"]
         span = (
-            inference.bootstrap_nested(known.to_numpy(), known.index.to_numpy(), n=n, seed=seed)
+            bootstrap_nested(known.to_numpy(), known.index.to_numpy(), n=n, seed=seed)
             if unequal
-            else inference.bootstrap_mean(means, n=n, seed=seed)
+            else bootstrap_mean(means, n=n, seed=seed)
         )
         kind = "bootstrap over people" + " and their targets" * unequal
         out |= {"low": float(span.low), "high": float(span.high), "interval": kind}

@@ -108,7 +108,7 @@ def commonality(
     return {AND.join(one): part for one, part in shared_by({**lost, everything: whole}).items()}
 
 
-def shared_by(lost: Mapping[tuple[str, ...], np.ndarray]) -> dict[tuple[str, ...], np.ndarray]:
+def shared_by(lost: Mapping[tuple[str, ...], Any]) -> dict[tuple[str, ...], Any]:
     """What exactly the bands of each choice share, from what is lost without the bands of each choice.
 
     C(S) = Σ_{T ⊆ S} (−1)^(|S| − |T|) f(T).
@@ -118,7 +118,7 @@ def shared_by(lost: Mapping[tuple[str, ...], np.ndarray]) -> dict[tuple[str, ...
     >>> shared_by({("a",): 2.0, ("b",): 1.0, ("a", "b"): 5.0})  # shared by both: 5 less 2 less 1
     {('a',): 2.0, ('b',): 1.0, ('a', 'b'): 2.0}
     """
-    return {some: sum((-1) ** (len(some) - len(part)) * lost[part] for part in subsets(some)) for some in lost}  # type: ignore[return-value]
+    return {some: sum((-1) ** (len(some) - len(part)) * lost[part] for part in subsets(some)) for some in lost}
 
 
 class _Models:

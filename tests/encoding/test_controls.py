@@ -12,7 +12,8 @@ from brainalign.encoding.chance import Chance
 from brainalign.encoding.controls import Changed, control_battery, row_of_control
 from brainalign.encoding.encode import encode
 from brainalign.errors import InputError
-from brainalign.maths.inference import block_length, drawn_blocks, sign_flip
+from brainalign.maths.inference import block_length, drawn_blocks
+from brainalign.maths.people import sign_flip
 from brainalign.maths.scores import centre_within
 from brainalign.signals import Signal
 

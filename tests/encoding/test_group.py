@@ -11,7 +11,8 @@ from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
 from brainalign.encoding.group import group, over_people
 from brainalign.errors import InputError
-from brainalign.maths.inference import fdr, sign_flip
+from brainalign.maths.inference import fdr
+from brainalign.maths.people import sign_flip
 from brainalign.reporting.found import gain_over_people, people_gains
 from brainalign.reporting.tables import gain_lines, gain_table
 from brainalign.signals import Signal
