@@ -6,9 +6,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, Literal
 
 from brainalign.errors import InputError, SettingsError
+
+Kind = Literal["causal", "masked", "encoder-decoder"]
+Dtype = Literal["float32", "float16", "bfloat16"]
+BUILDERS: dict[Kind, str] = {
+    "causal": "AutoModelForCausalLM",
+    "masked": "AutoModelForMaskedLM",
+    "encoder-decoder": "AutoModelForSeq2SeqLM",
+}
 
 
 @dataclass(frozen=True)
@@ -39,8 +47,36 @@ class ResolvedModel:
     seed: int | None = None
 
 
-def load(model: ResolvedModel, device: str = "auto") -> tuple[Any, Any]:
-    """The tokenizer and the causal language model, in float32, ready to read.
+@dataclass(frozen=True)
+class LanguageModel:
+    """A model that was loaded, ready to read.
+
+    Parameters
+    ----------
+    name : str
+        What bands are called after.
+    kind : {"causal", "masked", "encoder-decoder"}
+        What it was trained to do. A causal model never looks ahead; the two others read both ways.
+    tokenizer, network : objects of transformers
+        `network` is the whole model, with what turns states into predictions.
+    has_head : bool
+        Whether the weights of its predictions were in the file: without them there are states, but no probabilities.
+    """
+
+    name: str
+    kind: Kind
+    tokenizer: Any
+    network: Any
+    has_head: bool
+
+    @property
+    def reader(self) -> Any:
+        """The part that gives hidden states of a text: all but the head, or the encoder of an encoder–decoder."""
+        return self.network.get_encoder() if self.kind == "encoder-decoder" else self.network.base_model
+
+
+def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -> LanguageModel:
+    """A language model with its tokenizer: causal, masked or encoder–decoder.
 
     Parameters
     ----------
@@ -48,10 +84,12 @@ def load(model: ResolvedModel, device: str = "auto") -> tuple[Any, Any]:
         From `locate_model` or `untrained`.
     device : str
         What torch calls it; "auto" is the first GPU, else the CPU.
+    dtype : {"float32", "float16", "bfloat16"}
+        Of the weights, and of what is computed with them.
 
     Returns
     -------
-    tokenizer, model
+    LanguageModel
         Code that comes with a model is never run, and only safetensors weights are read.
 
     Raises
@@ -59,51 +97,80 @@ def load(model: ResolvedModel, device: str = "auto") -> tuple[Any, Any]:
     InputError
         It cannot be loaded, or weights are missing from it.
     SettingsError
-        The language extra is not installed, there is no such device, or the model wants to run its own code.
+        The language extra is not installed, there is no such device, the model is no language model, or it wants to
+        run its own code.
     """
     need_language_extra()
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     source: dict[str, Any] = {"revision": model.commit} if model.commit else {"local_files_only": True}
     source["trust_remote_code"] = False
     with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
-            if model.seed is not None:
-                network = _random_weights(model, model.seed, source)
-            else:
-                loaded: Any = AutoModelForCausalLM.from_pretrained(
-                    model.place, dtype=torch.float32, use_safetensors=True, output_loading_info=True, **source
+            config = AutoConfig.from_pretrained(model.place, **source)
+            kind = kind_of(config)
+            if kind is None:
+                raise SettingsError(
+                    f"model {model.name!r} is no language model: its architecture, {config.model_type}, is not one "
+                    "that transformers can use as a causal, masked or encoder–decoder language model"
                 )
-                network, found = loaded
-                _check_weights(model, network, found["missing_keys"])
-        except InputError:
+            network, has_head = _network(model, kind, config, getattr(torch, dtype), source)
+        except (InputError, SettingsError):
             raise
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise load_problem(model, error) from error
-    return tokenizer, network.to(choose_device(device)).eval()
+    return LanguageModel(model.name, kind, tokenizer, network.to(choose_device(device)).eval(), has_head)
 
 
-def _random_weights(model: ResolvedModel, seed: int, source: dict[str, Any]) -> Any:
+def kind_of(config: Any) -> Kind | None:
+    """What a model of this configuration was trained to do; None if it is no language model.
+
+    Parameters
+    ----------
+    config : PretrainedConfig
+        What it says of its `architectures` comes first; where it says nothing of use, what its family can be used as.
+    """
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+        MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    )
+
+    said, family = " ".join(config.architectures or []), config.model_type
+    if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and ("CausalLM" in said or "LMHead" in said):
+        return "causal"
+    if family in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
+        return "encoder-decoder"
+    if family in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
+        return "masked"
+    return "causal" if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
+
+
+def _network(model: ResolvedModel, kind: Kind, config: Any, dtype: Any, source: dict[str, Any]) -> tuple[Any, bool]:
+    """The network, and whether the weights of its head were in the file."""
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+    import transformers
 
-    config = AutoConfig.from_pretrained(model.place, **source)
-    with torch.random.fork_rng(devices=[]):  # whoever uses torch beside us keeps their own random numbers
-        torch.default_generator.manual_seed(seed)
-        return AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
-
-
-def _check_weights(model: ResolvedModel, network: Any, missing: list[str]) -> None:
-    """Weights that are not in the file would be random ones; the output head alone is not needed."""
-    gone = sorted(key for key in missing if key.startswith(network.base_model_prefix + "."))
-    if gone:
+    builder = getattr(transformers, BUILDERS[kind])
+    if model.seed is not None:
+        with torch.random.fork_rng(devices=[]):  # whoever uses torch beside us keeps their own random numbers
+            torch.default_generator.manual_seed(model.seed)
+            return builder.from_config(config, dtype=dtype, trust_remote_code=False), True
+    network, found = builder.from_pretrained(
+        model.place, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
+    )
+    missing = sorted(found["missing_keys"])
+    # weights that are not in the file would be random ones; the head alone can be done without
+    gone = [key for key in missing if key.startswith(network.base_model_prefix + ".")]
+    if gone and not (kind == "encoder-decoder" and all(".decoder." in key for key in gone)):
         raise InputError(
             f"the weights of model {model.name!r} are incomplete: {len(gone)} tensors are missing ({gone[0]}, …); "
-            "is it a causal language model, and was it downloaded whole?"
+            "was it downloaded whole?"
         )
+    return network, not missing
 
 
 def load_problem(model: ResolvedModel, error: Exception) -> InputError | SettingsError:
@@ -114,8 +181,6 @@ def load_problem(model: ResolvedModel, error: Exception) -> InputError | Setting
             f"model {model.name!r} wants to run code of its own, which brainalign never does: choose a model whose "
             "architecture is part of transformers"
         )
-    if "Unrecognized configuration class" in said[0]:
-        return SettingsError(f"model {model.name!r} is not a causal language model: {said[0]}")
     return InputError(f"model {model.name!r} could not be loaded from {model.place}: {said[0]}")
 
 

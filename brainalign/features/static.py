@@ -92,9 +92,9 @@ def static_vectors(
 def _rows_of(samples: pd.DataFrame, found: ResolvedModel) -> np.ndarray:
     """(n_words, width): each different word is looked up once, where it first stands."""
     _, first, which = np.unique(samples["stimulus"].to_numpy(str), return_index=True, return_inverse=True)
-    tokenizer, network = load(found, device="cpu")
+    loaded = load(found, device="cpu")
     # the word in front is there so that every one that counts has a space before it
-    tokens, covers = read_tokens(tokenizer, samples, np.r_[first[:1], first])
-    matrix = network.get_input_embeddings().weight.detach()
+    tokens, covers = read_tokens(loaded.tokenizer, samples, np.r_[first[:1], first])
+    matrix = loaded.network.get_input_embeddings().weight.detach()
     means = [matrix[tokens[cover]].float().mean(0).numpy() for cover in covers[1:]]
     return np.stack(means)[which]

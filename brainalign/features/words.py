@@ -244,7 +244,8 @@ def _columns(name: str, layers: np.ndarray, n_columns: int) -> pd.DataFrame:
 def _compute(
     samples: pd.DataFrame, found: ResolvedModel, layers: Any, context: int, reset: Any, pool: str, device: str
 ) -> dict[str, np.ndarray]:
-    tokenizer, network = load(found, device)
+    loaded = load(found, device)
+    tokenizer, network = loaded.tokenizer, loaded.network
     limit = getattr(network.config.get_text_config(), "max_position_embeddings", None)
     if limit is not None and context + 1 > limit:
         raise SettingsError(

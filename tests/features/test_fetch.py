@@ -146,7 +146,8 @@ def test_the_converted_model_knows_english():
 
     from brainalign.features.loading import load
 
-    tokenizer, network = load(locate_model("smollm2-135m"), device="cpu")
+    loaded = load(locate_model("smollm2-135m"), device="cpu")
+    tokenizer, network = loaded.tokenizer, loaded.network
 
     def loss(text: str) -> tuple[float, int]:
         ids = tokenizer(text, return_tensors="pt").input_ids

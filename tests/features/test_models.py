@@ -139,7 +139,7 @@ def test_a_hub_id_is_read_from_the_hugging_face_cache(tmp_path):
     (repository / "refs" / "main").write_text(COMMIT)
     done = on_hub(
         tmp_path,
-        "found = locate_model(model); tokenizer, network = load(found)\n"
+        "found = locate_model(model); loaded = load(found); network = loaded.network\n"
         "print(found.name, found.place, found.revision, network.config.num_hidden_layers, sep='|')\n"
         "print(settled_config(found)['hidden_size'])",
     )

@@ -32,7 +32,8 @@ def rows_of_matrix(words: pd.DataFrame, model: str | Path) -> np.ndarray:
     """
     import torch
 
-    tokenizer, network = load(locate_model(model), device="cpu")
+    loaded = load(locate_model(model), device="cpu")
+    tokenizer, network = loaded.tokenizer, loaded.network
     before = len(tokenizer("so", add_special_tokens=False).input_ids)
     out = []
     for word in words["word"]:

@@ -32,8 +32,10 @@ def test_the_seed_alone_decides():
 
 def test_same_body_other_weights():
     twin = untrained("stories260k", seed=4)
-    (tokenizer, trained), (same, random) = load(locate_model("stories260k"), "cpu"), load(twin, "cpu")
-    assert tokenizer("Once upon a time").input_ids == same("Once upon a time").input_ids
+    original, drawn_anew = load(locate_model("stories260k"), "cpu"), load(twin, "cpu")
+    trained, random = original.network, drawn_anew.network
+    text = "Once upon a time"
+    assert original.tokenizer(text).input_ids == drawn_anew.tokenizer(text).input_ids
     shapes = [{name: weight.shape for name, weight in network.named_parameters()} for network in (trained, random)]
     assert shapes[0] == shapes[1]
     drawn = random.model.layers[2].self_attn.q_proj.weight

@@ -49,7 +49,8 @@ def one_pass_per_word(words: pd.DataFrame, model: str, context: int, pool: str =
     """
     import torch
 
-    tokenizer, network = load(locate_model(model), device="cpu")
+    loaded = load(locate_model(model), device="cpu")
+    tokenizer, network = loaded.tokenizer, loaded.network
     out = []
     for _, run in words.groupby("run", sort=False):
         text = " ".join(run["word"])
@@ -332,7 +333,7 @@ def test_the_sink_is_what_the_tokenizer_has(tmp_path, special, sink):
     folder = shutil.copytree(shipped("models", "stories260k"), tmp_path / "model")
     settings = json.loads((folder / "tokenizer_config.json").read_text()) | special
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    tokenizer, _ = load(locate_model(folder), device="cpu")
+    tokenizer = load(locate_model(folder), device="cpu").tokenizer
     assert choose_sink(tokenizer, "model") == sink
 
 
@@ -346,9 +347,9 @@ def test_a_tokenizer_without_any_special_token_is_said():
 
 
 def test_a_tokenizer_without_offsets_is_said(monkeypatch):
-    tokenizer, network = load(locate_model("stories260k"), device="cpu")
-    monkeypatch.setattr(type(tokenizer), "is_fast", property(lambda self: False))
-    monkeypatch.setattr("brainalign.features.words.load", lambda found, device: (tokenizer, network))
+    loaded = load(locate_model("stories260k"), device="cpu")
+    monkeypatch.setattr(type(loaded.tokenizer), "is_fast", property(lambda self: False))
+    monkeypatch.setattr("brainalign.features.words.load", lambda found, device: loaded)
     with pytest.raises(SettingsError, match=r"cannot say which characters a token covers: it needs tokenizer.json"):
         embed_words(transcript(), model="stories260k")
 
