@@ -1,0 +1,184 @@
+"""How is what was heard written down with the punctuation of the print?"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import accumulate, pairwise
+
+from brainalign.features.matching import match
+from brainalign.features.printed import APOSTROPHES, Token, bridge, is_inner, letters, split_gap, tokens
+
+CLITIC = re.compile(rf"(n?[{APOSTROPHES}]t|[{APOSTROPHES}](s|d|m|ll|ve|re))$", re.IGNORECASE)  # written without a space
+PLAIN = str.maketrans("‘’‚“”„–—", "'''\"\"\"--")
+
+
+@dataclass(frozen=True)
+class Place:
+    """The characters `begin` to `end` of the print that a spoken word is; -1: nowhere, `match` is "inserted"."""
+
+    begin: int = -1
+    end: int = -1
+    printed: str = ""
+    match: str = "inserted"
+
+
+@dataclass
+class Page:
+    """A text as it is written: `spans` are the characters of each spoken word so far.
+
+    `left_out`: printed words that were not spoken, and the row of the spoken word before each, -1 for none.
+    """
+
+    said: Sequence[str]
+    places: list[Place]
+    text: str = ""
+    spans: list[tuple[int, int]] = field(default_factory=list)
+    left_out: list[tuple[str, int]] = field(default_factory=list)
+
+    def word(self, text: str) -> None:
+        """Write the next word."""
+        self.spans.append((len(self.text), len(self.text) + len(text)))
+        self.text += text
+
+    def gap(self, marks: str, unprinted: Sequence[int], more: bool) -> None:
+        """Write what stands between two printed words, and the words said there that are not printed.
+
+        They come after the marks that close, but a clitic before them; a word that is itself a mark is the one there.
+        """
+        closing, rest = split_gap(marks) if self.text else ("", marks)
+        done = 0
+        for row in unprinted:
+            said = self.said[row]
+            is_mark = not letters(said)
+            found = marks.translate(PLAIN).find(said.translate(PLAIN), done) if is_mark else -1
+            if found >= 0:
+                self.text += marks[done:found]
+                done = found + len(said)
+                self.places[row] = Place(printed=marks[found:done], match="same")
+                self.word(marks[found:done])
+                continue
+            if done < len(closing) and not (CLITIC.match(said) and self.text):
+                self.text += closing[done:] if rest or closing.strip("-") else ""
+                done = len(closing)
+            if self.text and not self.text[-1].isspace() and not CLITIC.match(said):
+                self.text += " "
+            self.word(said)
+        if unprinted and more and not marks[done : done + 1].isspace() and not self.text[-1].isspace():
+            self.text += " "
+        self.text += marks[done:]
+
+
+def write_down(said: Sequence[str], print_: str) -> Page:
+    """Match the words of a transcript with a printed text (as `clean` leaves it), and write down what was heard.
+
+    Examples
+    --------
+    >>> page = write_down(["it", "'s", "um", "a", "hat"], "'It is a cat!' she said.")
+    >>> page.text, [page.text[begin:end] for begin, end in page.spans]
+    ("'It's um a hat!'", ['It', "'s", 'um', 'a', 'hat'])
+    """
+    if all(word == word.upper() for word in said):
+        said = [word.lower() for word in said]  # capitals that say nothing
+    there = tokens(print_)
+    page = Page(said, find_places(said, print_, there))
+    token, edge, last = 0, 0, -1  # the next printed word; where the last one ended, and its row
+    for row, place in enumerate(page.places):
+        if place.begin < 0:
+            continue
+        skipped = token
+        token = bisect_right(there, place.begin, skipped, key=lambda t: t.end)
+        page.left_out += [(print_[t.begin : t.end], last) for t in there[skipped:token]]
+        page.gap(_between(print_, edge, there[skipped:token], place.begin), range(last + 1, row), more=True)
+        if place.match == "slip":
+            if CLITIC.match(said[row]):
+                page.text = page.text.rstrip()
+            page.word(_like(said[row], place.printed))
+        else:
+            page.word(print_[place.begin : place.end])
+        token = bisect_right(there, place.end, token, key=lambda t: t.end)
+        edge, last = place.end, row
+    page.left_out += [(print_[t.begin : t.end], last) for t in there[token:]]
+    marks = print_[edge : there[token].begin] if token < len(there) else print_[edge:] + " "
+    page.gap(split_gap(bridge([marks, " "]))[0] if edge else "", range(last + 1, len(said)), more=False)
+    return page
+
+
+def find_places(said: Sequence[str], print_: str, there: Sequence[Token]) -> list[Place]:
+    """The place of every spoken word in the print; an apostrophe belongs to the word that is spoken with it.
+
+    Examples
+    --------
+    >>> text = "They'll be mice."
+    >>> for place in find_places(["they", "'ll", "be", "mouse"], text, tokens(text)):
+    ...     print(text[place.begin : place.end], "|", place.printed, "|", place.match)
+    They | They'll | part
+    'll | They'll | part
+    be | be | same
+    mice | mice | slip
+    """
+    pieces = [(row, piece) for row, word in enumerate(said) for piece in tokens(word)]
+    at = [place for token in there for place in token.places]  # the character of each printed letter
+    starts = [0, *accumulate(len(token.letters) for token in there)]  # the first letter of each printed word
+    found: dict[int, list[tuple[int, int, bool]]] = {}  # row → of each of its pieces, which printed letters, alike?
+    for block in match([piece for _, piece in pieces], there):
+        letter = starts[block.begin]
+        for row, piece in pieces[block.first : block.stop]:
+            stop = letter + len(piece.letters) if block.same else starts[block.end]
+            found.setdefault(row, []).append((letter, stop, block.same))
+            letter = stop
+    counts = Counter(row for row, _ in pieces)
+    borders = set(starts)
+    places = []
+    for row in range(len(said)):
+        own = found.get(row)
+        if own is None:
+            places.append(Place())
+            continue
+        first, stop = own[0][0], own[-1][1]
+        alike = len(own) == counts[row] and all(same for _, _, same in own)
+        alike = alike and all(a[1] == b[0] for a, b in pairwise(own))
+        kind = "slip" if not alike else "same" if {first, stop} <= borders else "part"
+        whole = print_[there[bisect_right(starts, first) - 1].begin : there[bisect_right(starts, stop - 1) - 1].end]
+        places.append(Place(at[first], at[stop - 1] + 1, whole, kind))
+    return _with_apostrophes(said, print_, places)
+
+
+def _with_apostrophes(said: Sequence[str], print_: str, places: list[Place]) -> list[Place]:
+    """Spans that take in the apostrophes next to them that are spoken, or else that stand within a divided word."""
+    rows = [row for row, place in enumerate(places) if place.match in ("same", "part")]
+    placed = [place.begin for place in places if place.begin >= 0] + [len(print_)]
+    edge = 0  # nothing before it can be taken
+    for row in rows:
+        place, word = places[row], said[row]
+        begin, end = place.begin, place.end
+        following = placed[bisect_right(placed, begin)]
+        divided = place.match == "part" and edge and all(map(is_inner, print_[edge:begin]))
+        while begin > edge and is_inner(print_[begin - 1]) and (divided or word[0] in APOSTROPHES):
+            begin -= 1
+        while end < following and print_[end] in APOSTROPHES and word[-1] in APOSTROPHES:
+            end += 1
+        places[row] = replace(place, begin=begin, end=end)
+        edge = end
+    return places
+
+
+def _between(print_: str, edge: int, left_out: Sequence[Token], begin: int) -> str:
+    """The marks between two words that are written; before the first one, those that open."""
+    if not left_out and edge:
+        return print_[edge:begin]
+    ends = [edge, *(token.end for token in left_out)]
+    gaps = [print_[a:b] for a, b in zip(ends, [*(token.begin for token in left_out), begin])]
+    return (
+        bridge(gaps)
+        if edge
+        else split_gap(bridge([" ", " ", *gaps[1:]] if left_out else [" ", " " + gaps[0]]))[1].lstrip()
+    )
+
+
+def _like(said: str, printed: str) -> str:
+    """A word said for another, with a capital where that has one."""
+    return said[0].upper() + said[1:] if printed[0].isupper() and printed != printed.upper() else said
