@@ -6,15 +6,18 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from brainalign.features.printed import Token
 
-SEEDS = (5, 3)  # words in a row, found once in both: believed without weighing
-CELLS = 1_000_000  # a stretch of more pairs than this is not weighed
+SEED = 5  # so many words in a row, found once in both, are believed without weighing
+CELLS = 4_000_000  # and so many where a stretch has more pairs than can be weighed at once, as Levenshtein finds them
 INSERTED = 1.0  # a word spoken, not printed
 LEFT_OUT = 1.001  # a stretch printed, not spoken, however long; above INSERTED: or one word would be sought far away
 UNREAD = 1.0  # the same before the first word and after the last: a little less, so that words stay together
 SLIP = (0.9, 0.2)  # another word in its place, plus so much times the share of its letters that differ
 JOINED = 0.01  # per word more than one to one, where the letters are the same
+_INSERT, _OTHER, _JOIN = range(3)  # a word that is not printed; one for one; letters divided in another way
 
 
 class Block(NamedTuple):
@@ -25,6 +28,14 @@ class Block(NamedTuple):
     begin: int
     end: int
     same: bool
+
+
+class Run(NamedTuple):
+    """So many words in a row that are the same, from the spoken word `first` and the printed word `begin` on."""
+
+    first: int
+    begin: int
+    length: int
 
 
 def match(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Block]:
@@ -52,52 +63,65 @@ def match(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Block]:
     [Block(first=1, stop=3, begin=2, end=3, same=True), Block(first=3, stop=4, begin=3, end=4, same=False)]
     """
     whole = Block(0, len(spoken), 0, len(printed), False)
-    return _within(spoken, printed, whole, whole, SEEDS)
+    return _between(spoken, printed, whole, _seeds(spoken, printed), whole)
 
 
-def _within(
-    spoken: Sequence[Token], printed: Sequence[Token], part: Block, whole: Block, sizes: tuple[int, ...]
+def _between(
+    spoken: Sequence[Token], printed: Sequence[Token], part: Block, runs: Sequence[Run], whole: Block
 ) -> list[Block]:
-    """The blocks of one stretch: between seeds, again, with shorter seeds where it is long."""
-    cells = (part.stop - part.first) * (part.end - part.begin)
-    if not cells:
-        return []
-    if not sizes or (sizes != SEEDS and cells <= CELLS):
-        return _weigh(spoken, printed, part, whole) if cells <= CELLS else []
+    """The blocks of one stretch, of which some runs are known."""
     found: list[Block] = []
     first, begin = part.first, part.begin
-    for i, j, length in [*_seeds(spoken, printed, part, sizes[0]), (part.stop, part.end, 0)]:
-        found += _within(spoken, printed, Block(first, i, begin, j, False), whole, sizes[1:])
-        found += [Block(i + k, i + k + 1, j + k, j + k + 1, True) for k in range(length)]
-        first, begin = i + length, j + length
+    for run in [*runs, Run(part.stop, part.end, 0)]:
+        rest = Block(first, run.first, begin, run.begin, False)
+        if (rest.stop - rest.first) * (rest.end - rest.begin) <= CELLS:
+            found += _weigh(spoken, printed, rest, whole)
+        elif more := _equal_runs(spoken, printed, rest):
+            found += _between(spoken, printed, rest, more, whole)
+        found += [
+            Block(run.first + k, run.first + k + 1, run.begin + k, run.begin + k + 1, True) for k in range(run.length)
+        ]
+        first, begin = run.first + run.length, run.begin + run.length
     return found
 
 
-def _seeds(spoken: Sequence[Token], printed: Sequence[Token], part: Block, size: int) -> list[tuple[int, int, int]]:
-    """Runs (spoken, printed, length) of `size` words or more that are found once in both, the longest rising chain."""
-    there = _once(printed, part.begin, part.end, size)
-    pairs = sorted((i, there[gram]) for gram, i in _once(spoken, part.first, part.stop, size).items() if gram in there)
-    runs: list[tuple[int, int, int]] = []
-    i_end, j_end = part.first, part.begin
+def _equal_runs(spoken: Sequence[Token], printed: Sequence[Token], part: Block) -> list[Run]:
+    """The runs of words in a row that Levenshtein's way through a long stretch leaves as they are."""
+    from rapidfuzz.distance import Levenshtein
+
+    a = [token.letters for token in spoken[part.first : part.stop]]
+    b = [token.letters for token in printed[part.begin : part.end]]
+    return [
+        Run(part.first + op.src_start, part.begin + op.dest_start, op.src_end - op.src_start)
+        for op in Levenshtein.opcodes(a, b)
+        if op.tag == "equal" and op.src_end - op.src_start >= SEED
+    ]
+
+
+def _seeds(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Run]:
+    """Runs of words in a row that are found once in both: of those, the most that stand in one order."""
+    there = _once(printed)
+    pairs = sorted((i, there[gram]) for gram, i in _once(spoken).items() if gram in there)
+    runs: list[Run] = []
+    i_end, j_end = 0, 0
     for i, j in _rising(pairs):
         if runs and i <= i_end and j - i == j_end - i_end:
-            begun = runs.pop()
-            runs.append((begun[0], begun[1], i + size - begun[0]))
+            runs[-1] = runs[-1]._replace(length=i + SEED - runs[-1].first)
         else:
             shift = max(0, i_end - i, j_end - j)
-            if shift >= size:
+            if shift >= SEED:
                 continue
-            runs.append((i + shift, j + shift, size - shift))
-        i_end, j_end = i + size, j + size
+            runs.append(Run(i + shift, j + shift, SEED - shift))
+        i_end, j_end = i + SEED, j + SEED
     return runs
 
 
-def _once(words: Sequence[Token], begin: int, end: int, size: int) -> dict[tuple[str, ...], int]:
-    """Each sequence of `size` words that stands in one place only, and where."""
-    texts = [token.letters for token in words[begin:end]]
+def _once(words: Sequence[Token]) -> dict[tuple[str, ...], int]:
+    """Each sequence of so many words that stands in one place only, and where."""
+    texts = [token.letters for token in words]
     places: dict[tuple[str, ...], int] = {}
-    for k, gram in enumerate(zip(*(texts[start:] for start in range(size)))):
-        places[gram] = -1 if gram in places else begin + k
+    for k, gram in enumerate(zip(*(texts[start:] for start in range(SEED)))):
+        places[gram] = -1 if gram in places else k
     return {gram: place for gram, place in places.items() if place >= 0}
 
 
@@ -119,51 +143,72 @@ def _rising(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _weigh(spoken: Sequence[Token], printed: Sequence[Token], part: Block, whole: Block) -> list[Block]:
-    """The cheapest way through one stretch, by dynamic programming over all pairs of places."""
+    """The cheapest way through one stretch, by dynamic programming over all pairs of places.
+
+    `cost[i, j]` is that of having gone through i spoken and j printed words, the last printed one not left out;
+    `gone[i, j]` with the last printed one left out; `step[i, j]` says how cost[i, j] came about.
+    """
     from rapidfuzz.distance import Levenshtein
     from rapidfuzz.process import cdist
 
     a, b = spoken[part.first : part.stop], printed[part.begin : part.end]
     m, n = len(a), len(b)
-    differ = cdist([t.letters for t in a], [t.letters for t in b], scorer=Levenshtein.normalized_distance).tolist()
-    never = float("inf")
-    cost = [[never] * (n + 1) for _ in range(m + 1)]  # the last step leaves nothing out
-    gone = [[never] * (n + 1) for _ in range(m + 1)]  # the last step leaves a printed word out
-    came: dict[tuple[int, int], tuple[int, int, bool]] = {}  # from which place, and whether the letters are the same
-    left = [[0] * (n + 1) for _ in range(m + 1)]  # where the words that are left out begin
-    cost[0][0] = 0.0
+    if not m or not n:
+        return []
+    differ = cdist([t.letters for t in a], [t.letters for t in b], scorer=Levenshtein.normalized_distance)
+    joined = _joins(a, b)
+    cost, gone = np.full((2, m + 1, n + 1), np.inf)
+    step = np.full((m + 1, n + 1), _JOIN, np.int8)
+    cost[0, 0] = 0.0
     for i in range(m + 1):
-        outside = (i == 0 and part.first == whole.first and part.begin == whole.begin) or (
-            i == m and part.stop == whole.stop and part.end == whole.end
-        )
-        for j in range(n + 1):
-            here = min(cost[i][j], gone[i][j])
-            if j < n:
-                begun = cost[i][j] + (UNREAD if outside else LEFT_OUT)
-                gone[i][j + 1], left[i][j + 1] = (begun, j) if begun < gone[i][j] else (gone[i][j], left[i][j])
-            if i == m:
-                continue
-            steps = [(i + 1, j, here + INSERTED, False)]
-            if j < n:
-                joined = _joined(a, b, i, j)
-                if joined is not None:
-                    steps.append((*joined, here + JOINED * (sum(joined) - i - j - 2), True))
-                if joined != (i + 1, j + 1):
-                    steps.append((i + 1, j + 1, here + SLIP[0] + SLIP[1] * differ[i][j], False))
-            for to_i, to_j, price, same in steps:
-                if price < cost[to_i][to_j]:
-                    cost[to_i][to_j] = price
-                    came[to_i, to_j] = (i, j, same)
+        first = i == 0 and (part.first, part.begin) == (whole.first, whole.begin)
+        last = i == m and (part.stop, part.end) == (whole.stop, whole.end)
+        gone[i, 1:] = np.minimum.accumulate(cost[i, :-1]) + (UNREAD if first or last else LEFT_OUT)
+        if i == m:
+            break
+        here = np.minimum(cost[i], gone[i])
+        one = here + INSERTED
+        other = np.r_[np.inf, here[:-1] + np.where(differ[i] > 0, SLIP[0] + SLIP[1] * differ[i], 0.0)]
+        cheaper = np.minimum(one, other) < cost[i + 1]  # than what was joined before
+        step[i + 1, cheaper] = np.where(other < one, _OTHER, _INSERT)[cheaper]
+        cost[i + 1] = np.minimum(cost[i + 1], np.minimum(one, other))
+        for j, (to_i, to_j) in joined[i]:
+            price = here[j] + JOINED * (to_i - i + to_j - j - 2)
+            if price < cost[to_i, to_j]:
+                cost[to_i, to_j], step[to_i, to_j] = price, _JOIN
     found, i, j = [], m, n
+    came = {(to_i, to_j): (i, j) for i, row in enumerate(joined) for j, (to_i, to_j) in row}
     while i or j:
-        if gone[i][j] < cost[i][j]:
-            j = left[i][j]
+        if gone[i, j] < cost[i, j]:
+            j = int(cost[i, :j].argmin())
             continue
-        from_i, from_j, same = came[i, j]
-        if from_j < j:
-            found.append(Block(part.first + from_i, part.first + i, part.begin + from_j, part.begin + j, same))
-        i, j = from_i, from_j
+        if step[i, j] == _INSERT:
+            i -= 1
+            continue
+        alike = bool(step[i, j] == _JOIN or differ[i - 1, j - 1] == 0)
+        before = came[i, j] if step[i, j] == _JOIN else (i - 1, j - 1)
+        found.append(Block(part.first + before[0], part.first + i, part.begin + before[1], part.begin + j, alike))
+        i, j = before
     return found[::-1]
+
+
+def _joins(a: Sequence[Token], b: Sequence[Token]) -> list[list[tuple[int, tuple[int, int]]]]:
+    """For each word of `a`, from which words of `b` on both go on with the same letters, and where both end.
+
+    Only where they are divided in another way: one is then the beginning of the other.
+    """
+    begins: dict[str, list[int]] = {}  # the beginnings of the words of b, and whose
+    whole: dict[str, list[int]] = {}
+    for j, token in enumerate(b):
+        whole.setdefault(token.letters, []).append(j)
+        for length in range(1, len(token.letters)):
+            begins.setdefault(token.letters[:length], []).append(j)
+    rows = []
+    for i, token in enumerate(a):
+        shorter = [j for length in range(1, len(token.letters)) for j in whole.get(token.letters[:length], ())]
+        ends = [(j, _joined(a, b, i, j)) for j in sorted({*begins.get(token.letters, ()), *shorter})]
+        rows.append([(j, end) for j, end in ends if end is not None])
+    return rows
 
 
 def _joined(a: Sequence[Token], b: Sequence[Token], i: int, j: int) -> tuple[int, int] | None:

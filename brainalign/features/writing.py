@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Sequence
@@ -28,48 +29,62 @@ class Place:
 
 @dataclass
 class Page:
-    """A text as it is written: `spans` are the characters of each spoken word so far.
+    """A text as it is written: `parts` joined are the text, `spans` the characters of each spoken word so far.
 
     `left_out`: printed words that were not spoken, and the row of the spoken word before each, -1 for none.
     """
 
     said: Sequence[str]
     places: list[Place]
-    text: str = ""
+    parts: list[str] = field(default_factory=list)
+    length: int = 0
     spans: list[tuple[int, int]] = field(default_factory=list)
     left_out: list[tuple[str, int]] = field(default_factory=list)
 
+    @property
+    def text(self) -> str:
+        """What is written."""
+        return "".join(self.parts)
+
+    def write(self, text: str) -> None:
+        """Write on."""
+        if text:
+            self.parts.append(text)
+            self.length += len(text)
+
     def word(self, text: str) -> None:
         """Write the next word."""
-        self.spans.append((len(self.text), len(self.text) + len(text)))
-        self.text += text
+        self.spans.append((self.length, self.length + len(text)))
+        self.write(text)
 
-    def gap(self, marks: str, unprinted: Sequence[int], more: bool) -> None:
-        """Write what stands between two printed words, and the words said there that are not printed.
+    def gap(self, marks: str, unprinted: Sequence[int], before: str) -> None:
+        """Write what stands before a printed word, and the words said there that are not printed.
 
         They come after the marks that close, but a clitic before them; a word that is itself a mark is the one there.
         """
-        closing, rest = split_gap(marks) if self.text else ("", marks)
+        closing, rest = split_gap(marks) if self.parts else ("", marks)
         done = 0
         for row in unprinted:
             said = self.said[row]
-            is_mark = not letters(said)
-            found = marks.translate(PLAIN).find(said.translate(PLAIN), done) if is_mark else -1
+            clitic = bool(CLITIC.match(said) and self.parts)
+            found = -1 if letters(said) else marks.translate(PLAIN).find(said.translate(PLAIN), done)
             if found >= 0:
-                self.text += marks[done:found]
+                self.write(marks[done:found])
                 done = found + len(said)
                 self.places[row] = Place(printed=marks[found:done], match="same")
                 self.word(marks[found:done])
                 continue
-            if done < len(closing) and not (CLITIC.match(said) and self.text):
-                self.text += closing[done:] if rest or closing.strip("-") else ""
+            if done < len(closing) and not clitic:
+                self.write(closing[done:] if rest or closing != "-" else "")
                 done = len(closing)
-            if self.text and not self.text[-1].isspace() and not CLITIC.match(said):
-                self.text += " "
+            if self.parts and not clitic:
+                self.write(" ")
             self.word(said)
-        if unprinted and more and not marks[done : done + 1].isspace() and not self.text[-1].isspace():
-            self.text += " "
-        self.text += marks[done:]
+        if CLITIC.match(before):
+            self.write(marks[done:].rstrip())
+        else:
+            self.write(" " if unprinted and before and not marks[done:].startswith(" ") and self.parts else "")
+            self.write(marks[done:])
 
 
 def write_down(said: Sequence[str], print_: str) -> Page:
@@ -81,29 +96,26 @@ def write_down(said: Sequence[str], print_: str) -> Page:
     >>> page.text, [page.text[begin:end] for begin, end in page.spans]
     ("'It's um a hat!'", ['It', "'s", 'um', 'a', 'hat'])
     """
+    said = [unicodedata.normalize("NFC", word) for word in said]
     if all(word == word.upper() for word in said):
         said = [word.lower() for word in said]  # capitals that say nothing
     there = tokens(print_)
+    ends = [token.end for token in there]
     page = Page(said, find_places(said, print_, there))
     token, edge, last = 0, 0, -1  # the next printed word; where the last one ended, and its row
     for row, place in enumerate(page.places):
         if place.begin < 0:
             continue
-        skipped = token
-        token = bisect_right(there, place.begin, skipped, key=lambda t: t.end)
-        page.left_out += [(print_[t.begin : t.end], last) for t in there[skipped:token]]
-        page.gap(_between(print_, edge, there[skipped:token], place.begin), range(last + 1, row), more=True)
-        if place.match == "slip":
-            if CLITIC.match(said[row]):
-                page.text = page.text.rstrip()
-            page.word(_like(said[row], place.printed))
-        else:
-            page.word(print_[place.begin : place.end])
-        token = bisect_right(there, place.end, token, key=lambda t: t.end)
+        skipped = there[token : bisect_right(ends, place.begin, token)]
+        text = _like(said[row], place.printed) if place.match == "slip" else print_[place.begin : place.end]
+        page.gap(_between(print_, edge, skipped, place.begin), range(last + 1, row), text)
+        page.word(text)
+        page.left_out += [(print_[t.begin : t.end], last) for t in skipped]
+        token = bisect_right(ends, place.end, token)
         edge, last = place.end, row
     page.left_out += [(print_[t.begin : t.end], last) for t in there[token:]]
     marks = print_[edge : there[token].begin] if token < len(there) else print_[edge:] + " "
-    page.gap(split_gap(bridge([marks, " "]))[0] if edge else "", range(last + 1, len(said)), more=False)
+    page.gap(split_gap(bridge([marks, " "]))[0] if edge else "", range(last + 1, len(said)), "")
     return page
 
 
@@ -120,17 +132,19 @@ def find_places(said: Sequence[str], print_: str, there: Sequence[Token]) -> lis
     be | be | same
     mice | mice | slip
     """
-    pieces = [(row, piece) for row, word in enumerate(said) for piece in tokens(word)]
+    pieces = tokens(" ".join(said))
+    ends = list(accumulate(len(word) + 1 for word in said))
+    rows = [bisect_right(ends, piece.begin) for piece in pieces]  # which word each is of
     at = [place for token in there for place in token.places]  # the character of each printed letter
     starts = [0, *accumulate(len(token.letters) for token in there)]  # the first letter of each printed word
     found: dict[int, list[tuple[int, int, bool]]] = {}  # row → of each of its pieces, which printed letters, alike?
-    for block in match([piece for _, piece in pieces], there):
+    for block in match(pieces, there):
         letter = starts[block.begin]
-        for row, piece in pieces[block.first : block.stop]:
+        for row, piece in zip(rows[block.first : block.stop], pieces[block.first : block.stop]):
             stop = letter + len(piece.letters) if block.same else starts[block.end]
             found.setdefault(row, []).append((letter, stop, block.same))
             letter = stop
-    counts = Counter(row for row, _ in pieces)
+    counts = Counter(rows)
     borders = set(starts)
     places = []
     for row in range(len(said)):
@@ -149,11 +163,11 @@ def find_places(said: Sequence[str], print_: str, there: Sequence[Token]) -> lis
 
 def _with_apostrophes(said: Sequence[str], print_: str, places: list[Place]) -> list[Place]:
     """Spans that take in the apostrophes next to them that are spoken, or else that stand within a divided word."""
-    rows = [row for row, place in enumerate(places) if place.match in ("same", "part")]
     placed = [place.begin for place in places if place.begin >= 0] + [len(print_)]
     edge = 0  # nothing before it can be taken
-    for row in rows:
-        place, word = places[row], said[row]
+    for row, (place, word) in enumerate(zip(places, said)):
+        if place.match not in ("same", "part"):
+            continue
         begin, end = place.begin, place.end
         following = placed[bisect_right(placed, begin)]
         divided = place.match == "part" and edge and all(map(is_inner, print_[edge:begin]))
@@ -161,7 +175,8 @@ def _with_apostrophes(said: Sequence[str], print_: str, places: list[Place]) -> 
             begin -= 1
         while end < following and print_[end] in APOSTROPHES and word[-1] in APOSTROPHES:
             end += 1
-        places[row] = replace(place, begin=begin, end=end)
+        if (begin, end) != (place.begin, place.end):
+            places[row] = replace(place, begin=begin, end=end)
         edge = end
     return places
 
