@@ -13,8 +13,8 @@ from brainalign.features.printed import Token
 SEED = 5  # so many words in a row, found once in both, are believed without weighing
 CELLS = 4_000_000  # and so many where a stretch has more pairs than can be weighed at once, as Levenshtein finds them
 INSERTED = 1.0  # a word spoken, not printed
-LEFT_OUT = 1.001  # a stretch printed, not spoken, however long; above INSERTED: or one word would be sought far away
-UNREAD = 1.0  # the same before the first word and after the last: a little less, so that words stay together
+LEFT_OUT = ((0.9, 0.025), (1.001, 0.0))  # a stretch printed, not spoken: what it costs, plus per word; the cheaper
+UNREAD = ((0.9, 0.0),)  # the same before the first spoken word and after the last
 SLIP = (0.9, 0.2)  # another word in its place, plus so much times the share of its letters that differ
 JOINED = 0.01  # per word more than one to one, where the letters are the same
 _INSERT, _OTHER, _JOIN = range(3)  # a word that is not printed; one for one; letters divided in another way
@@ -44,7 +44,8 @@ def match(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Block]:
     Where five words in a row are found once in the transcript and once in the print, they are the same. Between such
     places every way to go through both is weighed, and the cheapest taken: words with the same letters cost nothing,
     divided alike or not (*would n't*, *wouldn't*); a word in another's place costs about one, so does a spoken word
-    that is not printed, and so does a stretch of printed words that are not spoken, however long it is.
+    that is not printed, and so does a stretch of printed words that are not spoken, however long it is. A long stretch
+    costs a trifle more than a word: or a single word would be sought far away.
 
     Returns
     -------
@@ -159,11 +160,12 @@ def _weigh(spoken: Sequence[Token], printed: Sequence[Token], part: Block, whole
     joined = _joins(a, b)
     cost, gone = np.full((2, m + 1, n + 1), np.inf)
     step = np.full((m + 1, n + 1), _JOIN, np.int8)
+    since = np.zeros((m + 1, n + 1), np.int32)  # where the words that are left out begin
     cost[0, 0] = 0.0
     for i in range(m + 1):
         first = i == 0 and (part.first, part.begin) == (whole.first, whole.begin)
         last = i == m and (part.stop, part.end) == (whole.stop, whole.end)
-        gone[i, 1:] = np.minimum.accumulate(cost[i, :-1]) + (UNREAD if first or last else LEFT_OUT)
+        gone[i, 1:], since[i, 1:] = _leave_out(cost[i, :-1], UNREAD if first or last else LEFT_OUT)
         if i == m:
             break
         here = np.minimum(cost[i], gone[i])
@@ -180,7 +182,7 @@ def _weigh(spoken: Sequence[Token], printed: Sequence[Token], part: Block, whole
     came = {(to_i, to_j): (i, j) for i, row in enumerate(joined) for j, (to_i, to_j) in row}
     while i or j:
         if gone[i, j] < cost[i, j]:
-            j = int(cost[i, :j].argmin())
+            j = int(since[i, j])
             continue
         if step[i, j] == _INSERT:
             i -= 1
@@ -190,6 +192,19 @@ def _weigh(spoken: Sequence[Token], printed: Sequence[Token], part: Block, whole
         found.append(Block(part.first + before[0], part.first + i, part.begin + before[1], part.begin + j, alike))
         i, j = before
     return found[::-1]
+
+
+def _leave_out(cost: np.ndarray, prices: Sequence[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """The cheapest way to leave out the word at each place, given the `cost` of having come there, and since where."""
+    place = np.arange(len(cost))
+    best, since = np.full(len(cost), np.inf), np.zeros(len(cost), int)
+    for begun, each in prices:
+        level = cost - each * place
+        least = np.minimum.accumulate(level)
+        price = least + begun + each * (place + 1)
+        since = np.where(price < best, np.maximum.accumulate(np.where(level == least, place, 0)), since)
+        best = np.minimum(best, price)
+    return best, since
 
 
 def _joins(a: Sequence[Token], b: Sequence[Token]) -> list[list[tuple[int, tuple[int, int]]]]:

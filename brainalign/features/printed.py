@@ -78,6 +78,11 @@ def is_inner(character: str) -> bool:
     return _kind(character) == "i"
 
 
+def is_unspaced(character: str) -> bool:
+    """Whether a character is of a script that has no spaces between words."""
+    return _kind(character) == "u"
+
+
 def split_gap(gap: str) -> tuple[str, str]:
     """The marks that follow a word, and the rest: a space and the marks that precede the next.
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 from itertools import accumulate, pairwise
 
 from brainalign.features.matching import match
-from brainalign.features.printed import APOSTROPHES, Token, bridge, is_inner, letters, split_gap, tokens
+from brainalign.features.printed import APOSTROPHES, Token, bridge, is_inner, is_unspaced, letters, split_gap, tokens
 
 CLITIC = re.compile(rf"(n?[{APOSTROPHES}]t|[{APOSTROPHES}](s|d|m|ll|ve|re))$", re.IGNORECASE)  # written without a space
-PLAIN = str.maketrans("‘’‚“”„–—", "'''\"\"\"--")
+PLAIN = str.maketrans('"‘’‚“”„–—', "'''''''--")  # which quotation marks, is a matter of the print
 
 
 @dataclass(frozen=True)
@@ -63,28 +63,34 @@ class Page:
         They come after the marks that close, but a clitic before them; a word that is itself a mark is the one there.
         """
         closing, rest = split_gap(marks) if self.parts else ("", marks)
-        done = 0
+        done, needs_space = 0, False
         for row in unprinted:
             said = self.said[row]
-            clitic = bool(CLITIC.match(said) and self.parts)
             found = -1 if letters(said) else marks.translate(PLAIN).find(said.translate(PLAIN), done)
             if found >= 0:
                 self.write(marks[done:found])
                 done = found + len(said)
                 self.places[row] = Place(printed=marks[found:done], match="same")
                 self.word(marks[found:done])
+                needs_space = False
                 continue
+            clitic = bool(CLITIC.match(said) and self.parts)
             if done < len(closing) and not clitic:
                 self.write(closing[done:] if rest or closing != "-" else "")
                 done = len(closing)
-            if self.parts and not clitic:
-                self.write(" ")
+            self.space(said)
             self.word(said)
-        if CLITIC.match(before):
-            self.write(marks[done:].rstrip())
-        else:
-            self.write(" " if unprinted and before and not marks[done:].startswith(" ") and self.parts else "")
-            self.write(marks[done:])
+            needs_space = not clitic
+        rest = marks[done:].rstrip() if CLITIC.match(before) else marks[done:]
+        if needs_space and before:
+            self.space(rest or before)
+        self.write(rest)
+
+    def space(self, before: str) -> None:
+        """Write a space, if one belongs between what is written and this."""
+        last = self.parts[-1][-1] if self.parts else " "
+        if not (last == " " or before[0] == " " or CLITIC.match(before) or is_unspaced(last) or is_unspaced(before[0])):
+            self.write(" ")
 
 
 def write_down(said: Sequence[str], print_: str) -> Page:
@@ -109,6 +115,8 @@ def write_down(said: Sequence[str], print_: str) -> Page:
         skipped = there[token : bisect_right(ends, place.begin, token)]
         text = _like(said[row], place.printed) if place.match == "slip" else print_[place.begin : place.end]
         page.gap(_between(print_, edge, skipped, place.begin), range(last + 1, row), text)
+        if "slip" in (place.match, page.places[last].match) and place.begin == edge:
+            page.space(text)  # signs are printed without: "$5"
         page.word(text)
         page.left_out += [(print_[t.begin : t.end], last) for t in skipped]
         token = bisect_right(ends, place.end, token)
