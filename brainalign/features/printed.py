@@ -12,6 +12,7 @@ APOSTROPHES = "'’‘ʼ＇`´′"
 SIGNS = "&%@#§°+="  # and currencies: marks that are read out as words
 PAIRED = "'\"’‘‚”“„»«›‹()[]{}"  # after a word it closes, before one it opens
 STRENGTH = (".!?…。！？", ";:", "—–", ",、，")  # which mark stays when the words between two of them go
+NEAR = 30  # words: further apart, two quotation marks are not taken for partners
 ENDS = re.compile(r"[.!?…][^\s\w]*\s|[。！？]")
 ABBREVIATIONS = ("mr", "mrs", "ms", "dr", "st", "prof", "rev", "gen", "col", "capt", "lt", "jr", "sr", "vs", "mme")
 UNSPACED = ((0x0E00, 0x0EFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF),
@@ -99,7 +100,7 @@ def bridge(gaps: Sequence[str]) -> str:
     """What stands between two words when those that were printed between them are left out.
 
     The strongest of the marks stays (the end of a sentence, then `;` and `:`, a dash, a comma); a quotation mark or
-    bracket goes only together with its partner.
+    bracket goes only together with its partner. Where more than a sentence or so is left out, no partners are sought.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def bridge(gaps: Sequence[str]) -> str:
     ranks = [_strength(marks) for marks in after]
     strongest = ranks.index(min(ranks))
     opened, closed = "", ""
-    for k in range(1, len(gaps)):  # around each word that goes
+    for k in range(1, len(gaps) if len(gaps) <= NEAR else 1):  # around each word that goes
         opened += "".join(mark for mark in before[k - 1] if mark in PAIRED)
         closes = "".join(mark for mark in after[k] if mark in PAIRED)
         partners = min(len(opened), len(closes))

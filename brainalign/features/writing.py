@@ -191,15 +191,11 @@ def _with_apostrophes(said: Sequence[str], print_: str, places: list[Place]) -> 
 
 def _between(print_: str, edge: int, left_out: Sequence[Token], begin: int) -> str:
     """The marks between two words that are written; before the first one, those that open."""
-    if not left_out and edge:
-        return print_[edge:begin]
     ends = [edge, *(token.end for token in left_out)]
     gaps = [print_[a:b] for a, b in zip(ends, [*(token.begin for token in left_out), begin])]
-    return (
-        bridge(gaps)
-        if edge
-        else split_gap(bridge([" ", " ", *gaps[1:]] if left_out else [" ", " " + gaps[0]]))[1].lstrip()
-    )
+    if not edge:
+        return split_gap(" " + gaps[-1])[1].lstrip()
+    return bridge(gaps) if left_out else gaps[0]
 
 
 def _like(said: str, printed: str) -> str:

@@ -78,6 +78,7 @@ def test_every_letter_is_in_one_word_and_comes_from_one_character(text):
         (["!' ", " ", ", '"], "!' '"),
         ([") ", "; "], "); "),
         ([" (", " ", ") "], " "),
+        ([" ", *[" '"] * 40, ". "], ". "),  # too far away to be partners of anything
     ],
 )
 def test_marks_around_words_that_are_left_out(gaps, expected):

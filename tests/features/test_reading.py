@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rapidfuzz.distance import Levenshtein
 
 import brainalign as ba
 from brainalign import InputError, align_words
-from brainalign.features.printed import clean, letters
+from brainalign.features.printed import clean, letters, tokens
 from brainalign.io.fetch import sample_path
 
 DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -225,6 +226,33 @@ def test_an_excerpt_is_found_in_a_book(alice):
     reading = align_words(excerpt, "\n\n".join([*other[:3], chapter, *other[3:]]))
     assert reading.table["match"].tolist() == alone.table["match"].tolist()[700:1400]
     assert reading.table["printed"].tolist() == alone.table["printed"].tolist()[700:1400]
+    assert reading.text in alone.text
+
+
+def podcast():
+    """The words of the podcast, and its sentences."""
+    folder = DATA / "speech-transcripts"
+    if not folder.is_dir():
+        pytest.skip(f"the transcripts are not here: {folder} (set BRAINALIGN_TEST_DATA)")
+    words = pd.read_csv(folder / "podcast_monkey_words_512hz.csv", keep_default_na=False)
+    words = words.assign(run="1", onset=words["onset"] / 512).sort_values("onset", ignore_index=True)
+    sentences = pd.read_csv(folder / "podcast_sentences.csv", keep_default_na=False)
+    return words, sentences.assign(text=sentences["all_sentence"].str.strip())
+
+
+def test_where_levenshtein_scatters_an_excerpt_it_is_found_whole(alice):
+    words, alone = alice
+    chapter, other = clean(CHAPTER.read_text(encoding="utf-8")), " ".join(podcast()[1]["text"])
+    excerpt = words.iloc[700:1400].reset_index(drop=True)
+    book = " ".join([other, chapter, other, other])
+    said, printed = map(letters, excerpt["word"]), [token.letters for token in tokens(book)]
+    first, stop = len(tokens(other)), len(tokens(other + " " + chapter))
+    equal = [op for op in Levenshtein.opcodes(list(said), printed) if op.tag == "equal"]
+    outside = [j for op in equal for j in range(op.dest_start, op.dest_end) if not first <= j < stop]
+    assert (len(printed), len(outside), max(outside) - stop) == (17220, 8, 4181)
+    reading = align_words(excerpt, book)
+    assert reading.text in alone.text
+    assert reading.table["match"].tolist() == alone.table["match"].tolist()[700:1400]
 
 
 def test_capitals_of_the_transcript_say_nothing(alice):
@@ -254,13 +282,8 @@ def test_a_text_per_run_is_a_text_for_all(alice):
 
 
 def test_a_podcast_and_its_sentences():
-    folder = DATA / "speech-transcripts"
-    if not folder.is_dir():
-        pytest.skip(f"the transcripts are not here: {folder} (set BRAINALIGN_TEST_DATA)")
-    words = pd.read_csv(folder / "podcast_monkey_words_512hz.csv", keep_default_na=False)
-    words = words.assign(run="1", onset=words["onset"] / 512).sort_values("onset", ignore_index=True)
-    table = pd.read_csv(folder / "podcast_sentences.csv", keep_default_na=False)
-    reading = align_words(words, "\n".join(table["all_sentence"].str.strip()))
+    words, table = podcast()
+    reading = align_words(words, "\n".join(table["text"]))
     check_spans(reading, words["word"])
     assert reading.table["match"].value_counts().to_dict() == {"same": 4993, "inserted": 119}
     assert len(reading.left_out) == 25
