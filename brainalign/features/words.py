@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,6 +15,7 @@ from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, loa
 from brainalign.features.models import locate_model
 from brainalign.features.passages import MEASURES, Measure, Pool, Wanted, passages_of, read
 from brainalign.features.reader import Reader, limit_of, open_reader
+from brainalign.features.reading import Reading, align_words
 from brainalign.features.samples import samples_of
 from brainalign.features.tokens import Spelled, Text, place_of, spell, tokenize
 from brainalign.features.windows import Context, Unit, Window, plan_windows
@@ -43,6 +44,7 @@ def embed_words(
     reset: Literal["run"] | None = "run",
     pool: Pool = "mean",
     bands: Sequence[Band] = ("hidden",),
+    text: str | Path | Mapping[str, str | Path] | Reading | None = None,
     name: str | None = None,
     device: str = "auto",
     dtype: Dtype = "float32",
@@ -51,9 +53,9 @@ def embed_words(
 ) -> Signal:
     """The hidden states of a language model for every word, given the words before it, and how expected the word was.
 
-    The words of a run, joined by single spaces, are read in windows of at most `context` tokens, each between special
-    tokens whose states are discarded: a sink that opens it (a model's first token is an outlier), or whatever the
-    tokenizer of a model that reads both ways puts around a text. All layers come from one pass.
+    The words of a run, joined by single spaces (or in their `text`), are read in windows of at most `context` tokens,
+    each between special tokens whose states are discarded: a sink that opens it (a model's first token is an outlier),
+    or whatever the tokenizer of a model that reads both ways puts around a text. All layers come from one pass.
 
     A causal model reads windows that share half their tokens: half a window of what came before, then the new words.
     So each word is read with between context/2 and `context` tokens up to its end, except where its run (or, with
@@ -93,6 +95,9 @@ def embed_words(
         in nats. "entropy": of what the model expects just before the word's first token, in bits. A causal model
         predicts each token from those before it; of a masked model the word is hidden and its tokens are revealed one
         by one from the left (Kauf & Ivanova 2023), a pass per token.
+    text : str, Path, mapping of run → str or Path, or Reading, optional
+        The print of what was heard, or what `align_words` made of it: the model then reads the words with the
+        punctuation and the capitals of the print. Marks that stand for themselves belong to no word.
     name : str, optional
         What the bands are called; default the model's name.
     device : str
@@ -135,7 +140,12 @@ def embed_words(
         bands=tuple(band for band in ("hidden", *MEASURES) if band in bands),
         dtype=dtype,
     )
-    spelled = spell(samples, reset)
+    reading = text if text is None or isinstance(text, Reading) else align_words(words, text)
+    if reading is not None and len(reading.spans) != len(samples):
+        raise InputError(
+            f"text was aligned with {len(reading.spans)} words, and here are {len(samples)}: align it with these"
+        )
+    spelled = spell(samples, reset, reading)
     if store is None:
         job = _begin(samples, spelled, found, asked, device)
         arrays = {**compute_rows(job, progress)}
@@ -152,6 +162,7 @@ def embed_words(
         "reset": reset,
         "context_crosses_runs": reset is None and samples["run"].nunique() > 1,
         "context_s": _reach_s(samples, context),
+        **({} if reading is None else {"text": str(reading)}),
     }
     return Signal(
         arrays["values"],
