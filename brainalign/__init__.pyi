@@ -39,11 +39,17 @@ from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
+from .features.captions import bag_of_words as bag_of_words
+from .features.captions import keep_words as keep_words
+from .features.captions import multi_hot as multi_hot
+from .features.captions import split_words as split_words
+from .features.sentences import embed_sentences as embed_sentences
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
 from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
 from .features.static import static_vectors as static_vectors
+from .features.texts import average_texts as average_texts
 from .features.untrained import untrained as untrained
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path
