@@ -1,7 +1,20 @@
 """What would do without the sentence: labels of the picture, the nouns alone, the words in no order?
 
-Controls for `embed_sentences`. Each was published beside sentence embeddings of captions by Doerig et al. (2025,
-https://doi.org/10.1038/s42256-025-01072-0; their code: github.com/adriendoerig/visuo_llm).
+Controls for `embed_sentences`, all on the samples it gives with ``average="image"``. Those that Doerig et al. (2025,
+https://doi.org/10.1038/s42256-025-01072-0) published beside sentence embeddings of captions, as their code has them
+(https://github.com/adriendoerig/visuo_llm):
+
+| their control | here, before `embed_sentences` |
+|---|---|
+| categories, multi-hot | ``multi_hot(pictures, "categories")``, a feature as it is |
+| nouns as a string | ``keep_words(captions, "caption", ("NOUN",), "something")`` |
+| nouns as words | ``split_words(captions, "caption", ("NOUN",), "something", per="image")`` |
+| verbs as words | ``split_words(captions, "caption", ("VERB", "AUX"), "is", per="image")`` |
+| all words | ``split_words(captions, "caption")`` |
+
+Words are embedded alone, by the sentence encoder or as static vectors, and averaged over all words of all captions of a
+picture. Their tagger is NLTK's, they mend some spellings by hand, and they keep punctuation marks among all words, so
+the words kept here are not the same to the last one.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ def as_table(texts: pd.DataFrame | Sequence[str], column: str) -> pd.DataFrame:
     Raises
     ------
     InputError
-        A single string, or no texts.
+        A single string.
     """
     if isinstance(texts, pd.DataFrame):
         return texts
