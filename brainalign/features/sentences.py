@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,21 +13,25 @@ import pandas as pd
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, load, quiet_transformers
 from brainalign.features.models import locate_model
+from brainalign.features.passages import budget_of, how_many_at_once
 from brainalign.features.pooling import POOLS, Pool, Recipe, pooled, recipe_of
+from brainalign.features.reader import choose_layers, choose_pad, forward, limit_of
 from brainalign.features.texts import as_table, averaged, sample_each
+from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_frame, versions
+from brainalign.rows import RowJob, compute_rows, keep_rows, parts_of
 from brainalign.signals import Signal
 from brainalign.store import Store, key_of
 
 METHOD = 1  # counts up when the same settings would give other numbers
-BATCH_BYTES = 64 << 20  # hidden states of all layers held at once
-BATCH_SENTENCES = 64  # and no more sentences than this, for what a model needs besides
+PART_BYTES = 64 << 20  # of what is computed between two savings
 
 
 def embed_sentences(
     sentences: pd.DataFrame | Sequence[str],
     model: str | Path | ResolvedModel = "minilm-l6",
     column: str = "sentence",
+    *,
     layers: Literal["all"] | Sequence[int] | None = None,
     pool: Pool | None = None,
     normalise: bool | None = None,
@@ -36,6 +40,7 @@ def embed_sentences(
     device: str = "auto",
     dtype: Dtype = "float32",
     store: Store | None = None,
+    progress: Progress = silent,
 ) -> Signal:
     """One vector per sentence: a model's hidden states, pooled over the sentence's tokens.
 
@@ -72,7 +77,9 @@ def embed_sentences(
         What the model computes in; vectors are pooled in float32.
     store : Store, optional
         Where the vectors are kept, and found again whenever texts, model and settings are the same, in any order and at
-        any time.
+        any time. They are written part by part: a crash costs one part.
+    progress : function (done, total, what), optional
+        Told after each part.
 
     Returns
     -------
@@ -97,20 +104,21 @@ def embed_sentences(
     >>> embed_sentences(captions, model="stories260k", column="caption", average="image")
     Signal(2 samples × 64 columns; 1 run; 0.0–1.0 s; bands stories260k)
     """
-    _check_settings(layers, pool)
+    _check_settings(layers, pool, dtype)
     table = as_table(sentences, column)
     samples = _samples(table, column)
     found = model if isinstance(model, ResolvedModel) else locate_model(model)
     recipe = recipe_of(found)
-    if normalise is None:
-        normalise = recipe.normalise and layers is None
-    which, texts = pd.factorize(samples["stimulus"], sort=True)
-
-    def compute() -> dict[str, np.ndarray]:
-        return _compute(texts.tolist(), found, recipe, layers, pool, normalise, device, dtype)
-
+    asked = _Asked(
+        layers=layers if layers is None or isinstance(layers, str) else tuple(int(layer) for layer in layers),
+        pool=pool,
+        normalise=recipe.normalise and layers is None if normalise is None else bool(normalise),
+        dtype=dtype,
+    )
+    which, different = pd.factorize(samples["stimulus"], sort=True)
+    texts = different.tolist()
     if store is None:
-        arrays = compute()
+        arrays = compute_rows(_begin(texts, found, recipe, asked, device), progress)
     else:
         key = key_of(
             kind="sentences",
@@ -119,13 +127,11 @@ def embed_sentences(
             model=found.revision,
             tokenizer=found.tokenizer,
             recipe=asdict(recipe),
-            layers=layers if layers is None or layers == "all" else [int(layer) for layer in layers],
-            pool=pool,
-            normalise=normalise,
-            dtype=dtype,
             versions={package: version.split(".")[0] for package, version in versions("torch", "transformers").items()},
+            **asdict(asked),
         )
-        arrays = store.compute(key, compute, meta={"model": found.name, "n_sentences": len(texts)}).arrays
+        about = {"model": found.name, "n_sentences": len(texts)}
+        arrays = keep_rows(store, key, lambda: _begin(texts, found, recipe, asked, device), about, progress)
     name = name or found.name
     left_out = arrays["left_out"][which]
     too_long = int((left_out > 0).sum())
@@ -134,7 +140,7 @@ def embed_sentences(
         "model": found.name,
         "revision": found.revision,
         "pool": str(arrays["pool"]),
-        "normalise": normalise,
+        "normalise": asked.normalise,
         "max_tokens": int(arrays["max_tokens"]) or None,
         "prompt": recipe.prompt,
         "dtype": dtype,
@@ -151,11 +157,23 @@ def embed_sentences(
     return averaged(signal, table, average)
 
 
-def _check_settings(layers: Any, pool: Any) -> None:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of a model, whichever it is; `pool` None: what it says itself."""
+
+    layers: Literal["all"] | tuple[int, ...] | None
+    pool: Pool | None
+    normalise: bool
+    dtype: Dtype
+
+
+def _check_settings(layers: Any, pool: Any, dtype: Any) -> None:
     if pool is not None and pool not in POOLS:
         raise SettingsError(
             f"pool is one of {', '.join(map(repr, POOLS))}, or None (as the model says); found {pool!r}"
         )
+    if dtype not in get_args(Dtype):
+        raise SettingsError(f"dtype is one of {', '.join(map(repr, get_args(Dtype)))}; found {dtype!r}")
     listed = list(layers) if isinstance(layers, Iterable) and not isinstance(layers, str) else []
     whole = all(isinstance(layer, (int, np.integer)) for layer in listed)
     if layers is not None and layers != "all" and (not listed or not whole or len(set(listed)) < len(listed)):
@@ -192,66 +210,34 @@ def _columns(name: str, layers: np.ndarray, n_columns: int, apart: bool) -> pd.D
     )
 
 
-def _compute(
-    texts: list[str],
-    found: ResolvedModel,
-    recipe: Recipe,
-    layers: Any,
-    pool: Pool | None,
-    normalise: bool,
-    device: str,
-    dtype: Dtype,
-) -> dict[str, np.ndarray]:
-    """`values` (n_texts, n_layers × width) and, per text, how many of its tokens were `left_out`."""
-    loaded = load(found, device, dtype)
-    pool = pool or recipe.pool or ("last" if loaded.kind == "causal" else "mean")
-    limit = _limit(loaded, recipe)
-    tokens, left_out = _tokenize(loaded.tokenizer, texts, recipe, limit)
-    order = sorted(range(len(texts)), key=lambda row: len(tokens[row]), reverse=True)  # batches of like lengths
-    shortest, _ = _states(loaded, [tokens[order[-1]]])
+def _begin(texts: list[str], found: ResolvedModel, recipe: Recipe, asked: _Asked, device: str) -> RowJob:
+    """Load the model and cut the texts into tokens; nothing is computed yet."""
+    model = load(found, device, asked.dtype)
+    pool = asked.pool or recipe.pool or ("last" if model.kind == "causal" else "mean")
+    limit = min(filter(None, (recipe.max_tokens, limit_of(model))), default=None)
+    tokens, left_out = _tokenize(model.tokenizer, texts, recipe, limit)
+    order = np.argsort([len(ids) for ids in tokens], kind="stable")  # texts of a length side by side
+    shortest = _states(model, [tokens[order[0]]])
     n_states, width = len(shortest), int(shortest[0].shape[-1])
-    chosen = _choose_layers(layers, n_states - 1, found.name)
-    values = np.empty((len(texts), len(chosen), width), np.float32)
-    begin = 0
-    while begin < len(order):
-        most = BATCH_BYTES // (4 * n_states * len(tokens[order[begin]]) * width)
-        rows = order[begin : begin + min(BATCH_SENTENCES, max(1, most))]
-        states, mask = _states(loaded, [tokens[row] for row in rows])
-        for place, layer in enumerate(chosen):
-            values[rows, place] = _vectors(states[layer], mask, pool, normalise)
-        begin += len(rows)
-    return {
-        "values": values.reshape(len(texts), -1),
+    chosen = [n_states - 1] if asked.layers is None else choose_layers(asked.layers, n_states, found.name)
+    parts = [order[part.start : part.stop] for part in parts_of([1] * len(texts), 4 * width * len(chosen), PART_BYTES)]
+    network = model.network
+    numbers = len(tokens[order[-1]]) * n_states * width
+    size = how_many_at_once(numbers, next(network.parameters()).element_size(), budget_of(network))
+
+    def compute(part: int) -> np.ndarray:
+        rows = parts[part]
+        batches = [[tokens[row] for row in rows[begin : begin + size]] for begin in range(0, len(rows), size)]
+        return np.concatenate([_vectors(model, batch, chosen, pool, asked.normalise) for batch in batches])
+
+    also = {
         "layers": np.array(chosen),
         "left_out": np.array(left_out),
         "pool": np.array(pool),
         "max_tokens": np.array(limit or 0),
     }
-
-
-def _choose_layers(layers: Any, last: int, name: str) -> list[int]:
-    if layers is None:
-        return [last]
-    if isinstance(layers, str):
-        return list(range(last + 1))
-    odd = [layer for layer in layers if not 0 <= layer <= last]
-    if odd:
-        raise SettingsError(
-            f"model {name!r} has no layer {odd[0]}: it has {last + 1}, from 0 (the embedding) to {last}"
-        )
-    return [int(layer) for layer in layers]
-
-
-def _limit(loaded: LanguageModel, recipe: Recipe) -> int | None:
-    """The most tokens a model reads at once, special ones included; None if there is no such number."""
-    config = loaded.network.config.get_text_config()
-    places = getattr(config, "max_position_embeddings", None)
-    tables = [m for key, m in loaded.reader.named_modules() if key.endswith("position_embeddings")]
-    if places and any(getattr(table, "padding_idx", None) is not None for table in tables):
-        places -= tables[0].padding_idx + 1  # RoBERTa and its kind count places from behind the padding's
-    limits = [recipe.max_tokens, places, loaded.tokenizer.model_max_length]
-    known = [limit for limit in limits if limit and limit < 1 << 30]  # a tokenizer without one says 10³⁰
-    return min(known, default=None)
+    what = f"reading {len(texts)} sentences with {found.name}"
+    return RowJob((len(texts), width * len(chosen)), parts, compute, also, what)
 
 
 def _tokenize(tokenizer: Any, texts: list[str], recipe: Recipe, limit: int | None) -> tuple[list[list[int]], list[int]]:
@@ -271,22 +257,20 @@ def _tokenize(tokenizer: Any, texts: list[str], recipe: Recipe, limit: int | Non
     return tokens, left_out
 
 
-def _states(loaded: LanguageModel, sentences: list[list[int]]) -> tuple[tuple[Any, ...], Any]:
-    """Hidden states of all layers, each (n_sentences, longest, width), and where sentences are: padded on the right."""
+def _states(model: LanguageModel, batch: list[list[int]]) -> Any:
+    return forward(model, batch, choose_pad(model.tokenizer), whole=False)[0]
+
+
+def _vectors(
+    model: LanguageModel, batch: list[list[int]], layers: Sequence[int], pool: Pool, normalise: bool
+) -> np.ndarray:
+    """(n_texts, n_layers × width): the vectors of texts that are read together."""
     import torch
 
-    reader, longest = loaded.reader, max(len(ids) for ids in sentences)
-    padding = loaded.tokenizer.pad_token_id or 0
-    ids = torch.tensor([ids + [padding] * (longest - len(ids)) for ids in sentences], device=reader.device)
-    mask = torch.tensor([[True] * len(ids) + [False] * (longest - len(ids)) for ids in sentences], device=reader.device)
-    more = {"use_cache": False} if loaded.kind == "causal" else {}
-    with torch.inference_mode():
-        out = reader(input_ids=ids, attention_mask=mask.long(), output_hidden_states=True, **more)
-    return (*out.hidden_states[:-1], out.last_hidden_state), mask
-
-
-def _vectors(states: Any, mask: Any, pool: Pool, normalise: bool) -> np.ndarray:
-    from torch.nn.functional import normalize
-
-    vectors = pooled(states, mask, pool)
-    return (normalize(vectors, dim=-1) if normalise else vectors).cpu().numpy()
+    states = _states(model, batch)
+    lengths = torch.tensor([[len(ids)] for ids in batch], device=states[0].device)
+    mask = torch.arange(states[0].shape[1], device=lengths.device)[None, :] < lengths
+    vectors = [pooled(states[layer], mask, pool) for layer in layers]
+    if normalise:
+        vectors = [torch.nn.functional.normalize(one, dim=-1) for one in vectors]
+    return torch.cat(vectors, dim=1).cpu().numpy()

@@ -101,7 +101,8 @@ def states_alone(folder: Path | str, text: str, limit: int | None = None) -> lis
         ids = tokenizer(
             text, truncation=limit is not None, max_length=limit, padding=False, return_tensors="pt"
         ).input_ids
-        return [layer[0].numpy() for layer in plain(input_ids=ids, output_hidden_states=True).hidden_states]
+        out = plain(input_ids=ids, output_hidden_states=True)
+        return [layer[0].numpy() for layer in (*out.hidden_states[:-1], out.last_hidden_state)]
 
 
 def furthest(a: np.ndarray, b: np.ndarray) -> float:
@@ -114,7 +115,7 @@ def furthest(a: np.ndarray, b: np.ndarray) -> float:
 def test_padding_and_batches_change_nothing(kind, pool, tmp_path, monkeypatch):
     folder = saved(tmp_path / kind, kind)
     together = embed_sentences(TEXTS, model=folder, layers="all", pool=pool, device="cpu")
-    monkeypatch.setattr(module, "BATCH_SENTENCES", 1)  # nothing is padded
+    monkeypatch.setattr(module, "how_many_at_once", lambda *_: 1)  # nothing is padded
     apart = embed_sentences(TEXTS, model=folder, layers="all", pool=pool, device="cpu")
     assert together.bands == [f"{kind}.{layer}" for layer in range(3)]
     for band in together.bands:
@@ -229,8 +230,8 @@ def test_it_is_kept_as_any_signal(tmp_path):
 
 def test_each_sentence_is_read_once(monkeypatch):
     read = []
-    states = module._states
-    monkeypatch.setattr(module, "_states", lambda loaded, batch: read.append(len(batch)) or states(loaded, batch))
+    forward = module.forward
+    monkeypatch.setattr(module, "forward", lambda *given, **how: read.append(len(given[1])) or forward(*given, **how))
     twice = embed_sentences(TEXTS + TEXTS[::-1], model="stories260k")
     assert sum(read) == len(TEXTS) + 1  # the shortest is tried out first
     np.testing.assert_array_equal(twice.values[:5], twice.values[:4:-1])
@@ -263,6 +264,27 @@ def test_another_recipe_beside_the_same_weights_is_another_piece(tmp_path):
     assert len(store.pieces()) == 2
 
 
+def test_a_crash_costs_one_part(tmp_path, monkeypatch):
+    store, whole = Store(tmp_path), embed_sentences(TEXTS, model="stories260k")
+    monkeypatch.setattr(module, "PART_BYTES", 1)  # a part per sentence
+    said = []
+
+    def crash(done, total, what):
+        said.append((done, total, what))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        embed_sentences(TEXTS, model="stories260k", store=store, progress=crash)
+    assert said[-1] == (3, 5, "reading 5 sentences with stories260k")
+    read = []
+    vectors = module._vectors
+    monkeypatch.setattr(module, "_vectors", lambda *given: read.append(len(given[1])) or vectors(*given))
+    resumed = embed_sentences(TEXTS, model="stories260k", store=store)
+    assert read == [1, 1]
+    np.testing.assert_allclose(resumed.array(), whole.array(), atol=1e-5)
+
+
 def test_half_precision_is_near():
     whole = embed_sentences(TEXTS, model="stories260k", device="cpu")
     half = embed_sentences(TEXTS, model="stories260k", device="cpu", dtype="bfloat16")
@@ -290,6 +312,8 @@ def test_settings_that_cannot_be():
         embed_sentences(TEXTS, model="stories260k", layers=[6])
     with pytest.raises(SettingsError, match=r"pool is one of 'mean', 'first', 'last', 'max', or None .* found 'cls'"):
         embed_sentences(TEXTS, model="stories260k", pool="cls")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SettingsError, match=r"dtype is one of 'float32', 'float16', 'bfloat16'; found 'int8'"):
+        embed_sentences(TEXTS, model="stories260k", dtype="int8")  # pyright: ignore[reportArgumentType]
     for layers in ([], [1, 1], "last", 3, [0.5]):
         with pytest.raises(SettingsError, match=r"layers is None \(the sentence embedding\), 'all', or a list"):
             embed_sentences(TEXTS, model="stories260k", layers=layers)  # pyright: ignore[reportArgumentType]
