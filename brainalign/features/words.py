@@ -14,7 +14,7 @@ from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, load
 from brainalign.features.models import locate_model
 from brainalign.features.passages import MEASURES, Measure, Pool, Wanted, passages_of, read
-from brainalign.features.reader import Reader, limit_of, open_reader
+from brainalign.features.reader import Reader, choose_layers, limit_of, open_reader
 from brainalign.features.reading import Reading, align_words
 from brainalign.features.samples import samples_of
 from brainalign.features.tokens import Spelled, Text, place_of, spell, tokenize
@@ -239,7 +239,7 @@ def _kept(
 
 def _some_layers(arrays: Any, layers: Sequence[int], name: str) -> dict[str, Any]:
     """Some layers of what is kept of all of them."""
-    chosen = _choose_layers(tuple(layers), len(arrays["layers"]) - 1, name)
+    chosen = choose_layers(layers, len(arrays["layers"]), name)
     width = arrays["values"].shape[1] // len(arrays["layers"])
     columns = np.concatenate([np.arange(layer * width, (layer + 1) * width) for layer in chosen])
     neighbours = (np.diff(columns) == 1).all()
@@ -308,7 +308,7 @@ def _begin(samples: pd.DataFrame, spelled: list[Spelled], found: ResolvedModel, 
     context = replace(asked.context, both_ways=model.kind != "causal")
     texts = [tokenize(model.tokenizer, s, samples) for s in spelled]
     reader = open_reader(model, texts[0].tokens)
-    layers = _choose_layers(asked.layers, reader.n_states - 1, found.name) if "hidden" in asked.bands else []
+    layers = choose_layers(asked.layers, reader.n_states, found.name) if "hidden" in asked.bands else []
     wanted = Wanted(tuple(layers), asked.pool, asked.measures)
     jobs = [(text, window) for text in texts for window in plan_text(text, context, samples)]
     _check_limit(reader, max(window.stop - window.start for _, window in jobs), context)
@@ -366,17 +366,6 @@ def _check_limit(reader: Reader, longest: int, context: Context) -> None:
             f"context={context.size} words are up to {longest} tokens here, model {reader.model.name!r} reads at most "
             f"{limit - around}: use fewer words"
         )
-
-
-def _choose_layers(layers: Any, n_layers: int, name: str) -> list[int]:
-    if isinstance(layers, str):
-        return list(range(n_layers + 1))
-    odd = [layer for layer in layers if not 0 <= layer <= n_layers]
-    if odd:
-        raise SettingsError(
-            f"model {name!r} has no layer {odd[0]}: it has {n_layers + 1}, from 0 (the embedding) to {n_layers}"
-        )
-    return [int(layer) for layer in layers]
 
 
 def plan_text(text: Text, context: Context, samples: pd.DataFrame) -> list[Window]:
