@@ -39,13 +39,13 @@ from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
-from .features.reading import Reading as Reading
-from .features.reading import align_words as align_words
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
 from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
 from .features.static import static_vectors as static_vectors
+from .features.transcript import Reading as Reading
+from .features.transcript import align_words as align_words
 from .features.untrained import untrained as untrained
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path

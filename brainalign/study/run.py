@@ -21,7 +21,7 @@ from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
 from brainalign.errors import BrainalignError
 from brainalign.features.models import locate_model
-from brainalign.features.reading import Reading
+from brainalign.features.transcript import Reading
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
 from brainalign.provenance import versions

@@ -20,9 +20,9 @@ from brainalign.encoding.within import PCA, narrowest, pca
 from brainalign.errors import InputError, one_message
 from brainalign.events import check_events, run_ends
 from brainalign.features.models import locate_model
-from brainalign.features.reading import Reading, align_words
 from brainalign.features.simple import categories, word_length, word_position, word_rate
 from brainalign.features.static import static_vectors
+from brainalign.features.transcript import Reading, align_words
 from brainalign.features.untrained import untrained
 from brainalign.features.words import embed_words
 from brainalign.io.fmri import read_fmri

@@ -30,8 +30,8 @@ class Reading:
                `match`: "same", "part" (of a printed word: *would* and *n't* of *wouldn't*), "slip" (said for another
                word), or "inserted" (said, not printed)
                `sentence`: the number of its sentence in `text`, from 1
-    left_out : a row per printed word that was not spoken: `printed`, and `after`, the row in `table` of the last printed
-               word said before it (-1: it stands before the first)
+    left_out : a row per printed word that was not spoken: `printed`, and `after`, the row in `table` of the last
+               printed word said before it (-1: it stands before the first)
     """
 
     text: str
