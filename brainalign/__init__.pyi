@@ -43,8 +43,6 @@ from .features.captions import bag_of_words as bag_of_words
 from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
 from .features.captions import split_words as split_words
-from .features.reading import Reading as Reading
-from .features.reading import align_words as align_words
 from .features.sentences import embed_sentences as embed_sentences
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
@@ -52,6 +50,8 @@ from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
 from .features.static import static_vectors as static_vectors
 from .features.texts import average_texts as average_texts
+from .features.transcript import Reading as Reading
+from .features.transcript import align_words as align_words
 from .features.untrained import untrained as untrained
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path

@@ -45,7 +45,7 @@ def match(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Block]:
     places every way to go through both is weighed, and the cheapest taken: words with the same letters cost nothing,
     divided alike or not (*would n't*, *wouldn't*); a word in another's place costs about one, so does a spoken word
     that is not printed, and so does a stretch of printed words that are not spoken, however long it is. A long stretch
-    costs a trifle more than a word: or a single word would be sought far away.
+    costs a trifle more than a word: so a single word is not fetched from far away.
 
     Returns
     -------

@@ -11,7 +11,7 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import quiet_transformers
-from brainalign.features.reading import Reading
+from brainalign.features.transcript import Reading
 
 
 @dataclass(frozen=True)

