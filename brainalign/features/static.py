@@ -96,5 +96,5 @@ def _rows_of(samples: pd.DataFrame, found: ResolvedModel) -> np.ndarray:
     # the word in front is there so that every one that counts has a space before it
     text = tokenize(loaded.tokenizer, join_words(samples, np.r_[first[:1], first]), samples)
     matrix = loaded.network.get_input_embeddings().weight.detach()
-    means = [matrix[text.tokens[cover]].float().mean(0).numpy() for cover in text.covers[1:]]
+    means = [matrix[text.tokens[first:stop]].float().mean(0).numpy() for first, stop in text.covers[1:]]
     return np.stack(means)[which]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,47 +55,53 @@ class Text:
     Parameters
     ----------
     tokens : (n_tokens,) int
-    covers : list of int arrays, one per word
-        Which tokens cover one of its characters, ascending: its states are taken from them.
-    scored : list of int arrays, one per word
-        Which tokens make up its probability: those, and tokens of nothing but the white space in front of it.
+    covers : (n_words, 2) int
+        The tokens that cover a character of each word, from first to last (not included): its states are taken from
+        them.
+    scored : (n_words,) int
+        Where the tokens begin that make up each word's probability, which are those and tokens of nothing but the white
+        space in front of it.
     rows : (n_words,) int
         Which row of the samples each word is.
     """
 
     tokens: np.ndarray
-    covers: list[np.ndarray]
-    scored: list[np.ndarray]
+    covers: np.ndarray
+    scored: np.ndarray
     rows: np.ndarray
 
 
-def words_to_tokens(spans: np.ndarray, offsets: Sequence[tuple[int, int]]) -> list[np.ndarray]:
+def words_to_tokens(spans: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     """Which tokens cover a character of each word.
 
     Parameters
     ----------
     spans : (n_words, 2) int
         The characters of the text that each word is, from `begin` to `end` (not included); neither ever falls.
-    offsets : list of (begin, end)
+    offsets : (n_tokens, 2) int
         Per token, the characters of the text it stands for; neither ever falls. Space around a word is no part of it,
         so ``" was"`` covers the word "was" alone, and a token that covers two words belongs to both.
 
     Returns
     -------
-    list of int arrays, one per word
-        Empty where a word has no token.
+    (n_words, 2) int
+        The first of them and the one after the last; the same where a word has no token.
 
     Examples
     --------
     >>> spans = np.array([[0, 5], [6, 8]])  # "don't go"
-    >>> [tokens.tolist() for tokens in words_to_tokens(spans, [(0, 3), (3, 5), (5, 8)])]
-    [[0, 1], [2]]
+    >>> words_to_tokens(spans, np.array([(0, 3), (3, 5), (5, 8)])).tolist()
+    [[0, 2], [2, 3]]
     """
-    bounds = np.asarray(offsets, int).reshape(-1, 2)
-    first = np.searchsorted(bounds[:, 1], spans[:, 0], side="right")
-    stop = np.searchsorted(bounds[:, 0], spans[:, 1], side="left")
-    ranges = (np.arange(a, max(a, b)) for a, b in zip(first, stop))
-    return [tokens[bounds[tokens, 1] > bounds[tokens, 0]] for tokens in ranges]
+    filled = np.flatnonzero(offsets[:, 1] > offsets[:, 0])
+    begins, ends = offsets[filled].T
+    first = np.searchsorted(ends, spans[:, 0], side="right")
+    after = np.searchsorted(begins, spans[:, 1], side="left")
+    none = after <= first
+    if len(filled) == 0:
+        return np.zeros((len(spans), 2), int)
+    first = filled[np.minimum(first, len(filled) - 1)]
+    return np.stack([first, np.where(none, first, filled[after - 1] + 1)], axis=1)
 
 
 def tokenize(tokenizer: Any, spelled: Spelled, samples: pd.DataFrame) -> Text:
@@ -112,10 +117,18 @@ def tokenize(tokenizer: Any, spelled: Spelled, samples: pd.DataFrame) -> Text:
     if not tokenizer.is_fast:
         raise SettingsError("the model's tokenizer cannot say which characters a token covers: it needs tokenizer.json")
     with quiet_transformers():  # a text longer than the model's limit is what windows are for
-        made = tokenizer(spelled.text, add_special_tokens=False, return_offsets_mapping=True, truncation=False)
-    offsets = made["offset_mapping"]
+        made = tokenizer(
+            spelled.text,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=True,
+            truncation=False,
+        )
+    tokens = np.asarray(made["input_ids"], np.int64)
+    offsets = np.asarray(made["offset_mapping"], np.int64).reshape(-1, 2)
     covers = words_to_tokens(spelled.spans, offsets)
-    bare = list(dict.fromkeys(int(spelled.rows[word]) for word, tokens in enumerate(covers) if len(tokens) == 0))
+    bare = list(dict.fromkeys(spelled.rows[covers[:, 0] == covers[:, 1]].tolist()))
     if bare:
         listed = ", ".join(f"{samples['stimulus'].iloc[row]!r} ({place_of(samples, row)})" for row in bare[:3])
         more = f" and {len(bare) - 3} more" * (len(bare) > 3)
@@ -124,14 +137,13 @@ def tokenize(tokenizer: Any, spelled: Spelled, samples: pd.DataFrame) -> Text:
             f"{some} {listed}{more} {have} no token in this model's vocabulary: leave {them} out, or write {them} "
             "otherwise"
         )
-    scored, after = [], 0
-    for tokens in covers:
-        begin = int(tokens[0])
-        while begin > after and not spelled.text[slice(*offsets[begin - 1])].strip():
-            begin -= 1
-        scored.append(np.r_[begin : int(tokens[0]), tokens])
-        after = int(tokens[-1]) + 1
-    return Text(np.asarray(made["input_ids"], np.int64), covers, scored, spelled.rows)
+    blank = np.array([not spelled.text[begin:end].strip() for begin, end in offsets.tolist()])
+    # the last token before each that is more than white space
+    solid = np.maximum.accumulate(np.where(blank, -1, np.arange(len(tokens))))
+    solid = np.r_[-1, solid[:-1]]
+    taken = np.r_[0, np.maximum.accumulate(covers[:-1, 1])]
+    scored = np.minimum(np.maximum(solid[covers[:, 0]] + 1, taken), covers[:, 0])
+    return Text(tokens, covers, scored, spelled.rows)
 
 
 def place_of(samples: pd.DataFrame, row: int) -> str:

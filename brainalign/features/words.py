@@ -376,11 +376,10 @@ def plan_text(text: Text, context: Context, samples: pd.DataFrame) -> list[Windo
     InputError
         A word has more tokens than it may have.
     """
-    first, stop = np.array([t[0] for t in text.covers]), np.array([t[-1] + 1 for t in text.covers])
-    windows = plan_windows(first, stop, context)
+    windows = plan_windows(text.covers[:, 0], text.covers[:, 1], context)
     if windows[-1].last == windows[-1].first:
         word = windows[-1].first
-        n, row = len(text.covers[word]), int(text.rows[word])
+        n, row = int(np.diff(text.covers[word])[0]), int(text.rows[word])
         share, least = ("", n) if context.exact else ("half of ", 2 * n)
         raise InputError(
             f"word {samples['stimulus'].iloc[row]!r} ({place_of(samples, row)}) has {n} tokens, more than {share}"

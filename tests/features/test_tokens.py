@@ -48,7 +48,7 @@ def test_every_word_gets_its_own_tokens(words):
     tokenizer = tokenizer_of(shipped("models", "stories260k"))
     joined = join_words(samples_of_words(words), np.arange(len(words)))
     read = tokenizer(joined.text, add_special_tokens=False, return_offsets_mapping=True)
-    covers = words_to_tokens(joined.spans, read["offset_mapping"])
+    covers = [np.arange(*cover) for cover in words_to_tokens(joined.spans, np.array(read["offset_mapping"]))]
     for word, (begin, end), tokens in zip(words, joined.spans, covers):
         spans = [read["offset_mapping"][k] for k in tokens]
         assert "".join(joined.text[a:b] for a, b in sorted(set(spans))).strip() == word
@@ -68,28 +68,32 @@ def test_whatever_the_tokenizer_a_word_is_covered_by_its_own_letters(kind, small
     joined = join_words(samples, np.arange(len(words)))
     text = tokenize(tokenizer, joined, samples)
     offsets = tokenizer(joined.text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    for word, tokens in zip(words, text.covers):
-        begin, end = min(offsets[k][0] for k in tokens), max(offsets[k][1] for k in tokens)
+    for word, (first, stop) in zip(words, text.covers):
+        begin, end = offsets[first][0], offsets[stop - 1][1]
         assert word.removesuffix("\u0301") == joined.text[begin:end].strip().removesuffix(
             "\u0301"
         )  # BERT drops accents
 
 
 def test_tokens_of_nobody_and_of_two():
-    offsets = [(0, 0), (0, 2), (2, 3), (3, 7), (7, 7), (7, 8), (8, 10)]  # 'ab' '␣' 'cd e' 'f' ' h'
+    # 'ab' '␣' 'cd e' 'f' ' h', and some that stand for nothing
+    offsets = np.array([(0, 0), (0, 2), (2, 3), (3, 7), (7, 7), (7, 8), (8, 10), (10, 10)])
     spans = np.array([[0, 2], [3, 5], [6, 8], [9, 10]])
-    assert [t.tolist() for t in words_to_tokens(spans, offsets)] == [[1], [3], [3, 5], [6]]
-    assert [t.tolist() for t in words_to_tokens(spans[:2], [(0, 2)])] == [[0], []]
+    assert words_to_tokens(spans, offsets).tolist() == [[1, 2], [3, 4], [3, 6], [6, 7]]
+    first, stop = words_to_tokens(spans[:2], np.array([(0, 2)])).T
+    assert (stop - first).tolist() == [1, 0]
+    first, stop = words_to_tokens(spans, np.array([(0, 0), (4, 4)])).T
+    assert (stop == first).all()
 
 
 def test_the_space_in_front_of_a_word_is_scored_with_it():
     """A model of characters spends a token on it; models with the space inside a token do not."""
     samples = samples_of_words(["Oh", "my", "cat"])
     characters = tokenize(tokenizer_of(model_folder("babyllama-char105")), *joined_with(samples))
-    assert [t.tolist() for t in characters.covers] == [[1, 2], [4, 5], [7, 8, 9]]
-    assert [t.tolist() for t in characters.scored] == [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
+    assert characters.covers.tolist() == [[1, 3], [4, 6], [7, 10]]
+    assert characters.scored.tolist() == [0, 3, 6]
     pieces = tokenize(tokenizer_of(shipped("models", "stories260k")), *joined_with(samples))
-    assert [s.tolist() for s in pieces.scored] == [c.tolist() for c in pieces.covers]
+    assert pieces.scored.tolist() == pieces.covers[:, 0].tolist()
 
 
 def joined_with(samples: pd.DataFrame):
