@@ -39,12 +39,16 @@ from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
+from .features.frequency import word_frequency as word_frequency
+from .features.phonemes import phoneme_rate as phoneme_rate
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
 from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
 from .features.static import static_vectors as static_vectors
 from .features.untrained import untrained as untrained
+from .features.word_class import content_words as content_words
+from .features.word_class import word_class as word_class
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path
 from .io.fmri import read_fmri as read_fmri
