@@ -189,7 +189,7 @@ def _read(file: Any, path: Path, wanted: Set[bytes]) -> dict[bytes, np.ndarray]:
             read = _read_text if _is_text(start, width) else _read_binary
             return read(file, path, wanted, width, count)
     numbers = 0
-    for part in reversed(first.split()[1:]):
+    for part in reversed(first.rstrip().split(b" ")[1:]):
         if not _is_number(part):
             break
         numbers += 1
