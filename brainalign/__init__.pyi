@@ -43,6 +43,8 @@ from .features.captions import bag_of_words as bag_of_words
 from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
 from .features.captions import split_words as split_words
+from .features.frequency import word_frequency as word_frequency
+from .features.phonemes import phoneme_rate as phoneme_rate
 from .features.sentences import embed_sentences as embed_sentences
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
@@ -53,6 +55,8 @@ from .features.texts import average_texts as average_texts
 from .features.transcript import Reading as Reading
 from .features.transcript import align_words as align_words
 from .features.untrained import untrained as untrained
+from .features.word_class import content_words as content_words
+from .features.word_class import word_class as word_class
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path
 from .io.fmri import read_fmri as read_fmri

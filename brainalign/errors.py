@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from importlib.util import find_spec
 
 
 class BrainalignError(ValueError):
@@ -45,3 +46,25 @@ def one_message(problems: Iterable[str], kind: type[BrainalignError] = InputErro
     if len(lines) == 1:
         return kind(lines[0])
     return kind(f"{len(lines)} problems:\n" + "\n".join(f"  - {line}" for line in lines))
+
+
+def need_package(package: str, extra: str, what: str) -> None:
+    """Refuse, with what to install, where a package of an extra is missing.
+
+    Parameters
+    ----------
+    package, extra : str
+        What is imported, and the extra of brainalign that brings it.
+    what : str
+        Who needs it.
+
+    Raises
+    ------
+    SettingsError
+
+    Examples
+    --------
+    >>> need_package("numpy", extra="words", what="word_frequency")
+    """
+    if find_spec(package) is None:
+        raise SettingsError(f"{what} needs {package}: run `pip install 'brainalign[{extra}]'`")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import brainalign as ba
-from brainalign.errors import BrainalignError, InputError, SettingsError, did_you_mean, one_message
+from brainalign.errors import BrainalignError, InputError, SettingsError, did_you_mean, need_package, one_message
 
 
 def test_every_error_is_a_value_error_one_can_catch_by_one_name():
@@ -37,3 +37,11 @@ def test_every_problem_is_in_the_message_on_a_line_of_its_own(problems):
     else:
         assert lines[0] == f"{len(problems)} problems:"
         assert [line.removeprefix("  - ") for line in lines[1:]] == problems
+
+
+def test_a_missing_package_is_named_with_its_extra():
+    need_package("pandas", extra="words", what="word_frequency")
+    with pytest.raises(
+        SettingsError, match=r"word_frequency needs no_wordfreq: run `pip install 'brainalign\[words\]'`"
+    ):
+        need_package("no_wordfreq", extra="words", what="word_frequency")

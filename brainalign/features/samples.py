@@ -1,11 +1,15 @@
-"""Which samples does a feature of events have: one per event, at its onset?"""
+"""Which samples does a feature of events have, one per event at its onset, and which sentences are they in?"""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, did_you_mean
+
+SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]]*$")  # a full stop of an abbreviation looks the same
 
 
 def samples_of(events: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -65,3 +69,45 @@ def samples_of(events: pd.DataFrame, column: str) -> pd.DataFrame:
         samples["duration"] = pd.to_numeric(events["duration"], errors="coerce").to_numpy(float)
     samples["stimulus"] = [str(text).strip() for text in events[column]]
     return samples
+
+
+def sentences_of(words: pd.DataFrame, samples: pd.DataFrame) -> np.ndarray | None:
+    """The number of each word's sentence, from 0 in each run; None where there is no telling.
+
+    Parameters
+    ----------
+    words : DataFrame
+        The events. A column `sentence` (numbers or text, the same for all words of a sentence of a run) is believed.
+        Without it a sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets may follow),
+        or with such a mark that stands as a word, unless there is a run without any.
+    samples : DataFrame
+        Of the same words, from `samples_of`.
+
+    Returns
+    -------
+    (n_words,) int, or None
+
+    Raises
+    ------
+    InputError
+        A column `sentence` in which a word has none.
+
+    Examples
+    --------
+    >>> words = pd.DataFrame({"run": "1", "onset": [0.0, 1.0, 2.0], "word": ["Oh", "dear!", "Said"]})
+    >>> sentences_of(words, samples_of(words, "word")).tolist()
+    [0, 0, 1]
+    """
+    if "sentence" in words:
+        said = words["sentence"]
+        missing = np.flatnonzero(said.isna().to_numpy())
+        if len(missing):
+            word, row = samples["stimulus"].iloc[missing[0]], missing[0]
+            raise InputError(
+                f"word {row} ({word!r}) has no sentence: number every word's, or leave the column `sentence` out"
+            )
+        return said.groupby(samples["run"].to_numpy(), sort=False).transform(lambda s: pd.factorize(s)[0]).to_numpy(int)
+    ends = samples["stimulus"].str.contains(SENTENCE_END)
+    if not ends.groupby(samples["run"]).any().all():
+        return None
+    return (ends.astype(int).groupby(samples["run"]).cumsum() - ends.astype(int)).to_numpy()

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
 import numpy as np
 import pandas as pd
 
-from brainalign.features.samples import samples_of
+from brainalign.features.samples import samples_of, sentences_of
 from brainalign.signals import Signal
-
-SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]]*$")  # a full stop of an abbreviation looks the same
 
 
 def word_rate(words: pd.DataFrame, name: str = "word_rate") -> Signal:
@@ -76,12 +73,12 @@ def word_length(words: pd.DataFrame, name: str = "word_length") -> Signal:
 
 
 def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
-    """Where each word stands: in its run, and in its sentence where the words carry the marks that end one.
+    """Where each word stands: in its run, and in its sentence where the words say which that is.
 
     Parameters
     ----------
     words : DataFrame
-        As for `word_rate`.
+        As for `word_rate`; a column `sentence`, where there is one, is the same for all words of a sentence of a run.
     name : str
         The band.
 
@@ -95,14 +92,14 @@ def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
     Raises
     ------
     InputError
-        As `word_rate`.
+        As `word_rate`; a column `sentence` in which a word has none.
 
     Notes
     -----
-    A sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets may follow), or with such a
-    mark that stands as a word; a run begins a sentence. "Mr." ends one too: without a parser there is no telling.
-    Transcripts without punctuation do not say where sentences end, so the column `sentence` is left out unless every
-    run has at least one such mark.
+    Without a column `sentence`, a sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets
+    may follow), or with such a mark that stands as a word; a run begins a sentence. "Mr." ends one too: without a
+    parser there is no telling. Transcripts without punctuation do not say where sentences end, so the unit `sentence`
+    is left out unless every run has at least one such mark.
 
     Examples
     --------
@@ -118,10 +115,9 @@ def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
         "run_share": np.divide(since, length, out=np.zeros(len(samples)), where=length.to_numpy() > 0),
         "run_log": np.log1p(by_run.cumcount()),
     }
-    ends = samples["stimulus"].str.contains(SENTENCE_END)
-    if ends.groupby(samples["run"]).any().all():
-        ended = ends.astype(int).groupby(samples["run"]).cumsum() - ends.astype(int)  # in the run, before this word
-        values["sentence"] = samples.groupby([samples["run"], ended], sort=False).cumcount().to_numpy()
+    sentences = sentences_of(words, samples)
+    if sentences is not None:
+        values["sentence"] = samples.groupby([samples["run"], sentences], sort=False).cumcount().to_numpy()
     columns = pd.DataFrame({"band": name, "unit": list(values)})
     return Signal(np.stack([np.asarray(v, np.float32) for v in values.values()], axis=1), samples, columns)
 

@@ -20,7 +20,6 @@ from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
 from brainalign.errors import BrainalignError
-from brainalign.features.models import locate_model
 from brainalign.features.transcript import Reading
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
@@ -29,7 +28,7 @@ from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
 from brainalign.study.controls import controls_of
-from brainalign.study.settings import Language, Static, Study, written_out
+from brainalign.study.settings import Language, Study, written_out
 
 CEILINGS: dict[str, CeilingRule] = {
     "auto": auto,
@@ -105,7 +104,8 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
 def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     """Read the recording and the events, and extract every feature."""
     tell(0, 1, "looking for models")
-    stages.models(study)
+    for feature in study.features:
+        stages.source(feature)  # what is missing is an error before anything is computed
     tell(0, 1, "reading the recording")
     brain = stages.recording(study)
     met = stages.events(study, brain)
@@ -136,8 +136,7 @@ def check_study(study: Study) -> list[str]:
             return None
 
     for feature in study.features:
-        if isinstance(feature, (Language, Static)):
-            attempt(lambda model=feature.model: locate_model(model))
+        attempt(lambda f=feature: stages.source(f))
     brain = attempt(lambda: stages.recording(study))
     met = attempt(lambda: stages.events(study, brain))
     if brain is not None and met is not None:
@@ -150,9 +149,9 @@ def check_study(study: Study) -> list[str]:
     if met is not None:
         attempt(lambda: stages.reading(study, met))
         for feature in study.features:
-            if not isinstance(feature, (Language, Static)):
+            if not stages.reads_a_model(feature):
                 attempt(lambda f=feature: stages.extract(f, met, None, "cpu"))
-    return problems
+    return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 
 
 def audit_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> pd.DataFrame:
@@ -240,7 +239,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
 
 
 def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
-    models = any(isinstance(f.settings, (Language, Static)) for f in ready.features)
+    models = any(stages.reads_a_model(f.settings) for f in ready.features)
     packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
     return {
         **fit.provenance,
@@ -259,6 +258,13 @@ def _notes(ready: Prepared) -> list[str]:
             "one run only: every fold shares its scanner session, and slow changes are shared by neighbouring folds"
         )
     for feature in ready.features:
+        unlisted = feature.about.get("out_of_vocabulary", {"count": 0})
+        if unlisted["count"]:
+            some = ", ".join(unlisted["words"][:5]) + (" …" if len(unlisted["words"]) > 5 else "")
+            notes.append(
+                f"{feature.settings.name}: {unlisted['count']} of {feature.signal.shape[0]} words "
+                f"({100 * unlisted['share']:.2g} %) are not in its list ({some})"
+            )
         if feature.about.get("context_crosses_runs"):
             notes.append(f"{feature.settings.name}: the model's context crosses runs")
         elif isinstance(feature.settings, Language) and len(ready.brain.runs) == 1:

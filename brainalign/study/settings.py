@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.maths.cost import parse_bytes
+from brainalign.shipped import cards
 
 
 def _listed(value: Any) -> Any:
@@ -88,9 +89,33 @@ class WordLength(Feature):
 
 
 class WordPosition(Feature):
-    """Where each word stands in its run, and in its sentence if the words carry punctuation."""
+    """Where each word stands in its run, and in its sentence if the words say which that is."""
 
     kind: Literal["word_position"]
+
+
+class WordFrequency(Feature):
+    """How frequent each word is in its language."""
+
+    kind: Literal["word_frequency"]
+    language: str = "en"
+
+
+class PhonemeRate(Feature):
+    """Phonemes per word, from a transcript of them or a dictionary."""
+
+    kind: Literal["phoneme_rate"]
+    phones: Path | None = None
+    tier: str = "phone"
+    start_s: float = 0.0  # the second of that file's clock at which the recording's begins
+
+
+class WordClass(Feature):
+    """Noun, verb, …: one column each."""
+
+    kind: Literal["word_class"]
+    tags: str | None = None
+    tagger: str | None = None
 
 
 class Category(Feature):
@@ -128,14 +153,25 @@ class Language(Feature):
 
 
 class Static(Feature):
-    """A language model's vector of each word without context."""
+    """A vector of each word without context: a language model's, or from a file of word vectors."""
 
     kind: Literal["static"]
-    model: str
+    model: str | None = None
+    vectors: str | None = None
+    unknown: Literal["mean", "zero", "error"] = "mean"
     pca: int | None = Field(default=None, ge=1)
 
+    @model_validator(mode="after")
+    def _one_source(self) -> Static:
+        if (self.model is None) == (self.vectors is None):
+            raise ValueError("static needs one of model (a language model) and vectors (a file of word vectors)")
+        return self
 
-AnyFeature = Annotated[WordRate | WordLength | WordPosition | Category | Language | Static, Field(discriminator="kind")]
+
+AnyFeature = Annotated[
+    WordRate | WordLength | WordPosition | WordFrequency | PhonemeRate | WordClass | Category | Language | Static,
+    Field(discriminator="kind"),
+]
 ON_LANGUAGE = ("untrained", "static", "position", "shuffled", "residual")  # the controls that change those features
 Control = Literal["all", "untrained", "static", "position", "shuffled", "reversed", "residual", "segment"]
 
@@ -339,8 +375,9 @@ def written_out(study: Study) -> dict[str, Any]:
     content["data"]["bids"] = study.data.bids.resolve().name
     content["output"] = study.output.name
     for feature in content["features"]:
-        if Path(feature.get("model", "")).is_absolute():
-            feature["model"] = Path(feature["model"]).name
+        for key in ("model", "vectors", "phones", "tagger"):
+            if Path(feature.get(key) or "").is_absolute():
+                feature[key] = Path(feature[key]).name
     for section, key in (("data", "mask"), ("stimuli", "words"), ("stimuli", "text")):
         value = content[section][key]
         if isinstance(value, dict):
@@ -351,10 +388,17 @@ def written_out(study: Study) -> dict[str, Any]:
 
 
 def _placed(base: Path, feature: Any) -> Any:
-    """A model in a folder lies beside the study file, as everything else there; cards and hub ids stay names."""
-    if isinstance(feature, (Language, Static)) and (base / feature.model / "config.json").is_file():
-        return feature.model_copy(update={"model": str(base / feature.model)})
-    return feature
+    """Files and folders lie beside the study file, as everything else there; cards and hub ids stay names."""
+    placed: dict[str, Any] = {}
+    if isinstance(feature, (Language, Static)) and feature.model and (base / feature.model / "config.json").is_file():
+        placed["model"] = str(base / feature.model)
+    if isinstance(feature, Static) and feature.vectors and feature.vectors not in cards("models"):
+        placed["vectors"] = str(base / feature.vectors)
+    if isinstance(feature, PhonemeRate):
+        placed["phones"] = _under(base, feature.phones)
+    if isinstance(feature, WordClass) and feature.tagger and (base / feature.tagger).is_dir():
+        placed["tagger"] = str(base / feature.tagger)
+    return feature.model_copy(update=placed) if placed else feature
 
 
 def _under(base: Path, path: Path | None) -> Path | None:
@@ -388,6 +432,9 @@ FEATURE_KINDS = {
     "word_rate": WordRate,
     "word_length": WordLength,
     "word_position": WordPosition,
+    "word_frequency": WordFrequency,
+    "phoneme_rate": PhonemeRate,
+    "word_class": WordClass,
     "category": Category,
     "language": Language,
     "static": Static,

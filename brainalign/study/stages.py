@@ -19,11 +19,16 @@ from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
 from brainalign.errors import InputError, one_message
 from brainalign.events import check_events, run_ends
+from brainalign.features.frequency import word_frequency
+from brainalign.features.loading import ResolvedModel
 from brainalign.features.models import locate_model
+from brainalign.features.phonemes import phoneme_rate
 from brainalign.features.simple import categories, word_length, word_position, word_rate
 from brainalign.features.static import static_vectors
 from brainalign.features.transcript import Reading, align_words
 from brainalign.features.untrained import untrained
+from brainalign.features.vectors import WordVectors, locate_vectors
+from brainalign.features.word_class import word_class
 from brainalign.features.words import embed_words
 from brainalign.io.fmri import read_fmri
 from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
@@ -35,8 +40,11 @@ from brainalign.study.settings import (
     Category,
     Folds,
     Language,
+    PhonemeRate,
     Static,
     Study,
+    WordClass,
+    WordFrequency,
     WordLength,
     WordPosition,
     WordRate,
@@ -102,7 +110,7 @@ def events(study: Study, brain: Signal | None) -> pd.DataFrame:
     """
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
-        return transcript(study.stimuli.words, study.stimuli.start_s, ends)
+        return transcript(study.stimuli.words, study.stimuli.start_s, "stimuli.words", ends=ends)
     subject = None if study.data.subjects == "all" else list(study.data.subjects)
     where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
     problems = problems_in_events(*where, ends=ends)
@@ -111,17 +119,20 @@ def events(study: Study, brain: Signal | None) -> pd.DataFrame:
     return read_events(*where)
 
 
-def transcript(path: Path, start_s: float, ends: Mapping[str, float] | None) -> pd.DataFrame:
-    """Words from a file of their own: a Praat TextGrid, or a table with onset, duration, word (and run, if several).
+def transcript(
+    path: Path, start_s: float, key: str, tier: str = "word", ends: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Words or phones from a file of their own: a tier of a Praat TextGrid, or a table.
 
-    `start_s` is the second of its clock at which the recording's begins.
+    A table has onset, duration, word or phone, and run, if there are several. `start_s` is the second of its clock at
+    which the recording's begins; `key` names the setting that named the file.
     """
     if not path.is_file():
-        raise InputError(f"stimuli.words: there is no file {path}: check the path")
+        raise InputError(f"{key}: there is no file {path}: check the path")
     if path.suffix.lower() == ".textgrid":
-        found = read_textgrid(path, start=start_s)
+        found = read_textgrid(path, tier=tier, start=start_s)
     else:
-        text = {"word": str, "run": str}
+        text = {"word": str, "phone": str, "run": str}
         found = pd.read_csv(
             path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]}
         )
@@ -159,11 +170,6 @@ def reading(study: Study, met: pd.DataFrame) -> Reading | None:
     return found
 
 
-def models(study: Study) -> dict[str, Any]:
-    """Where the language models of the study lie; an unknown or missing one is an error before anything is computed."""
-    return {f.model: locate_model(f.model) for f in study.features if isinstance(f, (Language, Static))}
-
-
 def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device: str) -> Named:
     """What one feature makes of the events."""
     if isinstance(feature, Category):
@@ -179,8 +185,16 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
         return Named(feature, word_length(met, name=feature.name))
     if isinstance(feature, WordPosition):
         return Named(feature, word_position(met, name=feature.name))
+    if isinstance(feature, WordFrequency):
+        return Named(feature, word_frequency(met, language=feature.language, name=feature.name))
+    if isinstance(feature, PhonemeRate):
+        return Named(feature, counted_phonemes(feature, met))
+    if isinstance(feature, WordClass):
+        return Named(feature, word_class(met, tags=feature.tags, tagger=feature.tagger, name=feature.name))
     if isinstance(feature, Static):
-        return Named(feature, static_vectors(met, model=feature.model, name=feature.name, store=store))
+        found = source(feature)
+        assert found is not None  # the settings name one of the two
+        return Named(feature, static_vectors(met, found, feature.name, unknown=feature.unknown, store=store))
     model = feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained)
     layers = feature.layers if isinstance(feature.layers, list) else "all"
     contexts = feature.context if isinstance(feature.context, list) else [feature.context]
@@ -199,6 +213,35 @@ def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device:
         for context in contexts
     ]
     return Named(feature, signals[0] if len(signals) == 1 else beside(feature.name, signals, contexts))
+
+
+def source(feature: AnyFeature) -> ResolvedModel | WordVectors | None:
+    """Where a feature's language model or word vectors lie; None where it needs none.
+
+    Raises
+    ------
+    SettingsError, InputError
+        It is not there, or was not fetched yet.
+    """
+    if isinstance(feature, Static) and feature.vectors is not None:
+        return locate_vectors(feature.vectors)
+    if isinstance(feature, (Language, Static)) and feature.model is not None:
+        return locate_model(feature.model)
+    return None
+
+
+def reads_a_model(feature: AnyFeature) -> bool:
+    """Whether a feature is made by a language model."""
+    return isinstance(feature, Language) or (isinstance(feature, Static) and feature.vectors is None)
+
+
+def counted_phonemes(feature: PhonemeRate, met: pd.DataFrame) -> Signal:
+    """Phonemes per word, with the file they were counted in among its inputs, if there is one."""
+    if feature.phones is None:
+        return phoneme_rate(met, name=feature.name)
+    phones = transcript(feature.phones, feature.start_s, f"feature {feature.name!r}, phones", tier=feature.tier)
+    counted = phoneme_rate(met, phones, name=feature.name)
+    return replace(counted, attrs={**counted.attrs, "inputs": phones.attrs["inputs"]})
 
 
 def beside(name: str, signals: list[Signal], contexts: list[int]) -> Signal:

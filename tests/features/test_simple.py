@@ -118,6 +118,19 @@ def test_without_punctuation_in_every_run_there_is_no_sentence():
     assert "sentence" not in word_position(words).columns["unit"].tolist()
 
 
+@pytest.mark.parametrize("numbers", [[4, 4, 4, 5, 5, 4, 4], list("aaabbaa")])
+def test_a_column_says_which_sentence_a_word_is_in(numbers):
+    words = pd.concat([told("Mr. Oh dear! she said"), told("and on").assign(run="2")])
+    signal = word_position(words.assign(sentence=numbers))
+    assert signal.columns["unit"].tolist() == ["run_share", "run_log", "sentence"]
+    assert signal.values[:, 2].tolist() == [0, 1, 2, 0, 1, 0, 1]  # a run begins a sentence of its own
+
+
+def test_a_word_without_its_sentence_is_named():
+    with pytest.raises(InputError, match=r"word 1 \('dear!'\) has no sentence: number every word's, or leave"):
+        word_position(told("Oh dear! she").assign(sentence=[1, None, 2]))
+
+
 def test_one_word_alone_is_at_the_beginning():
     assert word_position(told("Alice")).values.tolist() == [[0, 0]]
 

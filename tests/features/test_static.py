@@ -1,7 +1,8 @@
-"""Context-free vectors: the rows of the embedding matrix, the same for a word wherever it stands."""
+"""Context-free vectors, of an embedding matrix or a file: the same for a word wherever it stands."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,18 @@ import pytest
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import load
-from brainalign.features.models import locate_model, model_folder
+from brainalign.features.models import is_here, locate_model, model_folder
 from brainalign.features.static import static_vectors
 from brainalign.features.untrained import untrained
 from brainalign.features.words import embed_words
+from brainalign.io.fetch import sample_path
+from brainalign.io.transcripts import read_events
+from brainalign.provenance import hash_file
+from brainalign.shipped import cards
 from brainalign.store import Store
 
+DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+GLOVE = DATA.parent / "models" / "glove-6b-50d-top40k"
 TEXT = "the big dog did n't see the cat , but the cat saw the café of Zoë — and the big dog !"
 
 
@@ -130,3 +137,123 @@ def test_smollm2_too():
     np.testing.assert_allclose(
         static_vectors(words).values, rows_of_matrix(words, "smollm2-135m"), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.fixture
+def vectors(tmp_path) -> Path:
+    """A file of vectors of the words of TEXT, lower-cased, but for "café" and "Zoë"; clitics are apart."""
+    known = sorted(set(TEXT.lower().split()) - {"café", "zoë", "—"})
+    rows = np.random.default_rng(0).standard_normal((len(known), 6)).round(3)
+    lines = [" ".join([word, *map(str, row)]) for word, row in zip(known, rows)]
+    path = tmp_path / "tiny.6d.txt"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def row_of(path: Path, word: str) -> np.ndarray:
+    (line,) = [line for line in path.read_text(encoding="utf-8").splitlines() if line.startswith(word + " ")]
+    return np.array(line.split(" ")[1:], np.float32)
+
+
+def test_vectors_of_a_file_are_its_rows(vectors):
+    words = transcript("The big dog, didn’t SEE the big-dog")
+    signal = static_vectors(words, model=vectors)
+    the, big, dog, did, not_, see = (row_of(vectors, word) for word in ("the", "big", "dog", "did", "n't", "see"))
+    expected = [the, big, dog, (did + not_) / 2, see, the, (big + dog) / 2]
+    np.testing.assert_allclose(signal.values, expected, rtol=1e-6)
+    assert signal.bands == ["tiny.6d"]
+    assert signal.columns["unit"].tolist() == list(range(6))
+    known = signal.attrs["features"]["tiny.6d"]
+    assert known["revision"] == hash_file(vectors)
+    assert known["found_as"] == {
+        "as written": 2,
+        "lower-cased": 2,
+        "without punctuation": 1,
+        "clitic apart": 1,
+        "parts of a compound": 1,
+    }
+    assert known["out_of_vocabulary"] == {"count": 0, "share": 0.0, "words": []}
+
+
+def test_a_word_that_is_not_there_gets_the_mean_of_what_was_heard_and_is_named(vectors):
+    words = transcript()
+    signal = static_vectors(words, model=vectors, name="glove")
+    gone = words["word"].isin(["café", "Zoë", "—"]).to_numpy()
+    said = signal.attrs["features"]["glove"]
+    assert said["unknown"] == "mean"
+    assert said["out_of_vocabulary"] == {"count": 3, "share": 3 / len(words), "words": ["café", "Zoë", "—"]}
+    np.testing.assert_allclose(signal.values[gone], [signal.values[~gone].mean(0)] * 3, rtol=1e-5)
+    zeros = static_vectors(words, model=vectors, unknown="zero")
+    assert not zeros.values[gone].any()
+    np.testing.assert_array_equal(zeros.values[~gone], signal.values[~gone])
+    with pytest.raises(InputError, match=r"tiny.6d has no vector of 3 of 23 words \('café', 'Zoë', '—'\): spell them"):
+        static_vectors(words, model=vectors, unknown="error")
+    assert static_vectors(words[~gone], model=vectors, unknown="error").shape == (20, 6)
+    with pytest.raises(SettingsError, match="unknown='men' is not one of mean, zero, error"):
+        static_vectors(words, model=vectors, unknown="men")  # pyright: ignore[reportArgumentType]
+
+
+def test_words_of_another_language_are_an_error(vectors):
+    with pytest.raises(InputError, match=r"tiny.6d has none of the 3 words \('Hund', 'aß', 'der' …\): are its"):
+        static_vectors(transcript("der Hund aß"), model=vectors)
+
+
+def test_vectors_are_kept_whatever_unknown_words_get_and_another_file_is_another_piece(vectors, tmp_path, monkeypatch):
+    store, words = Store(tmp_path / "store"), transcript()
+    first = static_vectors(words, model=vectors, store=store)
+    with monkeypatch.context() as patch:
+        patch.setattr("brainalign.features.vectors._in_file", lambda *_: pytest.fail("it was read again"))
+        again = static_vectors(words, model=vectors, store=store)
+        zeros = static_vectors(words, model=vectors, unknown="zero", store=store)
+    assert np.asarray(again.values).tobytes() == np.asarray(first.values).tobytes()
+    assert again.attrs == first.attrs
+    np.testing.assert_array_equal(zeros.values, static_vectors(words, model=vectors, unknown="zero").values)
+    vectors.write_text(vectors.read_text(encoding="utf-8").replace("the ", "the 9"), encoding="utf-8")
+    assert np.abs(static_vectors(words, model=vectors, store=store).values - first.values).max() > 5
+
+
+def test_where_there_is_no_file():
+    with pytest.raises(SettingsError, match=r"there are no word vectors 'nowhere/glove.6B.txt'; known: .*\(a file as"):
+        static_vectors(transcript(), model="nowhere/glove.6B.txt")
+
+
+def test_glove_knows_what_is_like_what():
+    if not GLOVE.is_dir():
+        pytest.skip(f"no vectors at {GLOVE}: set BRAINALIGN_TEST_DATA")
+    words = transcript("dog cat senate king man woman queen")
+    signal = static_vectors(words, model=GLOVE)
+    assert signal.bands == [GLOVE.name]
+    v = dict(zip(words["word"], signal.values))
+
+    def cosine(a, b):
+        return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+    assert cosine(v["dog"], v["cat"]) == pytest.approx(0.92, abs=0.01)
+    assert cosine(v["dog"], v["senate"]) == pytest.approx(0.17, abs=0.01)
+    every = np.load(GLOVE / "vectors.npy").astype(np.float32)
+    names = (GLOVE / "vocab.txt").read_text(encoding="utf-8").splitlines()
+    wanted = v["king"] - v["man"] + v["woman"]
+    order = np.argsort(-(every @ wanted) / np.linalg.norm(every, axis=1))
+    assert next(names[k] for k in order if names[k] not in ("king", "man", "woman")) == "queen"
+
+
+def test_alice_in_glove():
+    if not GLOVE.is_dir():
+        pytest.skip(f"no vectors at {GLOVE}: set BRAINALIGN_TEST_DATA")
+    signal = static_vectors(read_events(sample_path("alice")), model=GLOVE, name="glove")
+    said = signal.attrs["features"]["glove"]
+    assert said["out_of_vocabulary"]["count"] == 28
+    assert {"waistcoat", "Ma'am", "marmalade"} <= set(said["out_of_vocabulary"]["words"])
+    assert said["found_as"]["clitic apart"] == 5
+
+
+@pytest.mark.skipif(
+    not ("glove-50d" in cards("models") and is_here("glove-50d")),
+    reason="glove-50d was not fetched: brainalign models fetch glove-50d",
+)
+def test_the_card_of_glove():
+    words = transcript("dog cat")
+    signal = static_vectors(words, model="glove-50d")
+    assert signal.bands == ["glove-50d"]
+    dog, cat = signal.values
+    assert dog @ cat / np.linalg.norm(dog) / np.linalg.norm(cat) == pytest.approx(0.92, abs=0.01)

@@ -104,6 +104,82 @@ def test_position_and_static_vectors_as_features(study, store):
     assert any("storis260k" in problem for problem in check_study(read_study(path)))
 
 
+@pytest.fixture
+def dull(tree):
+    """Dull features of every kind that reads a file or a column, and the files beside the study file."""
+    words = pd.read_csv(tree / "task-alice_events.tsv", sep="\t", keep_default_na=False)
+    words["pos"] = np.where(words["word"].isin(["the", "a", "an"]), "DT", "NN")
+    words.to_csv(tree.parent / "tagged.csv", index=False)
+    middle = words["onset"] + words["duration"] / 2
+    phones = pd.DataFrame({"onset": middle + 20, "duration": 0.0, "phone": "x"})  # one in every word, on another clock
+    phones.to_csv(tree.parent / "phones.csv", index=False)
+    (tree.parent / "tiny.txt").write_text("the 0.5 0.25 1\nalice -1 2 0.125\nwas 0 1 -1\n")
+    return [
+        {"name": "rate", "kind": "word_rate"},
+        {"name": "zipf", "kind": "word_frequency"},
+        {"name": "phones", "kind": "phoneme_rate", "phones": "phones.csv", "start_s": 20},
+        {"name": "class", "kind": "word_class", "tags": "pos"},
+        {"name": "glove", "kind": "static", "vectors": "tiny.txt", "unknown": "zero", "pca": 2},
+    ]
+
+
+def test_dull_features_and_vectors_of_a_file(study, store, dull, tmp_path):
+    path = study(
+        stimuli={"words": "tagged.csv"},
+        features=dull,
+        encoding={"baseline": ["rate"], "folds": {"by": "contiguous", "n": 3, "inner": 2}},
+        inference={"permutations": 0, "bootstrap": 0},
+        partition={"unique": False},
+    )
+    fit, folder = run(path, store)
+    assert {f"r2_{f['name']}" for f in dull} <= set(fit.scores)
+    record = json.loads((folder / "provenance.json").read_text())
+    assert record["inputs"].keys() >= {"tagged.csv", "phones.csv"}
+    about = record["features"]
+    assert about["zipf"]["out_of_vocabulary"]["words"] == ["happpens"]
+    assert (about["phones"]["source"], about["phones"]["without"]["count"]) == ("phones", 0)
+    assert about["class"]["source"] == "column pos"
+    assert (about["glove"]["model"], about["glove"]["unknown"]) == ("tiny", "zero")
+    assert "transformers" not in record["versions"]  # no language model took part
+    assert "zipf: 1 of 2127 words (0.047 %) are not in its list (happpens)" in fit.notes
+    assert any(note.startswith("glove: 1") and "beginning, to, get" in note for note in fit.notes)
+    asked = yaml.safe_load((folder / "settings.yaml").read_text())["features"]
+    assert (asked[2]["phones"], asked[4]["vectors"]) == ("phones.csv", "tiny.txt")
+    assert str(tmp_path) not in (folder / "settings.yaml").read_text()
+
+
+def test_what_is_missing_of_dull_features_is_found_before(study, dull, tmp_path):
+    asked = {"stimuli": {"words": "tagged.csv"}, "encoding": {"baseline": ["rate"]}}
+    assert check_study(read_study(study(features=dull, **asked))) == []
+    zipf, phones, kinds, glove = (dict(one) for one in dull[1:])
+    zipf["language"], phones["phones"], kinds["tags"], glove["vectors"] = "english", "none.csv", "poss", "none.txt"
+    tagger = {"name": "tagged", "kind": "word_class", "tagger": "en_none"}
+    broken = {"name": "broken", "kind": "static", "vectors": "broken.txt"}
+    (tmp_path / "broken.txt").write_text("the 0.5 0.25\nalice 1\n")
+    problems = check_study(read_study(study(features=[dull[0], zipf, phones, kinds, glove, tagger, broken], **asked)))
+    expected = [
+        r"there are no word vectors '.*none\.txt'",
+        "wordfreq has no list of the language 'english'",
+        r"feature 'phones', phones: there is no file .*none\.csv: check the path",
+        r"no column 'poss' with their classes; did you mean 'pos'\?",
+        "no spaCy model 'en_none'",
+        r"broken\.txt, line 2 .* has 1 numbers, not 2",
+    ]
+    assert len(problems) == len(expected)
+    for said, problem in zip(expected, problems, strict=True):
+        assert re.search(said, problem)
+
+
+def test_phones_of_a_textgrid(study, tree, tmp_path):
+    grid = next((tree / "stimuli").glob("*.TextGrid"))
+    phones = {"name": "phones", "kind": "phoneme_rate", "phones": str(grid), "start_s": 20}
+    features = [{"name": "rate", "kind": "word_rate"}, phones]
+    path = study(features=features, encoding={"baseline": ["rate"]})
+    assert any("no interval tier 'phone'; known: 'word'" in problem for problem in check_study(read_study(path)))
+    path = study(features=[features[0], phones | {"tier": "word"}], encoding={"baseline": ["rate"]})
+    assert check_study(read_study(path)) == []  # words stand in for phones: one in each
+
+
 def test_provenance_names_every_input_and_nothing_of_the_host(study, store, tmp_path):
     _, folder = run(study(), store)
     record = json.loads((folder / "provenance.json").read_text())

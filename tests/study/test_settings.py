@@ -48,6 +48,22 @@ def changed(*path_and_value):
             changed("features", 1, "context", [4, 16]),
             r"several contexts are compared at one layer, .* found layers best",
         ),
+        (
+            changed("features", 1, {"name": "s", "kind": "static"}),
+            r"features.2: static needs one of model \(a language model\) and vectors \(a file of word vectors\)",
+        ),
+        (
+            changed("features", 1, {"name": "s", "kind": "static", "model": "stories260k", "vectors": "x.txt"}),
+            r"features.2: static needs one of model",
+        ),
+        (
+            changed("features", 1, {"name": "s", "kind": "static", "vectors": "x.txt", "unknown": "zeros"}),
+            r"features.2.unknown: 'zeros' is not known; did you mean 'zero'\?",
+        ),
+        (
+            changed("features", 1, {"name": "f", "kind": "word_frequency", "langage": "de"}),
+            r"unknown key 'features.2.langage'; did you mean 'language'\?",
+        ),
         (changed("features", []), r"features: List should have at least 1 item"),
         (changed("features", 0, "name", "a b"), r"features.1.name: String should match pattern"),
         (changed("features", 1, "name", "rate"), r"two features are called 'rate'"),
@@ -171,6 +187,24 @@ def test_a_model_in_a_folder_lies_beside_the_study_file(tmp_path):
     study = study_from(changed("features", 1, "model", "mine"), base=tmp_path)
     assert study.features[1].model == str(folder)
     assert written_out(study)["features"][1]["model"] == "mine"
+
+
+def test_files_of_features_lie_beside_the_study_file(tmp_path):
+    (tmp_path / "tagger").mkdir()
+    features = [
+        {"name": "a", "kind": "static", "vectors": "glove.txt"},
+        {"name": "b", "kind": "static", "vectors": "stories260k"},  # a card's name is no file
+        {"name": "c", "kind": "phoneme_rate", "phones": "phones.TextGrid"},
+        {"name": "d", "kind": "word_class", "tagger": "tagger"},
+        {"name": "e", "kind": "word_class", "tagger": "en_core_web_sm"},
+    ]
+    study = study_from({"data": {"bids": "x"}, "features": features}, base=tmp_path)
+    a, b, c, d, e = study.features
+    assert (a.vectors, b.vectors) == (str(tmp_path / "glove.txt"), "stories260k")
+    assert c.phones == tmp_path / "phones.TextGrid"
+    assert (d.tagger, e.tagger) == (str(tmp_path / "tagger"), "en_core_web_sm")
+    assert str(tmp_path) not in yaml.safe_dump(written_out(study))
+    assert written_out(study)["features"][0]["vectors"] == "glove.txt"
 
 
 def test_a_number_is_a_name_where_names_are_meant():
