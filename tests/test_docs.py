@@ -16,7 +16,7 @@ from brainalign.study.settings import Study, read_study, study_from
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "brainalign"
-MODULES = [p for p in PACKAGE.rglob("*.py") if p.stem not in ("__init__", "cli") and "_shipped" not in p.parts]
+MODULES = [p for p in PACKAGE.rglob("*.py") if not p.stem.startswith(("__init__", "cli")) and "_shipped" not in p.parts]
 
 
 @pytest.fixture(scope="module")
