@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Iterable
@@ -108,8 +109,8 @@ def cache_list(as_json: AsJson = False) -> None:
     for piece in pieces:
         key, meta, size, made, used = _described(piece)
         about = ", ".join(f"{name} {value}" for name, value in meta.items() if name != "what")
-        rows.append((key[:12], str(meta.get("what", "")), about, megabytes(size), made[:16], used[:16]))
-    table(("key", "what", "about", "size", "made (UTC)", "last used (UTC)"), rows)
+        rows.append((key[:12], str(meta.get("what", "")), about, megabytes(size), made[:10], used[:10]))
+    table(("key", "what", "about", "size", "made", "last used"), rows)
 
 
 @cache_app.command("size")
@@ -124,8 +125,8 @@ def cache_size(as_json: AsJson = False) -> None:
         typer.echo(json.dumps({"folder": str(store.root)} | sizes, indent=2))
         return
     typer.echo(
-        f"{megabytes(sizes['bytes'])} in {len(pieces)} pieces, {megabytes(sizes['models_bytes'])} of it fetched models; "
-        f"in {store.root}"
+        f"{megabytes(sizes['bytes'])} in {len(pieces)} pieces, of which {megabytes(sizes['models_bytes'])} are fetched "
+        f"models; in {store.root}"
     )
 
 
@@ -135,9 +136,7 @@ def cache_prune(
         float | None, typer.Option(metavar="DAYS", min=0, help="Also what was not used for so many days.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Also whatever else is kept.")] = False,
-    models: Annotated[
-        bool, typer.Option("--models", help="Of these, fetched models too, which stay otherwise.")
-    ] = False,
+    models: Annotated[bool, typer.Option("--models", help="Fetched models too, which stay otherwise.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -152,7 +151,8 @@ def cache_prune(
         )
     store = Store()
     pieces = store.pieces() if everything or older_than is not None else []
-    unwanted = choose(pieces, time.time() - DAY_S * (older_than or 0.0), models)
+    since = math.inf if everything else time.time() - DAY_S * (older_than or 0.0)
+    unwanted = choose(pieces, since, models)
     if unwanted and not yes and not _agreed(unwanted):
         typer.echo("nothing was deleted", err=True)
         return
@@ -160,7 +160,7 @@ def cache_prune(
     if as_json:
         typer.echo(json.dumps({"pieces": len(unwanted), "bytes": freed}))
     else:
-        typer.echo(f"{megabytes(freed)} freed, {len(unwanted)} pieces besides what was harmed or unfinished")
+        typer.echo(f"{megabytes(freed)} freed: {len(unwanted)} pieces, and what was harmed or left unfinished")
 
 
 def choose(pieces: Iterable[Piece], unused_since: float, models: bool) -> list[Piece]:
@@ -170,7 +170,9 @@ def choose(pieces: Iterable[Piece], unused_since: float, models: bool) -> list[P
 
 def is_model(piece: Piece) -> bool:
     """Whether a kept piece is a model that was fetched, and not something computed."""
-    return piece.meta.get("what") == "model"
+    from brainalign.features.fetching import KEPT_AS
+
+    return piece.meta.get("what") == KEPT_AS
 
 
 def _agreed(unwanted: list[Piece]) -> bool:
@@ -180,13 +182,11 @@ def _agreed(unwanted: list[Piece]) -> bool:
     try:
         return typer.confirm(f"Delete {len(unwanted)} pieces, {size}{models}?", err=True)
     except typer.Abort as error:  # nobody is there to answer
-        raise SettingsError(
-            "nothing was deleted, there was no answer: add --yes to delete without a question"
-        ) from error
+        raise SettingsError("nothing was deleted, there was no answer: --yes deletes without a question") from error
 
 
 def _described(piece: Piece) -> tuple[str, dict[str, Any], int, str, str]:
-    made, used = (datetime.fromtimestamp(at, UTC).isoformat(" ", "seconds") for at in (piece.made, piece.used))
+    made, used = (datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for at in (piece.made, piece.used))
     return piece.key, piece.meta, piece.bytes, made, used
 
 

@@ -162,9 +162,11 @@ def read_card(name: str, content: Mapping[str, Any]) -> ModelCard:
             f"{what} has a format that is not known, {card.format!r}; " + did_you_mean(card.format, CONVERTERS)
         )
     for number in NUMBERS:
-        if (getattr(card, number) is not None) != (number in KINDS[card.kind].numbers):
-            needs = "needs" if number in KINDS[card.kind].numbers else "cannot have"
-            raise InputError(f"{what} {needs} {number!r}: it is one of a {card.kind}")
+        said, wanted = getattr(card, number), number in KINDS[card.kind].numbers
+        if wanted and said is None:
+            raise InputError(f"{what} needs {number!r} (int), which the kind {card.kind!r} has")
+        if said is not None and not wanted:
+            raise InputError(f"{what} has {number!r}, which means nothing for the kind {card.kind!r}: leave it out")
     for package in card.packages:
         if not re.fullmatch(r"[\w.-]+==[\w.]+", package.package):
             raise InputError(f"{what}: a package is NAME==VERSION; found {package.package!r}")

