@@ -10,7 +10,7 @@ import pandas as pd
 from brainalign.features.loading import ResolvedModel, load
 from brainalign.features.models import locate_model
 from brainalign.features.samples import samples_of
-from brainalign.features.words import read_tokens
+from brainalign.features.tokens import join_words, tokenize
 from brainalign.provenance import hash_frame, versions
 from brainalign.signals import Signal
 from brainalign.store import Store, key_of
@@ -94,7 +94,7 @@ def _rows_of(samples: pd.DataFrame, found: ResolvedModel) -> np.ndarray:
     _, first, which = np.unique(samples["stimulus"].to_numpy(str), return_index=True, return_inverse=True)
     loaded = load(found, device="cpu")
     # the word in front is there so that every one that counts has a space before it
-    tokens, covers = read_tokens(loaded.tokenizer, samples, np.r_[first[:1], first])
+    text = tokenize(loaded.tokenizer, join_words(samples, np.r_[first[:1], first]), samples)
     matrix = loaded.network.get_input_embeddings().weight.detach()
-    means = [matrix[tokens[cover]].float().mean(0).numpy() for cover in covers[1:]]
+    means = [matrix[text.tokens[cover]].float().mean(0).numpy() for cover in text.covers[1:]]
     return np.stack(means)[which]

@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import load
 from brainalign.features.models import locate_model, model_folder
-from brainalign.features.words import choose_sink, embed_words, plan_windows, words_to_tokens
+from brainalign.features.words import embed_words
 from brainalign.shipped import shipped
 from brainalign.signals import Signal, join
 from brainalign.store import Store
@@ -42,39 +40,62 @@ def alice(n: int) -> pd.DataFrame:
     return table.assign(run="1", word=table["word"] if "word" in table else table["trial_type"]).iloc[:n]
 
 
-def one_pass_per_word(words: pd.DataFrame, model: str, context: int, pool: str = "mean") -> np.ndarray:
-    """(n_words, n_layers, width): the sink and the context, as far as the word, read alone; nothing shared with ours.
+def tokens_of_words(tokenizer: object, words: list[str]) -> tuple[list[int], list[tuple[int, int]], list[list[int]]]:
+    """Ids, offsets, and which tokens share a character with each word."""
+    text = " ".join(words)
+    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    own, begin = [], 0
+    for word in words:
+        characters = set(range(begin, begin + len(word)))
+        begin += len(word) + 1
+        own.append([k for k, (a, b) in enumerate(read["offset_mapping"]) if characters & set(range(a, b))])
+    return read["input_ids"], read["offset_mapping"], own
 
-    The context of a word begins where ours says it does: half a window before the first word a window is for.
-    """
+
+def naive_window(own: list[list[int]], word: int, begun: list[int], context: int, exact: bool, unit: str) -> int:
+    """Where the context of a word begins. Shared windows begin half a window before the first word they are for."""
+    if unit == "words":
+        words = [[k] for k in range(len(own))]
+        return own[naive_window(words, word, begun, context, exact, "tokens")][0]
+    if exact:
+        return max(0, own[word][-1] + 1 - context)
+    if not begun or own[word][-1] + 1 > begun[0] + context:
+        begun[:] = [max(0, own[word][0] - (context - context // 2))]
+    return begun[0]
+
+
+def one_pass_per_word(
+    words: pd.DataFrame, model: str, context: int, pool: str = "mean", exact: bool = False, unit: str = "tokens"
+) -> np.ndarray:
+    """(n_words, n_layers, width): special tokens and the context, as far as the word, read alone; nothing shared."""
     import torch
 
     loaded = load(locate_model(model), device="cpu")
     tokenizer, network = loaded.tokenizer, loaded.network
+    if loaded.kind == "causal":
+        before, after = [tokenizer.bos_token_id], []
+    else:
+        before = [1] if tokenizer.mask_token_id is not None else []  # <s>, where the tokenizer has one in front
+        after = [2]
     out = []
     for _, run in words.groupby("run", sort=False):
-        text = " ".join(run["word"])
-        read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids, spans = read["input_ids"], read["offset_mapping"]
-        begin, window_start, window_first = 0, 0, None
-        for word in run["word"]:
-            characters = set(range(begin, begin + len(word)))
-            begin += len(word) + 1
-            own = [k for k, (a, b) in enumerate(spans) if characters & set(range(a, b))]
-            if window_first is None or own[-1] + 1 > window_start + context:
-                window_first = own[0]
-                window_start = max(0, window_first - (context - context // 2))
-            seen = torch.tensor([[tokenizer.bos_token_id, *ids[window_start : own[-1] + 1]]])
+        ids, _, own = tokens_of_words(tokenizer, run["word"].tolist())
+        begun: list[int] = []
+        for word, tokens in enumerate(own):
+            start = naive_window(own, word, begun, context, exact, unit)
+            seen = torch.tensor([[*before, *ids[start : tokens[-1] + 1], *after]])
             with torch.inference_mode():
-                states = network(input_ids=seen, output_hidden_states=True).hidden_states
-            kept = {"mean": own, "last": own[-1:], "first": own[:1]}[pool]
-            out.append([state[0, [k - window_start + 1 for k in kept]].mean(0).numpy() for state in states])
+                reader = network.get_encoder() if loaded.kind == "encoder-decoder" else network
+                states = reader(input_ids=seen, output_hidden_states=True).hidden_states
+            kept = {"mean": tokens, "last": tokens[-1:], "first": tokens[:1]}[pool]
+            out.append([state[0, [k - start + len(before) for k in kept]].mean(0).numpy() for state in states])
     return np.array(out)
 
 
 def furthest(ours: Signal, expected: np.ndarray) -> float:
     """The largest ‖Δ‖/‖h‖ over words and layers."""
     n, layers, width = expected.shape
+    assert ours.shape == (n, layers * width)
     difference = np.linalg.norm(ours.array().reshape(n, layers, width) - expected, axis=2)
     return float((difference / np.linalg.norm(expected, axis=2)).max())
 
@@ -85,6 +106,182 @@ def test_one_strided_pass_is_one_pass_per_word(context, pool):
     words = transcript(runs=2)
     ours = embed_words(words, model="stories260k", context=context, pool=pool, device="cpu")
     assert furthest(ours, one_pass_per_word(words, "stories260k", context, pool)) < 1e-5
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "bert", "roberta", "t5"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_any_kind_of_model_is_read_as_one_pass_per_word(kind, exact, small_model):
+    """Learned, relative and rotary positions; bytes, word pieces and sentence pieces; special tokens of every sort."""
+    words, folder = transcript(runs=2), small_model(kind)
+    ours = embed_words(words, model=folder, context=32, exact=exact, device="cpu")
+    assert ours.bands == [f"{kind}.{layer}" for layer in range(4)]
+    assert furthest(ours, one_pass_per_word(words, str(folder), 32, exact=exact)) < 1e-5
+
+
+@pytest.mark.parametrize(("context", "exact"), [(5, False), (12, False), (5, True), (1, True)])
+def test_a_context_in_words(context, exact):
+    words = transcript(runs=2)
+    ours = embed_words(words, model="stories260k", context=context, unit="words", exact=exact, device="cpu")
+    expected = one_pass_per_word(words, "stories260k", context, exact=exact, unit="words")
+    assert furthest(ours, expected) < 1e-5
+    assert ours.attrs["features"]["stories260k"]["unit"] == "words"
+
+
+@pytest.mark.parametrize("context", [16, 200])
+def test_exact_is_one_pass_per_word_with_the_whole_context(context):
+    words = transcript(runs=2)
+    ours = embed_words(words, model="stories260k", context=context, exact=True, device="cpu")
+    assert furthest(ours, one_pass_per_word(words, "stories260k", context, exact=True)) < 1e-5
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_shown_ahead_a_word_is_read_with_what_follows(exact, small_model):
+    import torch
+
+    words, folder = transcript(), small_model("bert")
+    ours = embed_words(words, model=folder, context=40, ahead=True, exact=exact, device="cpu")
+    loaded = load(locate_model(folder), device="cpu")
+    ids, _, own = tokens_of_words(loaded.tokenizer, words["word"].tolist())
+    found = []
+    for word, tokens in enumerate(own):  # whichever window of 40 it was: one of them gives what was found
+        sides = range(max(0, tokens[-1] + 1 - 40), min(tokens[0], len(ids) - 40) + 1)
+        seen = torch.tensor([[1, *ids[start : start + 40], 2] for start in sides])
+        with torch.inference_mode():
+            state = loaded.network(input_ids=seen, output_hidden_states=True).hidden_states[-1]
+        at = [[k - start + 1 for k in tokens] for start in sides]
+        pooled = torch.stack([one[places].mean(0) for one, places in zip(state, at)]).numpy()
+        off = np.linalg.norm(pooled - ours.values[word, -32:], axis=1) / np.linalg.norm(pooled, axis=1)
+        assert off.min() < 1e-5
+        found.append(tokens[0] - list(sides)[int(off.argmin())])
+    middle = [before for word, before in enumerate(found) if 40 < own[word][0] < len(ids) - 60]
+    assert min(middle) >= (15 if exact else 10)
+    assert max(middle) <= (20 if exact else 30)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = logits.astype(np.float64) - logits.max(-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+@pytest.mark.parametrize("kind", ["stories260k", "gpt2"])
+def test_how_expected_a_word_was(kind, exact, small_model):
+    """Of one forward pass per word with all its predictions, by hand."""
+    import torch
+
+    words = transcript()
+    folder = kind if kind == "stories260k" else str(small_model(kind))
+    bands = ("surprisal", "hidden", "log_probability", "entropy")
+    ours = embed_words(words, model=folder, layers=[3], context=32, exact=exact, bands=bands, device="cpu")
+    assert ours.bands == [f"{kind}.{band}" for band in ("3", "surprisal", "entropy", "log_probability")]
+    assert ours.columns["unit"].tolist()[-3:] == ["bits", "bits", "nats"]
+    loaded = load(locate_model(folder), device="cpu")
+    ids, offsets, own = tokens_of_words(loaded.tokenizer, words["word"].tolist())
+    text = " ".join(words["word"])
+    begun, expected = [], []
+    for word, tokens in enumerate(own):
+        start = naive_window(own, word, begun, 32, exact, "tokens")
+        with torch.inference_mode():
+            seen = torch.tensor([[loaded.tokenizer.bos_token_id, *ids[start : tokens[-1] + 1]]])
+            log_p = log_softmax(loaded.network(input_ids=seen).logits[0].numpy())
+        front = tokens[0]  # the space in front of a comma is a token of its own, and is the comma's
+        while front > start and text[slice(*offsets[front - 1])] == " ":
+            front -= 1
+        # one on for the sink, one back for the prediction
+        total = sum(log_p[k - start, ids[k]] for k in [*range(front, tokens[0]), *tokens])
+        before = log_p[tokens[0] - start]
+        expected.append([-total / np.log(2), -(np.exp(before) * before).sum() / np.log(2), total])
+    np.testing.assert_allclose(ours.values[:, -3:], expected, rtol=1e-4, atol=1e-4)
+    alone = embed_words(words, model=folder, context=32, exact=exact, bands=["surprisal"], device="cpu")
+    np.testing.assert_allclose(alone.values[:, 0], ours.values[:, -3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_how_expected_a_hidden_word_was(ahead, small_model):
+    """A masked model: the word's tokens are hidden and shown again from the left; nothing after them unless asked."""
+    import torch
+
+    words, folder = transcript(), small_model("bert")
+    bands = ("surprisal", "entropy", "log_probability")
+    words = words.iloc[:30]
+    ours = embed_words(words, model=folder, context=60, ahead=ahead, exact=not ahead, bands=bands, device="cpu")
+    loaded = load(locate_model(folder), device="cpu")
+    ids, _, own = tokens_of_words(loaded.tokenizer, words["word"].tolist())
+    for word, tokens in enumerate(own):
+        start, stop = (0, len(ids)) if ahead else (max(0, tokens[-1] + 1 - 60), tokens[-1] + 1)
+        total = 0.0
+        for k, token in enumerate(tokens):
+            hidden = [4 if j in tokens[k:] else ids[j] for j in range(start, stop)]
+            with torch.inference_mode():
+                logits = loaded.network(input_ids=torch.tensor([[1, *hidden, 2]])).logits
+            log_p = log_softmax(logits[0, token - start + 1].numpy())
+            total += log_p[ids[token]]
+            if k == 0:
+                entropy = -(np.exp(log_p) * log_p).sum() / np.log(2)
+        np.testing.assert_allclose(ours.values[word], [-total / np.log(2), entropy, total], rtol=1e-4)
+
+
+def test_predictions_that_the_head_alone_does_not_give(tmp_path):
+    """Gemma 2 caps its logits: what its output embedding gives is not what it predicts."""
+    import torch
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=512,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        max_position_embeddings=128,
+        final_logit_softcapping=0.5,
+        initializer_range=0.3,
+    )
+    Gemma2ForCausalLM(config).save_pretrained(tmp_path / "gemma")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(shipped("models", "stories260k", name), tmp_path / "gemma" / name)
+    words = transcript("Once upon a time there was a little girl named Lily")
+    ours = embed_words(words, model=tmp_path / "gemma", context=100, bands=["log_probability"], device="cpu")
+    loaded = load(locate_model(tmp_path / "gemma"), device="cpu")
+    ids, _, own = tokens_of_words(loaded.tokenizer, words["word"].tolist())
+    with torch.inference_mode():
+        log_p = log_softmax(loaded.network(input_ids=torch.tensor([[1, *ids]])).logits[0].numpy())
+    expected = [sum(log_p[k, ids[k]] for k in tokens) for tokens in own]
+    np.testing.assert_allclose(ours.values[:, 0], expected, rtol=1e-4)
+
+
+def test_what_a_model_cannot_say(small_model, tmp_path):
+    words = transcript().iloc[:8]
+    with pytest.raises(SettingsError, match=r"need a causal or a masked language model; 't5' is an encoder–decoder"):
+        embed_words(words, model=small_model("t5"), bands=["surprisal"])
+    with pytest.raises(SettingsError, match=r"ahead=True needs a model that reads both ways; 'gpt2' is causal"):
+        embed_words(words, model=small_model("gpt2"), ahead=True)
+    import transformers
+
+    folder = Path(shutil.copytree(small_model("bert"), tmp_path / "headless"))
+    network = transformers.BertModel.from_pretrained(folder)
+    network.save_pretrained(folder)
+    with pytest.raises(SettingsError, match=r"the weights of its head are not among those of 'headless'"):
+        embed_words(words, model=folder, context=64, bands=["entropy"])
+    assert embed_words(words, model=folder, context=64).shape == (8, 4 * 32)
+    maskless = Path(shutil.copytree(small_model("bert"), tmp_path / "maskless"))
+    settings = json.loads((maskless / "tokenizer_config.json").read_text()) | {"mask_token": None}
+    (maskless / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(SettingsError, match=r"hide words, but 'maskless' has no mask token"):
+        embed_words(words, model=maskless, context=64, bands=["surprisal"])
+
+
+def test_half_precision_is_close_and_says_so():
+    words = transcript()
+    full = embed_words(words, model="stories260k", context=64, device="cpu")
+    for dtype, bound in [("bfloat16", 0.05), ("float16", 0.005)]:
+        half = embed_words(words, model="stories260k", context=64, dtype=dtype, device="cpu")
+        assert half.attrs["features"]["stories260k"]["dtype"] == dtype
+        assert half.values.dtype == np.float32
+        off = furthest(half, full.array().reshape(len(words), 6, 64))
+        assert 1e-4 < off < bound
 
 
 def test_real_speech_is_read_the_same_way():
@@ -107,7 +304,7 @@ def test_smollm2_too():
 def test_padding_and_batches_change_nothing(monkeypatch):
     words = transcript(runs=3)
     together = embed_words(words, model="stories260k", context=32, device="cpu")
-    monkeypatch.setattr("brainalign.features.words.BATCH_BYTES", 1)  # one window at a time: nothing is padded
+    monkeypatch.setattr("brainalign.features.passages.BATCH_BYTES", 1)  # one window at a time: nothing is padded
     apart = embed_words(words, model="stories260k", context=32, device="cpu")
     assert furthest(together, apart.array().reshape(len(words), 6, 64)) < 1e-5
 
@@ -127,11 +324,15 @@ def test_the_signal_says_what_it_is():
         "kind": "language",
         "model": "stories260k",
         "revision": locate_model("stories260k").revision,
+        "architecture": "causal",
         "sink": "<s>",
         "context": 64,
+        "unit": "tokens",
         "stride": 32,
+        "ahead": False,
         "reset": "run",
         "pool": "mean",
+        "bands": ["hidden"],
         "dtype": "float32",
         "context_crosses_runs": False,
         "context_s": 10.8,
@@ -181,74 +382,6 @@ def test_a_run_does_not_begin_with_an_outlier():
     assert signal.attrs["features"]["smollm2-135m"]["sink"] == "<|im_start|>"
 
 
-ODD = [
-    "would",
-    "n't",
-    "don't",
-    "—",
-    "Café",
-    "cafe\u0301",
-    "你好",
-    "🙂",
-    "'",
-    "O'Neill-Smith",
-    "U.S.",
-    "naïve…",
-    "New York",
-]
-
-
-@given(st.lists(st.sampled_from(ODD), min_size=1, max_size=12))
-def test_every_word_gets_its_own_tokens(words):
-    tokenizer = tokenizer_of("stories260k")
-    text = " ".join(words)
-    read = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    covers = words_to_tokens(words, read["offset_mapping"])
-    begin = 0
-    for word, tokens in zip(words, covers):
-        spans = [read["offset_mapping"][k] for k in tokens]
-        assert "".join(text[a:b] for a, b in sorted(set(spans))).strip() == word
-        assert all(a < begin + len(word) and b > begin for a, b in spans)
-        begin += len(word) + 1
-    used = np.concatenate(covers)
-    assert len(set(used.tolist())) == len(used)
-    unused = set(range(len(read["input_ids"]))) - set(used.tolist())
-    assert all(text[slice(*read["offset_mapping"][k])].isspace() for k in unused)
-
-
-def tokenizer_of(name: str, known: dict[str, object] = {}):  # noqa: B006  (hypothesis runs this hundreds of times)
-    from transformers import AutoTokenizer
-
-    if name not in known:
-        known[name] = AutoTokenizer.from_pretrained(model_folder(name), local_files_only=True)
-    return known[name]
-
-
-def test_tokens_of_nobody_and_of_two():
-    offsets = [(0, 0), (0, 2), (2, 3), (3, 7), (7, 7), (7, 8), (8, 10)]  # "ab cd", " ", "ef": 'ab' '␣' 'cd e' … 'f gh'
-    assert [t.tolist() for t in words_to_tokens(["ab", "cd", "ef", "h"], offsets)] == [[1], [3], [3, 5], [6]]
-    assert [t.tolist() for t in words_to_tokens(["ab", "cd"], [(0, 2)])] == [[0], []]
-
-
-@given(
-    st.lists(st.integers(1, 4), min_size=1, max_size=60),
-    st.lists(st.integers(0, 1), min_size=60, max_size=60),
-    st.integers(8, 40),
-)
-def test_windows_keep_every_word_once_with_enough_before_it(lengths, gaps, context):
-    stop = np.cumsum(np.add(lengths, gaps[: len(lengths)]))
-    first = stop - lengths
-    windows = plan_windows(first, stop, context)
-    kept = [word for window in windows for word in range(window.first, window.last)]
-    assert kept == list(range(len(lengths)))
-    for window in windows:
-        assert window.stop - window.start <= context
-        for word in range(window.first, window.last):
-            assert window.start <= first[word]
-            assert stop[word] <= window.stop
-            assert window.start == 0 or context - context // 2 <= first[word] - window.start < context
-
-
 def test_what_cannot_be_asked_for():
     words = transcript()
     for layers, message in [
@@ -262,10 +395,10 @@ def test_what_cannot_be_asked_for():
     ]:
         with pytest.raises(SettingsError, match=message):
             embed_words(words, model="stories260k", layers=layers)
-    with pytest.raises(
-        SettingsError, match=r"context=512 and the sink make 513 .* at most 512: context can be up to 51"
-    ):
+    with pytest.raises(SettingsError, match=r"context=512 and 1 special token make 513 .* context can be up to 511"):
         embed_words(words, model="stories260k", context=512)
+    with pytest.raises(SettingsError, match=r"context=900 words are up to \d+ tokens here, .* reads at most 511"):
+        embed_words(transcript(STORY * 8), model="stories260k", context=900, unit="words")
     with pytest.raises(SettingsError, match="context is a number of tokens, at least 2; found 1"):
         embed_words(words, model="stories260k", context=1)
     with pytest.raises(SettingsError, match=r"reset is 'run' .* or None .* found 'session'"):
@@ -289,67 +422,10 @@ def test_words_that_cannot_be_read():
         embed_words(words.rename(columns={"word": "text"}), model="stories260k")
 
 
-def save_model(folder: Path, config: object, network: object) -> Path:
-    shutil.copytree(shipped("models", "stories260k"), folder, ignore=shutil.ignore_patterns("model.*", "config.json"))
-    network.save_pretrained(folder)
-    return folder
-
-
-def test_a_model_that_reads_ahead_is_refused(tmp_path):
-    from transformers import BertConfig, BertForMaskedLM
-
-    config = BertConfig(
-        vocab_size=512, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
-    )
-    folder = save_model(tmp_path / "bert", config, BertForMaskedLM(config))
-    with pytest.raises(SettingsError, match="'bert' reads words that come after the one it describes"):
-        embed_words(transcript(), model=folder)
-
-
-def test_another_architecture_from_a_folder(tmp_path):
-    """Learned positions, other names for everything: GPT-2."""
-    from transformers import GPT2Config, GPT2LMHeadModel
-
-    config = GPT2Config(vocab_size=512, n_embd=32, n_layer=3, n_head=2, n_positions=64)
-    folder = save_model(tmp_path / "gpt", config, GPT2LMHeadModel(config))
-    words = transcript()
-    ours = embed_words(words, model=folder, context=40, device="cpu")
-    assert ours.bands == [f"gpt.{layer}" for layer in range(4)]
-    assert furthest(ours, one_pass_per_word(words, str(folder), 40)) < 1e-5
-    with pytest.raises(SettingsError, match="reads at most 64: context can be up to 63"):
-        embed_words(words, model=folder, context=64)
-
-
-@pytest.mark.parametrize(
-    ("special", "sink"),
-    [
-        ({}, 1),
-        ({"bos_token": None}, 2),
-        ({"bos_token": None, "eos_token": None}, 2),  # the padding token is </s> too
-        ({"bos_token": None, "eos_token": None, "pad_token": None}, 0),
-    ],
-)
-def test_the_sink_is_what_the_tokenizer_has(tmp_path, special, sink):
-    folder = shutil.copytree(shipped("models", "stories260k"), tmp_path / "model")
-    settings = json.loads((folder / "tokenizer_config.json").read_text()) | special
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-    tokenizer = load(locate_model(folder), device="cpu").tokenizer
-    assert choose_sink(tokenizer, "model") == sink
-
-
-def test_a_tokenizer_without_any_special_token_is_said():
-    from tokenizers import Tokenizer, models
-    from transformers import PreTrainedTokenizerFast
-
-    bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"a": 0})))
-    with pytest.raises(SettingsError, match="tokenizer of model 'bare' has no special token to open a window with"):
-        choose_sink(bare, "bare")
-
-
 def test_a_tokenizer_without_offsets_is_said(monkeypatch):
     loaded = load(locate_model("stories260k"), device="cpu")
     monkeypatch.setattr(type(loaded.tokenizer), "is_fast", property(lambda self: False))
-    monkeypatch.setattr("brainalign.features.words.load", lambda found, device: loaded)
+    monkeypatch.setattr("brainalign.features.words.load", lambda found, device, dtype: loaded)
     with pytest.raises(SettingsError, match=r"cannot say which characters a token covers: it needs tokenizer.json"):
         embed_words(transcript(), model="stories260k")
 
@@ -372,10 +448,13 @@ def test_anything_that_changes_the_numbers_is_another_piece(tmp_path):
     words, store = transcript("Once upon a time there was a cat"), Store(tmp_path)
     settings = [
         {},
-        {"layers": [0]},
         {"context": 64},
-        {"reset": None},
+        {"context": 64, "unit": "words"},
+        {"context": 64, "exact": True},
         {"pool": "last"},
+        {"dtype": "bfloat16"},
+        {"bands": ("hidden", "surprisal")},
+        {"bands": ("surprisal",)},
         {"model": untrained("stories260k", seed=0)},
         {"words": words.assign(word=words["word"].str.upper())},
         {"words": words.assign(run=["1"] * 4 + ["2"] * 4)},
@@ -383,7 +462,17 @@ def test_anything_that_changes_the_numbers_is_another_piece(tmp_path):
     for change in settings:
         embed_words(**{"words": words, "model": "stories260k", "store": store} | change)
     assert len(store.pieces()) == len(settings)
-    embed_words(words, model="stories260k", store=store, layers=np.array([0]), device="cpu")
+    same = [
+        {"device": "cpu"},
+        {"name": "lm"},
+        {"reset": None},  # there is one run
+        {"layers": np.array([0])},  # a part of what is there
+        {"layers": [5, 1]},
+        {"words": words.assign(run="another", onset=words["onset"] * 2, duration=0.1, note="")},
+        {"bands": ["surprisal", "hidden"]},
+    ]
+    for change in same:
+        embed_words(**{"words": words, "model": "stories260k", "store": store} | change)
     assert len(store.pieces()) == len(settings)
 
 

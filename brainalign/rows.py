@@ -1,0 +1,144 @@
+"""How is an array of many rows computed part by part, in little memory, so that a crash costs one part?"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from brainalign.progress import Progress, silent
+from brainalign.store import Store, key_of
+
+
+@dataclass(frozen=True)
+class RowJob:
+    """An array (n_rows, n_columns) float32, computed part by part.
+
+    Parameters
+    ----------
+    shape : (n_rows, n_columns)
+    parts : list of int arrays
+        The rows of each part; every row is in exactly one.
+    compute : function
+        Number of a part → its block (n_rows_of_the_part, n_columns). The same whenever it is called.
+    also : dict of name → array
+        What is kept beside it.
+    what : str
+        What is being done, for those who watch.
+    """
+
+    shape: tuple[int, int]
+    parts: Sequence[np.ndarray]
+    compute: Callable[[int], np.ndarray]
+    also: Mapping[str, np.ndarray] = field(default_factory=dict)
+    what: str = "computing"
+
+
+def parts_of(counts: Sequence[int], row_bytes: int, part_bytes: int) -> list[range]:
+    """Group neighbours so that each group's rows take about `part_bytes`.
+
+    Parameters
+    ----------
+    counts : list of int
+        Rows of each of the things that are grouped.
+
+    Examples
+    --------
+    >>> parts_of([10, 10, 10, 5], row_bytes=4, part_bytes=80)
+    [range(0, 2), range(2, 4)]
+    """
+    groups: list[range] = []
+    begin, rows = 0, 0
+    for k, count in enumerate(counts):
+        rows += count
+        if rows * row_bytes >= part_bytes or k == len(counts) - 1:
+            groups.append(range(begin, k + 1))
+            begin, rows = k + 1, 0
+    return groups
+
+
+def compute_rows(job: RowJob, progress: Progress = silent) -> dict[str, np.ndarray]:
+    """The whole array under the name `values`, in memory, and what belongs beside it.
+
+    Examples
+    --------
+    >>> job = RowJob((4, 2), [np.arange(2), np.arange(2, 4)], lambda k: np.full((2, 2), k, np.float32))
+    >>> compute_rows(job)["values"][:, 0].tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
+    values = np.zeros(job.shape, np.float32)
+    for k, rows in enumerate(job.parts):
+        progress(k, len(job.parts), job.what)
+        values[rows] = job.compute(k)
+    progress(len(job.parts), len(job.parts), job.what)
+    return {"values": values, **job.also}
+
+
+def keep_rows(
+    store: Store, key: str, begin: Callable[[], RowJob], meta: Mapping[str, Any], progress: Progress = silent
+) -> Mapping[str, np.ndarray]:
+    """As `compute_rows`, kept in a store; `values` stays on disk, memory-mapped.
+
+    Never more than one part is in memory. Every part is kept as soon as it is computed: whoever asks for the same key
+    after a crash computes what is missing, and gets the same bytes. When the whole is there the parts are removed.
+
+    Parameters
+    ----------
+    store : Store
+    key : str
+        Of the whole.
+    begin : function
+        Gives the job; not called if the whole is there.
+    meta : dict
+        JSON types.
+    progress : function (done, total, what)
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> job = RowJob((4, 2), [np.arange(2), np.arange(2, 4)], lambda k: np.full((2, 2), k, np.float32))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = keep_rows(Store(folder), key_of(of="an example"), lambda: job, meta={})
+    ...     kept["values"][:, 0].tolist()
+    [0.0, 0.0, 1.0, 1.0]
+    """
+    done: list[str] = []
+
+    def fill(folder: Path) -> None:
+        job = begin()
+        for name, array in job.also.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        with (folder / "values.npy").open("wb") as file:
+            header = {"descr": "<f4", "fortran_order": False, "shape": job.shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            start = file.tell()
+            for k, rows in enumerate(job.parts):
+                progress(k, len(job.parts), job.what)
+                if len(job.parts) == 1:
+                    block = job.compute(k)
+                else:
+                    done.append(key_of(of=key, part=k, parts=len(job.parts)))
+                    about = {**meta, "part": k, "parts": len(job.parts)}
+                    part = store.compute(done[-1], lambda k=k: {"block": job.compute(k)}, meta=about)
+                    block = part.arrays["block"]
+                _write(file, start, rows, block, job.shape[1])
+            file.truncate(start + 4 * job.shape[0] * job.shape[1])
+        progress(len(job.parts), len(job.parts), job.what)
+
+    arrays = store.compute_folder(key, fill, meta=meta).arrays
+    for part in done:
+        store.remove(part)
+    return arrays
+
+
+def _write(file: BinaryIO, start: int, rows: np.ndarray, block: np.ndarray, width: int) -> None:
+    """Rows that follow one another are written together."""
+    block = np.ascontiguousarray(block, "<f4")
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for a, b in zip([0, *breaks], [*breaks, len(rows)]):
+        file.seek(start + 4 * width * int(rows[a]), os.SEEK_SET)
+        file.write(block[a:b].data)

@@ -1,0 +1,137 @@
+"""States on their way to the store: killed, asked for twice, harmed; what comes out is always the same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainalign.errors import InputError
+from brainalign.features.words import embed_words
+from brainalign.shipped import shipped
+from brainalign.store import Store
+
+PARTS = 13  # of the story, at 2¹⁸ bytes each
+CODE = """
+import hashlib, sys
+import pandas as pd
+import brainalign.features.words as module
+from brainalign.store import Store
+module.PART_BYTES = int(sys.argv[3])
+words = pd.read_csv(sys.argv[1], sep="\\t", keep_default_na=False)
+print("ready", flush=True)
+signal = module.embed_words(words, model="stories260k", context=64, bands=("hidden", "surprisal"), device="cpu",
+    store=Store(sys.argv[2]), progress=lambda done, total, what: print("part", done, total, flush=True))
+print("bytes", hashlib.sha256(signal.array().tobytes()).hexdigest(), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory) -> Path:
+    """The chapter of Alice as it was spoken."""
+    table = pd.read_csv(next(shipped("sample", "alice").rglob("*_events.tsv")), sep="\t", keep_default_na=False)
+    words = pd.DataFrame({"run": "1", "onset": table["onset"], "word": table["word"]})
+    path = tmp_path_factory.mktemp("story") / "words.tsv"
+    words.to_csv(path, sep="\t", index=False)
+    return path
+
+
+def start(story: Path, store: Path, part_bytes: int = 1 << 18) -> subprocess.Popen[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", CODE, str(story), str(store), str(part_bytes)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[list[str], str]:
+    """Which parts it said it was at, and the hash of what it got."""
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    lines = out.splitlines()
+    return [line for line in lines if line.startswith("part")], lines[-1].removeprefix("bytes ")
+
+
+def kill_at_a_random_moment(process: subprocess.Popen[str], rng: random.Random) -> bool:
+    """While it computes, after a part chosen at random; False if it was done before."""
+    assert process.stdout is not None
+    after = rng.randrange(PARTS - 3)
+    for line in process.stdout:
+        if line.startswith(f"part {after} "):
+            time.sleep(rng.uniform(0.0, 0.2))
+            break
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return alive
+
+
+@pytest.fixture(scope="module")
+def expected(story, tmp_path_factory) -> str:
+    """The hash of the bytes when nothing comes between: two processes, of which one computes and both get them."""
+    folder = tmp_path_factory.mktemp("expected") / "store"
+    both = [start(story, folder) for _ in range(2)]
+    (parts, found), (others, same) = (finish(process) for process in both)
+    assert found == same
+    assert sorted([len(parts), len(others)]) == [0, PARTS + 1]  # each part, and the end
+    return found
+
+
+def test_two_processes_compute_once_and_both_get_it(expected):
+    assert len(expected) == 64
+
+
+def check_kills(story: Path, folder: Path, expected: str, kills: int) -> None:
+    rng = random.Random(7)
+    for k in range(kills):
+        store = folder / f"store {k}"
+        assert kill_at_a_random_moment(start(story, store), rng)
+        parts, found = finish(start(story, store))
+        assert found == expected
+        assert len(parts) == PARTS + 1  # those that were there are only copied
+        assert len(Store(store).pieces()) == 1
+
+
+def test_killed_and_resumed_the_bytes_are_the_same(story, expected, tmp_path):
+    check_kills(story, tmp_path, expected, kills=1)
+
+
+@pytest.mark.verify
+def test_killed_at_ten_random_moments_the_bytes_are_the_same(story, expected, tmp_path):
+    check_kills(story, tmp_path, expected, kills=10)
+
+
+def test_a_flipped_byte_is_found_and_mended(tmp_path, caplog):
+    words = pd.DataFrame({"run": "1", "onset": np.arange(40) / 2, "word": ["Lily", "ran"] * 20})
+    store = Store(tmp_path)
+    ask = {"model": "stories260k", "context": 64, "store": store, "device": "cpu"}
+    fresh = embed_words(words, **ask).array().tobytes()
+    (piece,) = store.pieces()
+    path = piece.folder / "values.npy"
+    harmed = bytearray(path.read_bytes())
+    harmed[len(harmed) // 2] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(harmed)
+    assert embed_words(words, **ask).array().tobytes() == fresh
+    assert "a cached piece is harmed (values.npy is not what was written)" in caplog.text
+    assert hashlib.sha256(path.read_bytes()).hexdigest() != hashlib.sha256(harmed).hexdigest()
+
+
+def test_a_bad_word_costs_nothing_that_was_computed(tmp_path):
+    """Words are looked at before anything is read; what is in the store stays there."""
+    words = pd.DataFrame({"run": "1", "onset": np.arange(4) / 2, "word": ["Once", "upon", "a", "time"]})
+    store = Store(tmp_path)
+    embed_words(words, model="stories260k", store=store)
+    bad = words.assign(word=["Once", "", "a", ""])
+    message = r"words '' \(row 1, run 1, 0.5 s\), '' \(row 3, run 1, 1.5 s\) have no token .* leave them out"
+    with pytest.raises(InputError, match=message):
+        embed_words(bad, model="stories260k", store=store)
+    assert len(store.pieces()) == 1
+    assert not list((tmp_path / "unfinished").glob("*"))

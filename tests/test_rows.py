@@ -1,0 +1,79 @@
+"""Computed part by part: in little memory, and a crash costs one part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brainalign.rows import RowJob, compute_rows, keep_rows, parts_of
+from brainalign.store import Store, key_of
+
+KEY = key_of(of="a test")
+
+
+class CrashError(Exception):
+    pass
+
+
+def job_of(parts: list[list[int]], width: int, asked: list[int], dies_at: int | None = None) -> RowJob:
+    n = sum(len(rows) for rows in parts)
+    truth = np.random.default_rng(0).standard_normal((n, width)).astype(np.float32)
+
+    def compute(part: int) -> np.ndarray:
+        asked.append(part)
+        if part == dies_at:
+            raise CrashError
+        return truth[parts[part]]
+
+    return RowJob((n, width), [np.array(rows) for rows in parts], compute, {"layers": np.arange(3)})
+
+
+@given(st.permutations(range(12)), st.sets(st.integers(1, 11)), st.integers(1, 4))
+def test_whatever_the_order_of_rows_each_comes_to_its_place(order, cuts, width):
+    parts = [list(part) for part in np.split(np.array(order), sorted(cuts))]
+    job = job_of(parts, width, [])
+    whole = compute_rows(job)
+    assert (whole["values"] == np.random.default_rng(0).standard_normal((12, width)).astype(np.float32)).all()
+    assert whole["layers"].tolist() == [0, 1, 2]
+
+
+def test_kept_is_computed(tmp_path):
+    job = job_of([[3, 0], [1, 2, 5], [4]], 7, [])
+    kept = keep_rows(Store(tmp_path), KEY, lambda: job, meta={"model": "m"})
+    assert isinstance(kept["values"], np.memmap)
+    assert (np.asarray(kept["values"]) == compute_rows(job)["values"]).all()
+    assert kept["values"].dtype == np.float32
+    (piece,) = Store(tmp_path).pieces()  # the parts are gone
+    assert piece.meta == {"model": "m"}
+
+
+def test_a_hit_begins_nothing(tmp_path):
+    keep_rows(Store(tmp_path), KEY, lambda: job_of([[0, 1]], 2, []), meta={})
+    keep_rows(Store(tmp_path), KEY, lambda: pytest.fail("begun although the whole is there"), meta={})
+
+
+@pytest.mark.parametrize("dies_at", [0, 1, 3])
+def test_after_a_crash_only_what_is_missing_is_computed(tmp_path, dies_at):
+    parts, asked, told = [[0, 1], [2], [3, 4], [5]], [], []
+    with pytest.raises(CrashError):
+        keep_rows(Store(tmp_path), KEY, lambda: job_of(parts, 3, asked, dies_at), meta={})
+    assert len(Store(tmp_path).pieces()) == dies_at
+    again: list[int] = []
+    kept = keep_rows(
+        Store(tmp_path), KEY, lambda: job_of(parts, 3, again), meta={}, progress=lambda *said: told.append(said)
+    )
+    assert again == list(range(dies_at, 4))
+    assert (np.asarray(kept["values"]) == compute_rows(job_of(parts, 3, []))["values"]).all()
+    assert [said[:2] for said in told] == [(0, 4), (1, 4), (2, 4), (3, 4), (4, 4)]
+    assert len(Store(tmp_path).pieces()) == 1
+
+
+@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 400))
+def test_groups_are_neighbours_of_about_a_size(counts, part_bytes):
+    groups = parts_of(counts, row_bytes=4, part_bytes=part_bytes)
+    assert [k for group in groups for k in group] == list(range(len(counts)))
+    for group in groups[:-1]:
+        assert 4 * sum(counts[k] for k in group) >= part_bytes
+        assert 4 * sum(counts[k] for k in list(group)[:-1]) < part_bytes
