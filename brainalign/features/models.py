@@ -20,7 +20,18 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def model_folder(name: str) -> Path | None:
-    """Where the files of a card's model are: shipped, or fetched before; None if it was not fetched yet."""
+    """Where the files of a card's model are, whatever its kind; None if it was not fetched yet.
+
+    Raises
+    ------
+    SettingsError
+        No card of that name; the closest is named.
+
+    Examples
+    --------
+    >>> sorted(path.name for path in model_folder("stories260k").glob("*.safetensors"))
+    ['model.safetensors']
+    """
     card = model_card(name)
     if card.is_shipped:
         return shipped("models", name)
@@ -29,7 +40,10 @@ def model_folder(name: str) -> Path | None:
 
 
 def is_here(name: str) -> bool:
-    """Whether a card's model can be used without a network: it was shipped, or fetched before."""
+    """Whether a card's model can be used without a network: it was shipped, or fetched before.
+
+    As `model_folder` says it, but without reading its files through.
+    """
     card = model_card(name)
     return card.is_shipped or Store().has(card.key())
 
@@ -62,7 +76,7 @@ def locate_model(name_or_path: str | Path) -> ResolvedModel:
         if "layers" not in KINDS[card.kind].numbers:
             raise SettingsError(
                 f"{card.name!r} is no language model: its kind is {card.kind!r}, and it is for {KINDS[card.kind].use}; "
-                f"choose a language model here, such as 'stories260k'"
+                "choose a language model here, such as 'stories260k'"
             )
         folder = model_folder(card.name)
         if folder is None:
