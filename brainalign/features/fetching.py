@@ -84,7 +84,7 @@ def check_terms(card: ModelCard, accepted: bool) -> None:
 def _fetch(card: ModelCard, folder: Path, progress: Say) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         gather(card, Path(scratch), progress)
-        progress(f"making the folder of {card.name}, once")
+        progress(f"making the folder of {card.name}, once (up to a minute)")
         CONVERTERS[card.format].convert(Path(scratch), folder)
         progress(f"{card.name} is ready, {card.disk_mb} MB on disk")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from brainalign.errors import InputError
 from brainalign.features.cards import model_card
 from brainalign.features.converting import bert_weights, convert_vectors, joined
 from brainalign.features.fetching import gather
-from brainalign.features.loading import load
+from brainalign.features.loading import LanguageModel, load
 from brainalign.features.models import locate_model, model_folder
 from brainalign.provenance import hash_file
 
@@ -73,9 +74,15 @@ def loss(network: Any, tokenizer: Any, text: str) -> tuple[float, int]:
         return float(network(input_ids=ids, labels=ids).loss), ids.shape[1] - 1
 
 
+@cache
+def loaded_model(name: str) -> LanguageModel:
+    return load(locate_model(name), device="cpu")
+
+
+@cache
 def bits_per_character(name: str) -> list[float]:
     """On plain narrative, science, and a toddler's story, 250 characters of each: what the shortest window holds."""
-    loaded = load(locate_model(name), device="cpu")
+    loaded = loaded_model(name)
     losses = [loss(loaded.network, loaded.tokenizer, text[:250]) for text in (HARBOUR, CORTEX, PUPPY)]
     return [per_token * n_tokens / np.log(2) / 250 for per_token, n_tokens in losses]
 
@@ -87,7 +94,7 @@ def test_the_shipped_character_model_knows_english_letter_by_letter():
 
     narrative, science, toddler = bits_per_character("babyllama-char105")
     assert toddler < 1.0 < narrative < 2.2 < science < 3.2
-    loaded = load(locate_model("babyllama-char105"), device="cpu")
+    loaded = loaded_model("babyllama-char105")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         random = AutoModelForCausalLM.from_config(loaded.network.config).eval()
@@ -114,7 +121,7 @@ def test_the_converted_model_knows_english():
     token on shuffled words.
     """
     here("smollm2-135m")
-    loaded = load(locate_model("smollm2-135m"), device="cpu")
+    loaded = loaded_model("smollm2-135m")
     per_token, n_tokens = loss(loaded.network, loaded.tokenizer, HARBOUR)
     shuffled = " ".join(np.random.default_rng(0).permutation(HARBOUR.split()))
     assert 0.9 < per_token * n_tokens / np.log(2) / len(HARBOUR) < 1.05
@@ -150,7 +157,7 @@ def test_every_tensor_is_the_one_in_the_gguf_file_to_float16(name, original):
     architecture = {"smollm2-135m": gguf.MODEL_ARCH.LLAMA, "gemma3-270m": gguf.MODEL_ARCH.GEMMA3}[name]
     names = gguf.get_tensor_name_map(architecture, model_card(name).layers or 0)
     published = {tensor.name: dequantize(tensor.data, tensor.tensor_type) for tensor in reader.tensors}
-    config = load(locate_model(name), device="cpu").network.config
+    config = loaded_model(name).network.config
     converted = load_file(folder / "model.safetensors")
     assert len(converted) == len(published)
     for key, tensor in converted.items():
@@ -199,7 +206,7 @@ def test_loaded_as_a_language_model_its_states_are_those_of_transformers():
 
     folder = here("minilm-l6")
     last, given = states(folder, SENTENCES)
-    loaded = load(locate_model("minilm-l6"), device="cpu")
+    loaded = loaded_model("minilm-l6")
     assert loaded.kind == "masked"
     assert not loaded.has_head
     with torch.inference_mode():
