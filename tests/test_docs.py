@@ -90,6 +90,13 @@ def test_the_python_of_reading_a_result_runs_and_shows_what_the_page_says(reader
     assert late < whole - 0.03
 
 
+def test_the_python_of_transcripts_prints_what_the_page_says(capsys):
+    names = run_blocks("docs/ideas/transcripts.md", {})
+    (shown,) = blocks("docs/ideas/transcripts.md", "text")
+    assert capsys.readouterr().out.startswith(shown)
+    assert len(names["reading"].table) == 2127
+
+
 def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

@@ -164,7 +164,7 @@ def read(passages: Sequence[Passage], reader: Reader, wanted: Wanted, values: np
 def _read_batch(batch: list[Passage], reader: Reader, wanted: Wanted, values: np.ndarray) -> None:
     guesses = [(k, guess) for k, passage in enumerate(batch) for guess in passage.guesses]
     whole = bool(guesses) and not reader.head_alone
-    states, logits = forward(reader.model, [passage.ids for passage in batch], reader.special, whole)
+    states, logits = forward(reader.model, [passage.ids for passage in batch], reader.special.pad, whole)
     if guesses:
         head = (lambda chosen: chosen) if whole else reader.model.network.get_output_embeddings()
         measured = values[:, len(wanted.layers) * reader.width :]

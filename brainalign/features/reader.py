@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -69,7 +70,7 @@ def special_tokens(model: LanguageModel) -> Special:
         A causal model's tokenizer has no special token.
     """
     tokenizer = model.tokenizer
-    pad = next((int(t) for t in (tokenizer.pad_token_id, tokenizer.eos_token_id) if t is not None), 0)
+    pad = choose_pad(tokenizer)
     mask = None if tokenizer.mask_token_id is None else int(tokenizer.mask_token_id)
     if model.kind == "causal":
         return Special((choose_sink(tokenizer, model.name),), (), mask, pad)
@@ -77,6 +78,11 @@ def special_tokens(model: LanguageModel) -> Special:
     dressed = tokenizer("a", add_special_tokens=True)["input_ids"]
     at = next((k for k in range(len(dressed)) if dressed[k : k + len(bare)] == bare), 0)
     return Special(tuple(dressed[:at]), tuple(dressed[at + len(bare) :]), mask, pad)
+
+
+def choose_pad(tokenizer: Any) -> int:
+    """The token that fills up shorter texts: the padding, else what ends texts, else any."""
+    return next((int(t) for t in (tokenizer.pad_token_id, tokenizer.eos_token_id) if t is not None), 0)
 
 
 def choose_sink(tokenizer: Any, name: str) -> int:
@@ -106,11 +112,11 @@ def open_reader(model: LanguageModel, tokens: np.ndarray) -> Reader:
     """
     special = special_tokens(model)
     seen = [*special.before, *tokens[:7].tolist(), *special.after]
-    states, logits = forward(model, [seen], special, whole=model.kind != "encoder-decoder")
+    states, logits = forward(model, [seen], special.pad, whole=model.kind != "encoder-decoder")
     if model.kind == "causal":
         last = seen[-1]
         other = [*seen[:-1], next(token for token in (*tokens.tolist(), seen[0], abs(last - 1)) if token != last)]
-        for here, there in zip(states, forward(model, [other], special, whole=False)[0]):
+        for here, there in zip(states, forward(model, [other], special.pad, whole=False)[0]):
             a, b = here[0, :-1].float(), there[0, :-1].float()
             if (a - b).norm() > CAUSAL_TOLERANCE * a.norm():
                 raise SettingsError(
@@ -138,14 +144,39 @@ def limit_of(model: LanguageModel) -> int | None:
     """The longest text a model reads, in tokens with the special ones; None if it does not say."""
     config = model.network.config.get_text_config()
     positions = getattr(config, "max_position_embeddings", None)
-    if positions is not None and model.kind == "masked" and "roberta" in config.model_type:
-        positions -= config.pad_token_id + 1  # its positions are counted from there
+    tables = [part for name, part in model.reader.named_modules() if name.endswith("position_embeddings")]
+    padding = next((t.padding_idx for t in tables if getattr(t, "padding_idx", None) is not None), None)
+    if positions is not None and padding is not None:
+        positions -= padding + 1  # RoBERTa, MPNet and their kind count positions from behind the padding's
     said = model.tokenizer.model_max_length
     known = [int(limit) for limit in (positions, said if model.kind != "causal" else None) if limit and limit < 1e9]
     return min(known) if known else None
 
 
-def forward(model: LanguageModel, texts: list[list[int]], special: Special, whole: bool) -> tuple[Any, Any]:
+def choose_layers(layers: Literal["all"] | Sequence[int], n_states: int, name: str) -> list[int]:
+    """Which layers are asked for, as numbers.
+
+    Raises
+    ------
+    SettingsError
+        One that the model does not have.
+
+    Examples
+    --------
+    >>> choose_layers("all", n_states=3, name="tiny")
+    [0, 1, 2]
+    """
+    if isinstance(layers, str):
+        return list(range(n_states))
+    odd = [layer for layer in layers if not 0 <= layer < n_states]
+    if odd:
+        raise SettingsError(
+            f"model {name!r} has no layer {odd[0]}: it has {n_states}, from 0 (the embedding) to {n_states - 1}"
+        )
+    return [int(layer) for layer in layers]
+
+
+def forward(model: LanguageModel, texts: list[list[int]], pad: int, whole: bool) -> tuple[Any, Any]:
     """States of all layers, each (n_texts, longest, width), and predictions at all places if the `whole` model is run.
 
     Shorter texts are padded on the right. A causal model gets no mask: nothing that is kept can see the padding, and
@@ -154,7 +185,7 @@ def forward(model: LanguageModel, texts: list[list[int]], special: Special, whol
     import torch
 
     longest = max(len(text) for text in texts)
-    ids = torch.tensor([text + [special.pad] * (longest - len(text)) for text in texts], device=model.network.device)
+    ids = torch.tensor([text + [pad] * (longest - len(text)) for text in texts], device=model.network.device)
     given: dict[str, Any] = {"input_ids": ids, "output_hidden_states": True}
     if model.kind == "causal":
         given["use_cache"] = False

@@ -11,6 +11,7 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import quiet_transformers
+from brainalign.features.transcript import Reading
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Spelled:
     rows: np.ndarray
 
 
-def spell(samples: pd.DataFrame, reset: Literal["run"] | None) -> list[Spelled]:
-    """The texts that are read: the words of a run, or of all of them, joined by single spaces.
+def spell(samples: pd.DataFrame, reset: Literal["run"] | None, reading: Reading | None = None) -> list[Spelled]:
+    """The texts that are read: the words of a run, or of all of them, joined by single spaces or as a print has them.
 
     Examples
     --------
@@ -31,7 +32,13 @@ def spell(samples: pd.DataFrame, reset: Literal["run"] | None) -> list[Spelled]:
     [[0, 2], [3, 7]]
     """
     rows_of = samples.groupby("run", sort=False).indices.values() if reset == "run" else [np.arange(len(samples))]
-    return [join_words(samples, np.asarray(rows)) for rows in rows_of]
+    if reading is None:
+        return [join_words(samples, np.asarray(rows)) for rows in rows_of]
+    spelled = []
+    for rows in map(np.asarray, rows_of):
+        begin, end = int(reading.spans[rows[0], 0]), int(reading.spans[rows[-1], 1])
+        spelled.append(Spelled(reading.text[begin:end], reading.spans[rows] - begin, rows))
+    return spelled
 
 
 def join_words(samples: pd.DataFrame, rows: np.ndarray) -> Spelled:

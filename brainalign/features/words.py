@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -14,9 +14,10 @@ from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, load
 from brainalign.features.models import locate_model
 from brainalign.features.passages import MEASURES, Measure, Pool, Wanted, passages_of, read
-from brainalign.features.reader import Reader, limit_of, open_reader
+from brainalign.features.reader import Reader, choose_layers, limit_of, open_reader
 from brainalign.features.samples import samples_of
 from brainalign.features.tokens import Spelled, Text, place_of, spell, tokenize
+from brainalign.features.transcript import Reading, align_words
 from brainalign.features.windows import Context, Unit, Window, plan_windows
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array, versions
@@ -43,6 +44,7 @@ def embed_words(
     reset: Literal["run"] | None = "run",
     pool: Pool = "mean",
     bands: Sequence[Band] = ("hidden",),
+    text: str | Path | Mapping[str, str | Path] | Reading | None = None,
     name: str | None = None,
     device: str = "auto",
     dtype: Dtype = "float32",
@@ -51,9 +53,9 @@ def embed_words(
 ) -> Signal:
     """The hidden states of a language model for every word, given the words before it, and how expected the word was.
 
-    The words of a run, joined by single spaces, are read in windows of at most `context` tokens, each between special
-    tokens whose states are discarded: a sink that opens it (a model's first token is an outlier), or whatever the
-    tokenizer of a model that reads both ways puts around a text. All layers come from one pass.
+    The words of a run, joined by single spaces (or in their `text`), are read in windows of at most `context` tokens,
+    each between special tokens whose states are discarded: a sink that opens it (a model's first token is an outlier),
+    or whatever the tokenizer of a model that reads both ways puts around a text. All layers come from one pass.
 
     A causal model reads windows that share half their tokens: half a window of what came before, then the new words.
     So each word is read with between context/2 and `context` tokens up to its end, except where its run (or, with
@@ -93,6 +95,9 @@ def embed_words(
         in nats. "entropy": of what the model expects just before the word's first token, in bits. A causal model
         predicts each token from those before it; of a masked model the word is hidden and its tokens are revealed one
         by one from the left (Kauf & Ivanova 2023), a pass per token.
+    text : str, Path, mapping of run → str or Path, or Reading, optional
+        The print of what was heard, or what `align_words` made of it: the model then reads the words with the
+        punctuation and the capitals of the print. Marks that stand for themselves belong to no word.
     name : str, optional
         What the bands are called; default the model's name.
     device : str
@@ -135,7 +140,12 @@ def embed_words(
         bands=tuple(band for band in ("hidden", *MEASURES) if band in bands),
         dtype=dtype,
     )
-    spelled = spell(samples, reset)
+    reading = text if text is None or isinstance(text, Reading) else align_words(words, text)
+    if reading is not None and len(reading.spans) != len(samples):
+        raise InputError(
+            f"text was aligned with {len(reading.spans)} words, and here are {len(samples)}: align it with these"
+        )
+    spelled = spell(samples, reset, reading)
     if store is None:
         job = _begin(samples, spelled, found, asked, device)
         arrays = {**compute_rows(job, progress)}
@@ -152,6 +162,7 @@ def embed_words(
         "reset": reset,
         "context_crosses_runs": reset is None and samples["run"].nunique() > 1,
         "context_s": _reach_s(samples, context),
+        **({} if reading is None else {"text": str(reading)}),
     }
     return Signal(
         arrays["values"],
@@ -228,7 +239,7 @@ def _kept(
 
 def _some_layers(arrays: Any, layers: Sequence[int], name: str) -> dict[str, Any]:
     """Some layers of what is kept of all of them."""
-    chosen = _choose_layers(tuple(layers), len(arrays["layers"]) - 1, name)
+    chosen = choose_layers(layers, len(arrays["layers"]), name)
     width = arrays["values"].shape[1] // len(arrays["layers"])
     columns = np.concatenate([np.arange(layer * width, (layer + 1) * width) for layer in chosen])
     neighbours = (np.diff(columns) == 1).all()
@@ -297,7 +308,7 @@ def _begin(samples: pd.DataFrame, spelled: list[Spelled], found: ResolvedModel, 
     context = replace(asked.context, both_ways=model.kind != "causal")
     texts = [tokenize(model.tokenizer, s, samples) for s in spelled]
     reader = open_reader(model, texts[0].tokens)
-    layers = _choose_layers(asked.layers, reader.n_states - 1, found.name) if "hidden" in asked.bands else []
+    layers = choose_layers(asked.layers, reader.n_states, found.name) if "hidden" in asked.bands else []
     wanted = Wanted(tuple(layers), asked.pool, asked.measures)
     jobs = [(text, window) for text in texts for window in plan_text(text, context, samples)]
     _check_limit(reader, max(window.stop - window.start for _, window in jobs), context)
@@ -355,17 +366,6 @@ def _check_limit(reader: Reader, longest: int, context: Context) -> None:
             f"context={context.size} words are up to {longest} tokens here, model {reader.model.name!r} reads at most "
             f"{limit - around}: use fewer words"
         )
-
-
-def _choose_layers(layers: Any, n_layers: int, name: str) -> list[int]:
-    if isinstance(layers, str):
-        return list(range(n_layers + 1))
-    odd = [layer for layer in layers if not 0 <= layer <= n_layers]
-    if odd:
-        raise SettingsError(
-            f"model {name!r} has no layer {odd[0]}: it has {n_layers + 1}, from 0 (the embedding) to {n_layers}"
-        )
-    return [int(layer) for layer in layers]
 
 
 def plan_text(text: Text, context: Context, samples: pd.DataFrame) -> list[Window]:

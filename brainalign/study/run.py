@@ -21,6 +21,7 @@ from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
 from brainalign.errors import BrainalignError
 from brainalign.features.models import locate_model
+from brainalign.features.transcript import Reading
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
 from brainalign.provenance import versions
@@ -48,6 +49,7 @@ class Prepared:
     features: list[stages.Named]
     rule: FoldRule
     chosen: Chosen | None  # which targets; None: all
+    reading: Reading | None  # the words in their text, where the study names one; its table is `events`
 
 
 def run_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> Encoding:
@@ -111,13 +113,15 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     if chosen is not None:
         brain = chosen.of(brain)
         met = met[met["run"].isin(brain.runs)].reset_index(drop=True)  # what is not scored is not asked of the features
+    reading = stages.reading(study, met)
+    met = met if reading is None else reading.table
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
     features = []
     for k, feature in enumerate(study.features):
         tell(k, len(study.features), f"extracting {feature.name}")
         features.append(stages.extract(feature, met, store, study.compute.device))
-    return Prepared(brain, met, features, rule, chosen)
+    return Prepared(brain, met, features, rule, chosen, reading)
 
 
 def check_study(study: Study) -> list[str]:
@@ -144,6 +148,7 @@ def check_study(study: Study) -> list[str]:
         if rule is not None and attempt(lambda: rule(brain)) is not None:
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
     if met is not None:
+        attempt(lambda: stages.reading(study, met))
         for feature in study.features:
             if not isinstance(feature, (Language, Static)):
                 attempt(lambda f=feature: stages.extract(f, met, None, "cpu"))

@@ -66,6 +66,7 @@ class Stimuli(Section):
 
     words: Path | None = None
     start_s: float = 0.0  # the second of that file's clock at which the recording's begins
+    text: Path | dict[Text, Path] | None = None  # the words in print, of all runs or of each
 
 
 class Feature(Section):
@@ -324,7 +325,9 @@ def study_from(content: dict[str, Any], base: Path = Path(), name: str = "study"
     except ValidationError as error:
         raise one_message((f"{name}: {line}" for line in _in_words(error)), SettingsError) from None
     data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": _under(base, study.data.mask)})
-    stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words)})
+    text = study.stimuli.text
+    placed = {run: base / path for run, path in text.items()} if isinstance(text, dict) else _under(base, text)
+    stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words), "text": placed})
     features = [_placed(base, feature) for feature in study.features]
     changed = {"data": data, "stimuli": stimuli, "features": features, "output": base / study.output}
     return study.model_copy(update=changed)
@@ -338,9 +341,12 @@ def written_out(study: Study) -> dict[str, Any]:
     for feature in content["features"]:
         if Path(feature.get("model", "")).is_absolute():
             feature["model"] = Path(feature["model"]).name
-    for section, key in (("data", "mask"), ("stimuli", "words")):
-        if content[section][key] is not None:
-            content[section][key] = Path(content[section][key]).name
+    for section, key in (("data", "mask"), ("stimuli", "words"), ("stimuli", "text")):
+        value = content[section][key]
+        if isinstance(value, dict):
+            content[section][key] = {run: Path(path).name for run, path in value.items()}
+        elif value is not None:
+            content[section][key] = Path(value).name
     return content
 
 

@@ -22,6 +22,7 @@ from brainalign.events import check_events, run_ends
 from brainalign.features.models import locate_model
 from brainalign.features.simple import categories, word_length, word_position, word_rate
 from brainalign.features.static import static_vectors
+from brainalign.features.transcript import Reading, align_words
 from brainalign.features.untrained import untrained
 from brainalign.features.words import embed_words
 from brainalign.io.fmri import read_fmri
@@ -130,6 +131,31 @@ def transcript(path: Path, start_s: float, ends: Mapping[str, float] | None) -> 
     if problems:
         raise one_message(f"{path.name}: {problem}" for problem in problems)
     found.attrs = {"notes": [f"{path.name}: {note}" for note in notes], "inputs": {path.name: hash_file(path)}}
+    return found
+
+
+def reading(study: Study, met: pd.DataFrame) -> Reading | None:
+    """The words in the text the study names; None where it names none.
+
+    The table's ``attrs`` are those of the events, with the text's hash among the inputs and a note of what was found.
+
+    Raises
+    ------
+    InputError
+        The events have no words, or what `align_words` raises.
+    """
+    text = study.stimuli.text
+    if text is None:
+        return None
+    if "word" not in met:
+        raise InputError(f"stimuli.text: the events have no 'word' (found {', '.join(map(str, met))})")
+    try:
+        found = align_words(met, text)
+    except InputError as error:
+        raise InputError(f"stimuli.text: {error}") from error
+    paths = list(text.values()) if isinstance(text, dict) else [text]
+    inputs = {**met.attrs.get("inputs", {}), **{path.name: hash_file(path) for path in paths}}
+    found.table.attrs = {**met.attrs, "inputs": inputs, "notes": [*met.attrs.get("notes", []), f"text: {found}"]}
     return found
 
 

@@ -273,6 +273,50 @@ def test_what_a_model_cannot_say(small_model, tmp_path):
         embed_words(words, model=maskless, context=64, bands=["surprisal"])
 
 
+PRINT = "“Once upon a time,” said Tom, “there was\na little _girl_ named Lily!” She didn’t cry."
+SPOKEN = "once upon a time said tom there was a little girl named lily she did n't cry"
+LETTERS = "Once upon a time said Tom there was a little girl named Lily She did n’t cry"
+
+
+@pytest.mark.parametrize("reset", ["run", None])
+def test_words_are_read_in_their_print(reset):
+    """The model sees the printed text from the first word to the last of what is read as one; words keep their rows."""
+    import torch
+
+    words = transcript(SPOKEN, runs=2)
+    ours = embed_words(
+        words, model="stories260k", layers=[2], text=PRINT, reset=reset, bands=["hidden", "surprisal"], device="cpu"
+    )
+    assert ours.samples["stimulus"].tolist() == SPOKEN.split()
+    assert "17 of 17 words match" in ours.attrs["features"]["stories260k"]["text"]
+    one = "“Once upon a time,” said Tom, “there was a little girl named Lily!” She didn’t cry"
+    texts = [one] if reset is None else [one[: one.index(" little")], one[one.index("little") :]]
+    printed = LETTERS.split()
+    loaded = load(locate_model("stories260k"), device="cpu")
+    expected = []
+    for text in texts:
+        text = text.removeprefix("“")  # the first word is where the text begins
+        read = loaded.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        with torch.inference_mode():
+            seen = torch.tensor([[1, *read["input_ids"]]])
+            out = loaded.network(input_ids=seen, output_hidden_states=True)
+        log_p, at = log_softmax(out.logits[0].numpy()), 0
+        while printed and (found := text.find(printed[0], at)) >= 0:
+            begin, at = found, found + len(printed.pop(0))
+            own = [k for k, (a, b) in enumerate(read["offset_mapping"]) if a < at and b > begin]
+            state = out.hidden_states[2][0, [k + 1 for k in own]].mean(0).numpy()
+            expected.append([*state, -sum(log_p[k, read["input_ids"][k]] for k in own) / np.log(2)])
+    np.testing.assert_allclose(ours.values, expected, rtol=2e-4, atol=2e-4)
+
+
+def test_a_text_aligned_with_other_words_is_said():
+    from brainalign.features.transcript import align_words
+
+    words = transcript(SPOKEN)
+    with pytest.raises(InputError, match="text was aligned with 17 words, and here are 16: align it with these"):
+        embed_words(words.iloc[:16], model="stories260k", text=align_words(words, PRINT))
+
+
 def test_half_precision_is_close_and_says_so():
     words = transcript()
     full = embed_words(words, model="stories260k", context=64, device="cpu")
