@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from brainalign.cli_shelf import cache_app, datasets_app, models_app, say, table
 from brainalign.errors import BrainalignError
 from brainalign.progress import bar
 from brainalign.shipped import shipped
@@ -22,10 +23,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-models_app = typer.Typer(help="The models that have a card: list, show, fetch.", no_args_is_help=True)
-datasets_app = typer.Typer(help="The data sets that have a card: list, show.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(datasets_app, name="datasets")
+app.add_typer(cache_app, name="cache")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 DEMO_MODEL = "smollm2-135m"
@@ -61,17 +61,17 @@ def demo(
         chosen, left_out = _demo_study(shipped("studies", "listening.yaml"), small)
     settings = read_study(chosen)
     if left_out:
-        _say(left_out)
+        say(left_out)
         settings = settings.model_copy(update={"title": f"{settings.title} ({left_out})"})
     _fit(settings.model_copy(update={"output": out}))
 
 
 def _demo_study(whole: Path, small: Path) -> tuple[Path, str]:
     """The whole demo where its model is here or can be fetched, else the small one and what that leaves out."""
-    from brainalign.features.models import fetch_model
+    from brainalign.features.fetching import fetch_model
 
     try:
-        fetch_model(DEMO_MODEL, progress=_say)
+        fetch_model(DEMO_MODEL, progress=say)
     except BrainalignError as error:
         reason = " ".join(str(error).split())
         return small, (
@@ -139,7 +139,7 @@ def _say_audit(audit: Any) -> None:
         (row.check, f"{row.value:.3g}", f"{row.threshold:.3g}", "LEAKY" if row.leaky else "", row.meaning)
         for row in audit.itertuples()
     ]
-    _table(("check", "value", "threshold", "", "what it is"), rows)
+    table(("check", "value", "threshold", "", "what it is"), rows)
     typer.echo(verdict(audit))
 
 
@@ -150,48 +150,6 @@ def report(folder: Annotated[Path, typer.Argument(metavar="DIR", help="A results
     from brainalign.reporting import page
 
     typer.echo(f"report: {page.report(load_encoding(folder), folder / 'report.html')}")
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """Every model with a card, and whether it is here."""
-    from brainalign.features.models import is_here, model_cards
-
-    rows = [(c.name, c.title, c.licence, "here" if is_here(c.name) else "to fetch") for c in model_cards().values()]
-    _table(("name", "what", "licence", "files"), rows)
-    typer.echo("\nA local folder or a Hugging Face id (org/name) stands wherever a name does.")
-
-
-@models_app.command("show")
-def models_show(name: str) -> None:
-    """A model's card."""
-    from brainalign.features.models import model_card
-
-    _show(model_card(name))
-
-
-@models_app.command("fetch")
-def models_fetch(name: str) -> None:
-    """Download a model, check it, convert it once; afterwards it works offline."""
-    from brainalign.features.models import fetch_model
-
-    typer.echo(fetch_model(name, progress=_say))
-
-
-@datasets_app.command("list")
-def datasets_list() -> None:
-    """Every data set with a card."""
-    from brainalign.io.fetch import dataset_cards
-
-    _table(("name", "what", "licence"), [(c.name, c.title, c.licence) for c in dataset_cards().values()])
-
-
-@datasets_app.command("show")
-def datasets_show(name: str) -> None:
-    """A data set's card: what it is, its licence, and its clock."""
-    from brainalign.io.fetch import dataset_card
-
-    _show(dataset_card(name))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -226,28 +184,6 @@ def _stage_lines() -> Callable[[int, int, str], None]:
         stage = many or what
         if not said or said[-1] != stage:
             said.append(stage)
-            _say(MANY[many].format(total=total) if many else what)
+            say(MANY[many].format(total=total) if many else what)
 
     return tell
-
-
-def _say(line: str) -> None:
-    typer.echo(line, err=True)
-
-
-def _show(card: Any) -> None:
-    from dataclasses import asdict
-
-    import yaml
-
-    typer.echo(yaml.safe_dump(asdict(card), sort_keys=False, allow_unicode=True).strip())
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*header, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    Console(width=None if sys.stdout.isatty() else 160).print(table)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,16 @@ class Piece:
         What was said about it when it was put; JSON types.
     files : dict
         name → {"bytes", "sha256"} of every file in it.
+    made, used : float
+        When it was put there, and when it was last asked for before this was read, in seconds since 1970.
     """
 
     key: str
     folder: Path
     meta: dict[str, Any]
     files: dict[str, dict[str, Any]]
+    made: float = field(compare=False)
+    used: float = field(compare=False)
 
     @cached_property
     def arrays(self) -> dict[str, np.ndarray]:
@@ -75,11 +80,21 @@ def described_piece(folder: Path) -> Piece | str:
     try:
         body = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         whole = body.pop("sha256") == _seal(body) and body["key"] == folder.name and body["format"] == FORMAT
+        made, used = folder.stat().st_mtime, (folder / "meta.json").stat().st_mtime
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return f"meta.json cannot be read ({type(error).__name__})"
     if not whole:
         return "meta.json is not what was written"
-    return Piece(body["key"], folder, body["meta"], body["files"])
+    return Piece(body["key"], folder, body["meta"], body["files"], made, used)
+
+
+def mark_used(piece: Piece) -> None:
+    """Note that a piece was asked for: the time of its description says when; a disk that is read only is left alone.
+
+    The system's own times of access will not do: most systems do not keep them, and backups change them.
+    """
+    with contextlib.suppress(OSError):
+        os.utime(piece.folder / "meta.json")
 
 
 def seal_piece(folder: Path, key: str, meta: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from brainalign.errors import InputError
-from brainalign.pieces import Piece, as_json, check_arrays, described_piece, flush, read_piece, seal_piece
+from brainalign.pieces import Piece, as_json, check_arrays, described_piece, flush, mark_used, read_piece, seal_piece
 
 log = logging.getLogger(__name__)
 
@@ -124,7 +124,13 @@ class Store:
         if isinstance(state, str):
             with self._locked(key, wait=False) as ours:
                 return self._look(key) if ours else None  # not ours: another process is mending it
+        if state is not None:
+            mark_used(state)
         return state
+
+    def has(self, key: str) -> bool:
+        """Whether there is a piece of this key, going by its description; this does not count as use."""
+        return isinstance(described_piece(self._place(key)), Piece)
 
     def put(self, key: str, arrays: Mapping[str, np.ndarray], meta: Mapping[str, Any]) -> Piece:
         """Keep arrays under a key. What is already there, whole, stays: one key means one content.
@@ -195,9 +201,18 @@ class Store:
         shutil.rmtree(gone, ignore_errors=True)
         return True
 
-    def prune(self) -> int:
-        """Delete what is of no more use, harmed pieces and what dead processes left unfinished; the bytes freed."""
+    def prune(self, pieces: Iterable[Piece] = ()) -> int:
+        """Delete what is of no more use, and these pieces; the bytes freed.
+
+        Of no more use are harmed pieces (also those whose description cannot be read and that nobody asked for since)
+        and what dead processes left unfinished.
+        """
         before = self.size()
+        for piece in pieces:
+            self.remove(piece.key)
+        for folder in (self.root / "pieces").glob("*/*"):
+            if isinstance(described_piece(folder), str) and re.fullmatch(r"[0-9a-f]{64}", folder.name):
+                self.get(folder.name)  # sets it aside
         shutil.rmtree(self.root / "harmed", ignore_errors=True)
         self._sweep(older_than_s=0.0)
         return before - self.size()

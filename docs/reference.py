@@ -17,7 +17,7 @@ def question(path: Path) -> str:
 
 def reference_pages(package: Path) -> dict[str, str]:
     """Name → Markdown of every page: an index, the ground floor, each room."""
-    rooms = {"ground": (GROUND, sorted(p for p in package.glob("*.py") if p.stem not in ("__init__", "cli")))}
+    rooms = {"ground": (GROUND, sorted(p for p in package.glob("*.py") if not p.stem.startswith(("__init__", "cli"))))}
     for init in sorted(package.glob("[a-z]*/__init__.py")):
         files = sorted(p for p in init.parent.glob("*.py") if p != init)
         rooms[init.parent.name] = (question(init), files)

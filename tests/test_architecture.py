@@ -20,7 +20,7 @@ FLOORS = [
     {"io", "features", "design", "encoding"},
     {"alignment", "reconstruction", "concepts"},
     {"study", "recipes"},
-    {"reporting", "cli"},
+    {"reporting", "cli", "cli_shelf"},
 ]
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 

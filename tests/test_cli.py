@@ -55,7 +55,7 @@ def study(home):
 def test_help_names_every_command(call):
     status, out, _ = call("--help")
     assert status == 0
-    for command in ("demo", "fit", "check", "report", "models", "datasets"):
+    for command in ("demo", "fit", "check", "report", "models", "datasets", "cache"):
         assert command in out
 
 

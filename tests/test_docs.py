@@ -11,12 +11,13 @@ import yaml
 
 import brainalign as ba
 from brainalign.cli import app
+from brainalign.features.cards import KINDS, model_cards
 from brainalign.io.fetch import sample_path
 from brainalign.study.settings import Study, read_study, study_from
 
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "brainalign"
-MODULES = [p for p in PACKAGE.rglob("*.py") if p.stem not in ("__init__", "cli") and "_shipped" not in p.parts]
+MODULES = [p for p in PACKAGE.rglob("*.py") if not p.stem.startswith(("__init__", "cli")) and "_shipped" not in p.parts]
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +129,26 @@ def test_start_names_every_key_of_a_study_file_at_its_default(tmp_path):
     assert [f["kind"] for f in said["features"]] == list(kinds)
     assert said == least.model_dump(mode="json"), "another default, or a key the page does not have"
     assert list(said) == list(Study.model_fields)
+
+
+def test_the_page_of_models_says_what_the_cards_say():
+    rows = re.findall(r"^\| `([\w-]+)` \| (.*) \|$", (REPOSITORY / "docs/models.md").read_text(encoding="utf-8"), re.M)
+    said = {name: [cell.strip("` ") for cell in cells.split(" | ")] for name, cells in rows}
+    assert sorted(said) == sorted(model_cards())
+    for card in model_cards().values():
+        use, what, *rest = said[card.name]
+        assert use == KINDS[card.kind].use
+        fetched = "comes with brainalign" if card.is_shipped else f"{card.download_mb} MB"
+        assert rest == [card.licence, fetched, f"{card.disk_mb} MB"]
+        if card.layers:
+            assert f"{card.layers} layers × {card.width}" in what
+
+
+def test_readme_says_under_which_licence_each_model_stands():
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    for card in model_cards().values():
+        (row,) = [line for line in lines if line.startswith("| ") and f"`{card.name}`" in line]
+        assert card.licence in row
 
 
 @pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])

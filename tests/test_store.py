@@ -201,6 +201,46 @@ def test_pieces_and_size_and_remove(store):
     assert unfinished(store) == []
 
 
+def aged(piece, days):
+    """As if a piece had been asked for last so many days ago."""
+    then = time.time() - 86_400 * days
+    os.utime(piece.folder / "meta.json", (then, then))
+
+
+def test_asking_for_a_piece_counts_as_use_and_looking_whether_it_is_there_does_not(store):
+    aged(store.put(KEY, {"x": np.zeros(1)}, {}), days=10)
+    assert store.has(KEY)
+    assert not store.has(key_of(other=1))
+    (piece,) = store.pieces()
+    assert time.time() - piece.used > 9 * 86_400
+    assert time.time() - piece.made < 600
+    assert store.get(KEY) == piece
+    (piece,) = store.pieces()
+    assert time.time() - piece.used < 600
+
+
+def test_use_that_cannot_be_noted_is_no_error(store, monkeypatch):
+    def refuse(path):
+        raise PermissionError(path)
+
+    store.put(KEY, {"x": np.zeros(1)}, {})
+    monkeypatch.setattr(os, "utime", refuse)
+    assert store.get(KEY) is not None
+
+
+def test_pruning_deletes_what_it_is_given_and_what_cannot_be_read(store):
+    keys = [key_of(i=i) for i in range(3)]
+    first, second, third = (store.put(key, {"x": np.zeros(100)}, {}) for key in keys)
+    (third.folder / "meta.json").write_text("{")
+    size = store.size()
+    freed = store.prune([first])
+    assert [piece.key for piece in store.pieces()] == [second.key]
+    assert not third.folder.exists()
+    assert freed == size - store.size() > 1600
+    assert store.prune() == 0
+    assert sorted(path.name for path in store.root.iterdir()) == ["locks", "pieces", "unfinished"]
+
+
 @pytest.mark.parametrize("name", ["a/b", "../x", "", ".hidden", "a\\b", "a b", "é", "x\0"])
 def test_names_that_are_paths_are_refused(store, name):
     with pytest.raises(InputError, match="cannot name an array"):

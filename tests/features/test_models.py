@@ -14,17 +14,12 @@ from typing import Any
 import pytest
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.models import (
-    hub_problem,
-    locate_model,
-    model_card,
-    model_cards,
-    model_folder,
-    read_card,
-)
+from brainalign.features.cards import KINDS, model_card, model_cards, read_card
+from brainalign.features.models import hub_problem, locate_model, model_folder
 from brainalign.provenance import hash_file
 from brainalign.shipped import cards, shipped
 
+PACKAGE = {"package": "a==1", "sha256": "0" * 64, "folder": "a", "files": {}}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
@@ -40,14 +35,30 @@ def edit(path: Path, **changes: object) -> None:
 
 def test_every_card_is_whole_and_names_its_files():
     known = model_cards()
-    assert {"stories260k", "smollm2-135m"} <= set(known)
+    assert {card.kind for card in known.values()} == set(KINDS)
     for card in known.values():
         folder = shipped("models", card.name)
-        assert card.is_shipped == (folder / card.file).is_file()
-        if card.is_shipped:
-            assert {name: hash_file(folder / name) for name in card.sha256} == card.sha256
-            assert set(card.sha256) == {p.name for p in folder.iterdir()} - {"card.yaml", "README.md"}
-            assert "MIT" in (folder / "README.md").read_text()
+        beside = {p.relative_to(folder).as_posix(): hash_file(p) for p in folder.rglob("*") if p.is_file()}
+        assert {name: beside[name] for name in beside if name not in ("card.yaml", "README.md")} == card.files
+        if card.files:
+            assert card.licence in (folder / "README.md").read_text()
+        assert card.is_shipped == (card.download_mb == 0)
+    assert [name for name, card in known.items() if card.is_shipped] == ["babyllama-char105", "stories260k"]
+
+
+def test_the_numbers_on_a_card_are_those_of_the_model():
+    """Of every model that is here; which ones are is up to who runs it."""
+    for card in model_cards().values():
+        folder = model_folder(card.name)
+        if folder is None or "layers" not in KINDS[card.kind].numbers:
+            continue
+        config = json.loads((folder / "config.json").read_text())
+        assert (config["num_hidden_layers"], config["hidden_size"]) == (card.layers, card.width)
+        limits = folder / "sentence_bert_config.json"
+        longest = (
+            json.loads(limits.read_text())["max_seq_length"] if limits.is_file() else config["max_position_embeddings"]
+        )
+        assert longest == card.context
 
 
 @pytest.mark.parametrize(
@@ -55,17 +66,33 @@ def test_every_card_is_whole_and_names_its_files():
     [
         ({"licens": "MIT"}, "unknown field 'licens'; did you mean 'licence'"),
         ({"width": "wide"}, r"needs 'width' \(int\); found 'wide'"),
+        ({"width": None}, r"needs 'width' \(int\); found None"),
+        ({"kind": "causal languge model"}, "a kind that is not known, .*did you mean 'causal language model'"),
+        ({"kind": "part-of-speech tagger"}, "has 'layers', which means nothing for the kind 'part-of"),
+        ({"format": "guff"}, "a format that is not known, 'guff'; did you mean 'gguf'"),
         ({"title": None}, r"needs 'title' \(str\); found None"),
         ({"name": "other"}, "calls itself 'other'"),
-        ({"source": "somewhere"}, "source is 'shipped' or NAME==VERSION; found 'somewhere'"),
-        ({"source": "package; rm==1"}, "source is 'shipped' or NAME==VERSION"),
-        ({"sha256": {}}, "needs a sha256 .* of model.safetensors"),
-        ({"sha256": {"model.safetensors": "abc"}}, "needs a sha256 .* of model.safetensors"),
+        ({"files": {}}, "names no file"),
+        ({"files": {"model.safetensors": "abc"}}, r"needs a sha256 .* of model.safetensors; found 'abc'"),
+        ({"packages": ["somewhere"]}, "a package on the card .* is no mapping; found 'somewhere'"),
+        ({"packages": [PACKAGE | {"package": "somewhere"}]}, "a package is NAME==VERSION; found 'somewhere'"),
+        ({"packages": [PACKAGE | {"package": "package; rm==1"}]}, "a package is NAME==VERSION"),
+        ({"packages": [PACKAGE | {"sha256": "0" * 63}]}, r"needs a sha256 .* of a==1; found"),
+        ({"packages": [PACKAGE | {"files": {"x": "y"}}]}, r"needs a sha256 .* of x; found 'y'"),
+        ({"packages": [PACKAGE | {"url": "x"}]}, "a package on the card .* has an unknown field 'url'"),
+        ({"packages": [{"package": "a==1"}]}, r"a package on the card .* needs 'sha256' \(str\); found None"),
     ],
 )
 def test_a_wrong_card_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         read_card("stories260k", cards("models")["stories260k"] | change)
+
+
+def test_a_card_says_the_numbers_of_its_kind():
+    content = cards("models")["glove-50d"]
+    assert read_card("glove-50d", content).layers is None
+    with pytest.raises(InputError, match=r"needs 'width' \(int\), which the kind 'static word vectors' has"):
+        read_card("glove-50d", {key: value for key, value in content.items() if key != "width"})
 
 
 def test_unknown_names_are_answered_with_the_closest():
@@ -82,6 +109,14 @@ def test_not_fetched_yet_names_the_command(tmp_path, monkeypatch):
     assert model_folder("smollm2-135m") is None
     with pytest.raises(SettingsError, match=r"run `brainalign models fetch smollm2-135m` .* or use 'stories260k'"):
         locate_model("smollm2-135m")
+    with pytest.raises(SettingsError, match=r"run `brainalign models fetch minilm-l6` \(84 MB, once\)$"):
+        locate_model("minilm-l6")
+
+
+@pytest.mark.parametrize(("name", "use"), [("glove-50d", "static_vectors"), ("en-core-web-sm", "word_class")])
+def test_what_is_no_language_model_says_what_it_is_for(name, use):
+    with pytest.raises(SettingsError, match=rf"'{name}' is no language model: its kind is .* it is for {use}; choose"):
+        locate_model(name)
 
 
 def test_one_model_is_the_same_wherever_it_lies(stories):
