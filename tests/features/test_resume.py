@@ -1,8 +1,9 @@
-"""States on their way to the store: killed, asked for twice, harmed; what comes out is always the same bytes."""
+"""States on their way to the store: killed, asked for twice, harmed, or many; always the same bytes."""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 import signal
@@ -135,3 +136,49 @@ def test_a_bad_word_costs_nothing_that_was_computed(tmp_path):
         embed_words(bad, model="stories260k", store=store)
     assert len(store.pieces()) == 1
     assert not list((tmp_path / "unfinished").glob("*"))
+
+
+MEMORY_CODE = """
+import json, sys, tempfile, threading
+from pathlib import Path
+import numpy as np, pandas as pd
+from brainalign.features.loading import load
+from brainalign.features.models import locate_model
+from brainalign.features.words import embed_words
+from brainalign.store import Store
+
+n = int(sys.argv[1])
+words = pd.DataFrame({"run": "1", "onset": np.arange(n) / 3, "word": np.resize(["Lily", "ran", "away", "and"], n)})
+embed_words(words.iloc[:600], model="stories260k", context=64, device="cpu")  # all that is loaded once is loaded
+
+def own():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("RssAnon")).split()[1])
+
+most, stop = [0], threading.Event()
+
+def watch():
+    while not stop.wait(0.01):
+        most[0] = max(most[0], own())
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+with tempfile.TemporaryDirectory() as folder:
+    shape = embed_words(words, model="stories260k", context=64, store=Store(folder), device="cpu").shape
+stop.set()
+watcher.join()
+print(json.dumps({"own": most[0], "shape": shape}))
+"""
+
+
+@pytest.mark.verify
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc, which is Linux'")
+def test_memory_does_not_grow_with_the_text():
+    """All layers of 100,000 words are 154 MB; what is looked at is what the process has of its own."""
+    own = {}
+    for n in (5_000, 100_000):
+        done = subprocess.run([sys.executable, "-c", MEMORY_CODE, str(n)], capture_output=True, text=True, check=True)
+        found = json.loads(done.stdout)
+        assert found["shape"] == [n, 6 * 64]
+        own[n] = found["own"]
+    assert own[100_000] < 1.5 * own[5_000]
