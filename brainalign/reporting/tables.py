@@ -370,22 +370,32 @@ def _recording(fit: Encoding) -> str:
 
 
 def _feature(feature: Any) -> str:
-    if feature.get("kind") != "language":
-        return f"{feature['name']} ({str(feature.get('kind', '')).replace('_', ' ')})"
+    kind = feature.get("kind")
+    if kind == "sentence":
+        return f"{feature['name']} ({feature['model']}, a vector per {feature['column']})"
+    if kind not in ("language", "surprisal"):
+        return f"{feature['name']} ({str(kind or '').replace('_', ' ')})"
+    context = feature.get("context")
+    size = f"one of {listed(map(str, context))}" if isinstance(context, list) else context
+    parts = [str(feature["model"])]
+    parts += [_layers(feature.get("layers"))] if kind == "language" else [listed(feature["measures"]).replace("_", " ")]
+    parts += [
+        f"context {size} {feature.get('unit', 'tokens')}{', all of it for each word' if feature.get('exact') else ''}"
+    ]
+    parts += ["shown what follows"] if feature.get("ahead") else []
+    parts += [f"{feature['pca']} principal components"] if feature.get("pca") else []
+    parts += ["random weights"] if feature.get("untrained") is not None else []
+    return f"{feature['name']} ({', '.join(parts)})"
+
+
+def _layers(which: Any) -> str:
     layers = {
         "best": "one layer, chosen in inner folds",
         "each": "every layer apart",
         "all": "all layers",
         "stack": "all layers",
     }
-    which = feature.get("layers")
-    shown = layers.get(which, which) if isinstance(which, str) else f"layers {listed(map(str, which or []))}"
-    context = feature.get("context")
-    tokens = f"one of {listed(map(str, context))}" if isinstance(context, list) else context
-    parts = [str(feature["model"]), str(shown), f"context {tokens} tokens"]
-    parts += [f"{feature['pca']} principal components"] if feature.get("pca") else []
-    parts += ["random weights"] if feature.get("untrained") is not None else []
-    return f"{feature['name']} ({', '.join(parts)})"
+    return layers.get(which, which) if isinstance(which, str) else f"layers {listed(map(str, which or []))}"
 
 
 def _how_led(fit: Encoding) -> str:

@@ -16,12 +16,13 @@ from brainalign.features.static import static_vectors
 from brainalign.features.untrained import untrained
 from brainalign.signals import Signal
 from brainalign.store import Store
-from brainalign.study import stages
-from brainalign.study.settings import ON_LANGUAGE, Language, Study
-from brainalign.study.stages import Named
+from brainalign.study.extracting import Named, extract
+from brainalign.study.kinds import Language
+from brainalign.study.met import Met
+from brainalign.study.settings import ON_LANGUAGE, Study
 
 TRACE = 0.01  # share of a layer's variance up to which what is left of it is no layer
-Change = Callable[[Named, pd.DataFrame, Store, Study], Named]
+Change = Callable[[Named, Met, Store, Study], Named]
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Control:
     reverse: bool = False
     clean: str | None = None
 
-    def applied(self, features: list[Named], met: pd.DataFrame, store: Store, study: Study) -> list[Named]:
+    def applied(self, features: list[Named], met: Met, store: Store, study: Study) -> list[Named]:
         """The study's features, those that are asked about changed."""
         if self.change is None:
             return features
@@ -41,25 +42,25 @@ class Control:
         return [self.change(f, met, store, study) if f.settings.name in asked else f for f in features]
 
 
-def twin(feature: Named, met: pd.DataFrame, store: Store, study: Study, seed: int = 0) -> Named:
+def twin(feature: Named, met: Met, store: Store, study: Study, seed: int = 0) -> Named:
     """The same network with random weights, drawn with `seed`."""
-    return stages.extract(_changed(feature, untrained=seed), met, store, study.compute.device)
+    return extract(_changed(feature, untrained=seed), met, store, study.compute.device)
 
 
-def context_free(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> Named:
+def context_free(feature: Named, met: Met, store: Store, study: Study) -> Named:
     """Each word's row of the model's own embedding matrix: one band instead of layers."""
     return replace(feature, signal=_static(feature, met, store))
 
 
-def position_and_length(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> Named:
+def position_and_length(feature: Named, met: Met, store: Store, study: Study) -> Named:
     """Position in the run (and sentence) and number of characters: one band."""
-    position, length = word_position(met, name=feature.settings.name), word_length(met)
+    position, length = word_position(met.events, name=feature.settings.name), word_length(met.events)
     columns = pd.DataFrame({"band": feature.settings.name, "unit": [*position.columns["unit"], "characters"]})
     both = Signal(np.concatenate([position.array(), length.array()], axis=1), position.samples, columns)
     return Named(_changed(feature, pca=None), both)
 
 
-def dealt_out(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> Named:
+def dealt_out(feature: Named, met: Met, store: Store, study: Study) -> Named:
     """The vectors of each run given to its words at random, the same way in every layer; onsets stay."""
     values = feature.signal.array().copy()
     rng = np.random.default_rng(study.encoding.seed)
@@ -69,7 +70,7 @@ def dealt_out(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> 
     return replace(feature, signal=replace(feature.signal, values=values))
 
 
-def beyond_words(feature: Named, met: pd.DataFrame, store: Store, study: Study) -> Named:
+def beyond_words(feature: Named, met: Met, store: Store, study: Study) -> Named:
     """Less what the static vectors of the word and of the one before predict; layers of which nothing is left go.
 
     The embedding layer goes but for the first words of runs, which a tokenizer may spell otherwise: a trace of which
@@ -121,7 +122,7 @@ def _changed(feature: Named, **settings: int | None) -> Language:
     return feature.settings.model_copy(update=settings)
 
 
-def _static(feature: Named, met: pd.DataFrame, store: Store) -> Signal:
+def _static(feature: Named, met: Met, store: Store) -> Signal:
     settings = _changed(feature)
     model = settings.model if settings.untrained is None else untrained(settings.model, seed=settings.untrained)
-    return static_vectors(met, model=model, name=settings.name, store=store)
+    return static_vectors(met.events, model=model, name=settings.name, store=store)

@@ -20,7 +20,6 @@ from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
 from brainalign.errors import BrainalignError
-from brainalign.features.transcript import Reading
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
 from brainalign.provenance import versions
@@ -28,7 +27,10 @@ from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
 from brainalign.study.controls import controls_of
-from brainalign.study.settings import Language, Study, written_out
+from brainalign.study.extracting import Named, extract, reads_a_model, source
+from brainalign.study.kinds import Language, Surprisal
+from brainalign.study.met import Met, events_of, in_print
+from brainalign.study.settings import Study, written_out
 
 CEILINGS: dict[str, CeilingRule] = {
     "auto": auto,
@@ -44,11 +46,10 @@ class Prepared:
     """Everything that is there before the first fit."""
 
     brain: Signal
-    events: pd.DataFrame
-    features: list[stages.Named]
+    met: Met
+    features: list[Named]
     rule: FoldRule
     chosen: Chosen | None  # which targets; None: all
-    reading: Reading | None  # the words in their text, where the study names one; its table is `events`
 
 
 def run_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> Encoding:
@@ -105,23 +106,22 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     """Read the recording and the events, and extract every feature."""
     tell(0, 1, "looking for models")
     for feature in study.features:
-        stages.source(feature)  # what is missing is an error before anything is computed
+        source(feature)  # what is missing is an error before anything is computed
     tell(0, 1, "reading the recording")
     brain = stages.recording(study)
-    met = stages.events(study, brain)
-    chosen = stages.chosen(study, brain, met)
+    events = events_of(study, brain)
+    chosen = stages.chosen(study, brain, events)
     if chosen is not None:
         brain = chosen.of(brain)
-        met = met[met["run"].isin(brain.runs)].reset_index(drop=True)  # what is not scored is not asked of the features
-    reading = stages.reading(study, met)
-    met = met if reading is None else reading.table
+        events = events[events["run"].isin(brain.runs)].reset_index(drop=True)  # of what is not scored nothing is asked
+    met = in_print(study, events)
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
     features = []
     for k, feature in enumerate(study.features):
         tell(k, len(study.features), f"extracting {feature.name}")
-        features.append(stages.extract(feature, met, store, study.compute.device))
-    return Prepared(brain, met, features, rule, chosen, reading)
+        features.append(extract(feature, met, store, study.compute.device))
+    return Prepared(brain, met, features, rule, chosen)
 
 
 def check_study(study: Study) -> list[str]:
@@ -136,21 +136,21 @@ def check_study(study: Study) -> list[str]:
             return None
 
     for feature in study.features:
-        attempt(lambda f=feature: stages.source(f))
+        attempt(lambda f=feature: source(f))
     brain = attempt(lambda: stages.recording(study))
-    met = attempt(lambda: stages.events(study, brain))
-    if brain is not None and met is not None:
-        chosen = attempt(lambda: stages.chosen(study, brain, met))
+    events = attempt(lambda: events_of(study, brain))
+    if brain is not None and events is not None:
+        chosen = attempt(lambda: stages.chosen(study, brain, events))
         brain = brain if chosen is None else chosen.of(brain)
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         if rule is not None and attempt(lambda: rule(brain)) is not None:
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
-    if met is not None:
-        attempt(lambda: stages.reading(study, met))
+    if events is not None:
+        met = attempt(lambda: in_print(study, events)) or Met(events)
         for feature in study.features:
-            if not stages.reads_a_model(feature):
-                attempt(lambda f=feature: stages.extract(f, met, None, "cpu"))
+            if not reads_a_model(feature):
+                attempt(lambda f=feature: extract(f, met, None, "cpu"))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 
 
@@ -186,7 +186,7 @@ def run_controls(
     for name, control in controls.items():
         tell(0, 1, f"control: {control.what}")
         try:
-            other = replace(ready, features=control.applied(ready.features, ready.events, store, study))
+            other = replace(ready, features=control.applied(ready.features, ready.met, store, study))
             X = stages.lay_out(study, other.features, ready.brain, reverse=control.reverse)
             Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule)
         except BrainalignError as error:
@@ -233,17 +233,17 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
         "subjects": list(dict.fromkeys(ready.brain.related.get("people", ready.brain).columns["subject"])),
         "left_out": ready.brain.attrs.get("left_out", []),
         "targets": "all" if ready.chosen is None else str(ready.chosen),
-        "words": len(ready.events),
+        "words": len(ready.met.events),
         "reduced": dict(fit.settings["within_fold"]),
     }
 
 
 def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
-    models = any(stages.reads_a_model(f.settings) for f in ready.features)
+    models = any(reads_a_model(f.settings) for f in ready.features)
     packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
     return {
         **fit.provenance,
-        "inputs": {**fit.provenance["inputs"], **ready.events.attrs.get("inputs", {})},
+        "inputs": {**fit.provenance["inputs"], **ready.met.events.attrs.get("inputs", {})},
         "versions": {**fit.provenance["versions"], **versions("python", *packages)},
     }
 
@@ -252,7 +252,7 @@ def _notes(ready: Prepared) -> list[str]:
     notes = [f"sub-{who['subject']} left out: {who['why']}" for who in ready.brain.attrs.get("left_out", [])]
     if ready.chosen is not None:
         notes.append(f"targets chosen by {ready.chosen}")
-    notes += list(ready.brain.attrs.get("notes", [])) + list(ready.events.attrs.get("notes", []))
+    notes += list(ready.brain.attrs.get("notes", [])) + list(ready.met.events.attrs.get("notes", []))
     if len(ready.brain.runs) == 1:
         notes.append(
             "one run only: every fold shares its scanner session, and slow changes are shared by neighbouring folds"
@@ -267,11 +267,11 @@ def _notes(ready: Prepared) -> list[str]:
             )
         if feature.about.get("context_crosses_runs"):
             notes.append(f"{feature.settings.name}: the model's context crosses runs")
-        elif isinstance(feature.settings, Language) and len(ready.brain.runs) == 1:
-            context = feature.settings.context
+        elif isinstance(feature.settings, (Language, Surprisal)) and len(ready.brain.runs) == 1:
+            context, unit = feature.settings.context, feature.settings.unit
             longest = max(context) if isinstance(context, list) else context
             notes.append(
-                f"{feature.settings.name}: the model's context ({longest} tokens) crosses the borders "
+                f"{feature.settings.name}: the model's context ({longest} {unit}) crosses the borders "
                 "of folds, since they lie within one run; it sees words only, never responses"
             )
     return notes

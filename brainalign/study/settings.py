@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.maths.cost import parse_bytes
 from brainalign.shipped import cards
+from brainalign.study.kinds import FEATURE_KINDS, AnyFeature, Language, PhonemeRate, Section, Static, WordClass
 
 
 def _listed(value: Any) -> Any:
@@ -20,30 +21,7 @@ def _listed(value: Any) -> Any:
 Names = Annotated[
     list[str], BeforeValidator(lambda v: [str(x) for x in _listed(v)] if isinstance(v, (str, int, list)) else v)
 ]
-LAYER_WORDS = ("each", "best", "stack")
-
-
-def _layers(value: Any) -> Any:
-    if isinstance(value, str) and value not in LAYER_WORDS:
-        raise ValueError(f"is one of {', '.join(LAYER_WORDS)} or a list of layers; {did_you_mean(value, LAYER_WORDS)}")
-    return [value] if isinstance(value, int) else value
-
-
-def _contexts(value: Any) -> Any:
-    many = value if isinstance(value, list) else [value]
-    sizes = [n for n in many if isinstance(n, int) and not isinstance(n, bool) and n >= 2]
-    if not many or len(set(sizes)) < len(many):
-        raise ValueError("is a number of tokens, at least 2, or a list of different ones")
-    return many[0] if len(many) == 1 else value
-
-
 Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]  # task: 1 is a name, not a number
-
-
-class Section(BaseModel):
-    """A part of a study file: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Data(Section):
@@ -70,108 +48,6 @@ class Stimuli(Section):
     text: Path | dict[Text, Path] | None = None  # the words in print, of all runs or of each
 
 
-class Feature(Section):
-    """What every feature has."""
-
-    name: str = Field(pattern=r"^[A-Za-z][\w-]*$")
-
-
-class WordRate(Feature):
-    """One per word."""
-
-    kind: Literal["word_rate"]
-
-
-class WordLength(Feature):
-    """Characters per word."""
-
-    kind: Literal["word_length"]
-
-
-class WordPosition(Feature):
-    """Where each word stands in its run, and in its sentence if the words say which that is."""
-
-    kind: Literal["word_position"]
-
-
-class WordFrequency(Feature):
-    """How frequent each word is in its language."""
-
-    kind: Literal["word_frequency"]
-    language: str = "en"
-
-
-class PhonemeRate(Feature):
-    """Phonemes per word, from a transcript of them or a dictionary."""
-
-    kind: Literal["phoneme_rate"]
-    phones: Path | None = None
-    tier: str = "phone"
-    start_s: float = 0.0  # the second of that file's clock at which the recording's begins
-
-
-class WordClass(Feature):
-    """Noun, verb, …: one column each."""
-
-    kind: Literal["word_class"]
-    tags: str | None = None
-    tagger: str | None = None
-
-
-class Category(Feature):
-    """One column per category of a column of the events."""
-
-    kind: Literal["category"]
-    column: str = "trial_type"
-
-
-class Language(Feature):
-    """Hidden states of a causal language model."""
-
-    kind: Literal["language"]
-    model: str
-    layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
-    context: Annotated[int | list[int], BeforeValidator(_contexts)] = 128
-    reset: Literal["run"] | None = "run"
-    pool: Literal["mean", "last", "first"] = "mean"
-    pca: int | None = Field(default=None, ge=1)
-    untrained: int | None = None  # a seed: the same architecture with random weights
-
-    @property
-    def varies(self) -> str:
-        """What its alternatives differ in: layer or context; "" where it has none."""
-        return "context" if isinstance(self.context, list) else "layer" if self.layers in ("each", "best") else ""
-
-    @model_validator(mode="after")
-    def _one_axis(self) -> Language:
-        if isinstance(self.context, list) and not (isinstance(self.layers, list) and len(self.layers) == 1):
-            raise ValueError(
-                f"several contexts are compared at one layer, layers: [12]; found layers {self.layers} and contexts "
-                f"{self.context}: name one layer, or one context"
-            )
-        return self
-
-
-class Static(Feature):
-    """A vector of each word without context: a language model's, or from a file of word vectors."""
-
-    kind: Literal["static"]
-    model: str | None = None
-    vectors: str | None = None
-    unknown: Literal["mean", "zero", "error"] = "mean"
-    pca: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Static:
-        if (self.model is None) == (self.vectors is None):
-            raise ValueError("static needs one of model (a language model) and vectors (a file of word vectors)")
-        return self
-
-
-AnyFeature = Annotated[
-    WordRate | WordLength | WordPosition | WordFrequency | PhonemeRate | WordClass | Category | Language | Static,
-    Field(discriminator="kind"),
-]
 ON_LANGUAGE = ("untrained", "static", "position", "shuffled", "residual")  # the controls that change those features
 Control = Literal["all", "untrained", "static", "position", "shuffled", "reversed", "residual", "segment"]
 
@@ -182,7 +58,7 @@ class Design(Section):
     resample: Literal["lanczos", "sum", "mean", "boxcar"] = "lanczos"
     delays_volumes: list[int] = Field(default=[1, 2, 3, 4, 5], min_length=1)
     clean: Literal["run", "segment", "none"] = "run"
-    nuisance: Names = ["drift", "motion"]
+    nuisance: Names = Field(default=["drift", "motion"])
 
 
 class Folds(Section):
@@ -207,7 +83,7 @@ class EncodingSettings(Section):
     solver: Literal["banded", "himalaya"] = "banded"
     folds: Folds = Folds()
     seed: int = Field(default=0, ge=0)
-    baseline: Names = []
+    baseline: Names = Field(default=[])
     matched: bool = False  # language features reduced to the width of the narrowest
     weights: bool = False
 
@@ -221,9 +97,9 @@ class CeilingSettings(Section):
 class Targets(Section):
     """Which targets are fitted and scored; all, unless something is said."""
 
-    where: dict[str, Names] = {}
+    where: dict[str, Names] = Field(default={})
     reliability: float | None = Field(default=None, ge=0, le=1)
-    aside: dict[str, Names] = {}
+    aside: dict[str, Names] = Field(default={})
     conditions: str | None = None  # a column of the events: runs then repeat its conditions
 
     @model_validator(mode="after")
@@ -284,7 +160,7 @@ class Study(Section):
     ceiling: CeilingSettings = CeilingSettings()
     inference: Inference = Inference()
     partition: PartitionSettings = PartitionSettings()
-    controls: Annotated[list[Control], BeforeValidator(_listed)] = []
+    controls: Annotated[list[Control], BeforeValidator(_listed)] = Field(default=[])
     untrained_seeds: int = Field(default=1, ge=1)
     compute: Compute = Compute()
     output: Path = Path("results")
@@ -426,19 +302,6 @@ def _in_words(error: ValidationError) -> Iterable[str]:
         else:
             message = item["msg"].removeprefix("Value error, ")
             yield f"{where}: {message}; found {item['input']!r}" if place else message
-
-
-FEATURE_KINDS = {
-    "word_rate": WordRate,
-    "word_length": WordLength,
-    "word_position": WordPosition,
-    "word_frequency": WordFrequency,
-    "phoneme_rate": PhonemeRate,
-    "word_class": WordClass,
-    "category": Category,
-    "language": Language,
-    "static": Static,
-}
 
 
 def _keys_at(loc: tuple[Any, ...]) -> list[str]:

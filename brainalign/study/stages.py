@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -17,60 +12,16 @@ from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, res
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
-from brainalign.errors import InputError, one_message
-from brainalign.events import check_events, run_ends
-from brainalign.features.frequency import word_frequency
-from brainalign.features.loading import ResolvedModel
-from brainalign.features.models import locate_model
-from brainalign.features.phonemes import phoneme_rate
-from brainalign.features.simple import categories, word_length, word_position, word_rate
-from brainalign.features.static import static_vectors
-from brainalign.features.transcript import Reading, align_words
-from brainalign.features.untrained import untrained
-from brainalign.features.vectors import WordVectors, locate_vectors
-from brainalign.features.word_class import word_class
-from brainalign.features.words import embed_words
+from brainalign.errors import InputError
 from brainalign.io.fmri import read_fmri
-from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
-from brainalign.provenance import hash_file
 from brainalign.signals import Signal, join
-from brainalign.store import Store
-from brainalign.study.settings import (
-    AnyFeature,
-    Category,
-    Folds,
-    Language,
-    PhonemeRate,
-    Static,
-    Study,
-    WordClass,
-    WordFrequency,
-    WordLength,
-    WordPosition,
-    WordRate,
-)
+from brainalign.study.extracting import Named
+from brainalign.study.kinds import Category, Language, Static
+from brainalign.study.settings import Folds, Study
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
 EXCERPT_S = 40.0
 CONTIGUOUS_FOLDS = 6  # of a single run, where the study names no folds
-
-
-@dataclass(frozen=True)
-class Named:
-    """One feature of a study: a Signal per event, and the bands it has."""
-
-    settings: AnyFeature
-    signal: Signal
-
-    @property
-    def bands(self) -> list[str]:
-        """Its bands, in order."""
-        return self.signal.bands
-
-    @property
-    def about(self) -> Mapping[str, Any]:
-        """What made it: model, revision, context, … (empty for a feature that is counted)."""
-        return self.signal.attrs.get("features", {}).get(self.settings.name, {})
 
 
 def recording(study: Study) -> Signal:
@@ -98,164 +49,6 @@ def recording(study: Study) -> Signal:
         return found
     clocks = "; ".join(f"sub-{s.columns['subject'].iloc[0]}: {s!r}" for s in found)
     raise InputError(f"the people are on different clocks ({clocks}): fit them apart, one data.subjects at a time")
-
-
-def events(study: Study, brain: Signal | None) -> pd.DataFrame:
-    """The events of the study; with a recording, those past the end of their run are an error.
-
-    Raises
-    ------
-    InputError
-        Everything that is wrong with them, in one message.
-    """
-    ends = None if brain is None else run_ends(brain)
-    if study.stimuli.words is not None:
-        return transcript(study.stimuli.words, study.stimuli.start_s, "stimuli.words", ends=ends)
-    subject = None if study.data.subjects == "all" else list(study.data.subjects)
-    where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
-    problems = problems_in_events(*where, ends=ends)
-    if problems:
-        raise one_message(problems)
-    return read_events(*where)
-
-
-def transcript(
-    path: Path, start_s: float, key: str, tier: str = "word", ends: Mapping[str, float] | None = None
-) -> pd.DataFrame:
-    """Words or phones from a file of their own: a tier of a Praat TextGrid, or a table.
-
-    A table has onset, duration, word or phone, and run, if there are several. `start_s` is the second of its clock at
-    which the recording's begins; `key` names the setting that named the file.
-    """
-    if not path.is_file():
-        raise InputError(f"{key}: there is no file {path}: check the path")
-    if path.suffix.lower() == ".textgrid":
-        found = read_textgrid(path, tier=tier, start=start_s)
-    else:
-        text = {"word": str, "phone": str, "run": str}
-        found = pd.read_csv(
-            path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]}
-        )
-        if "onset" in found:
-            found["onset"] = pd.to_numeric(found["onset"], errors="coerce") - start_s
-    found, notes, problems = check_events(found, ends=ends)
-    if problems:
-        raise one_message(f"{path.name}: {problem}" for problem in problems)
-    found.attrs = {"notes": [f"{path.name}: {note}" for note in notes], "inputs": {path.name: hash_file(path)}}
-    return found
-
-
-def reading(study: Study, met: pd.DataFrame) -> Reading | None:
-    """The words in the text the study names; None where it names none.
-
-    The table's ``attrs`` are those of the events, with the text's hash among the inputs and a note of what was found.
-
-    Raises
-    ------
-    InputError
-        The events have no words, or what `align_words` raises.
-    """
-    text = study.stimuli.text
-    if text is None:
-        return None
-    if "word" not in met:
-        raise InputError(f"stimuli.text: the events have no 'word' (found {', '.join(map(str, met))})")
-    try:
-        found = align_words(met, text)
-    except InputError as error:
-        raise InputError(f"stimuli.text: {error}") from error
-    paths = list(text.values()) if isinstance(text, dict) else [text]
-    inputs = {**met.attrs.get("inputs", {}), **{path.name: hash_file(path) for path in paths}}
-    found.table.attrs = {**met.attrs, "inputs": inputs, "notes": [*met.attrs.get("notes", []), f"text: {found}"]}
-    return found
-
-
-def extract(feature: AnyFeature, met: pd.DataFrame, store: Store | None, device: str) -> Named:
-    """What one feature makes of the events."""
-    if isinstance(feature, Category):
-        return Named(feature, categories(met, column=feature.column, name=feature.name))
-    if "word" not in met:
-        raise InputError(
-            f"feature {feature.name!r} needs words, but the events have no 'word' (found {', '.join(map(str, met))}): "
-            "name a transcript under stimuli.words"
-        )
-    if isinstance(feature, WordRate):
-        return Named(feature, word_rate(met, name=feature.name))
-    if isinstance(feature, WordLength):
-        return Named(feature, word_length(met, name=feature.name))
-    if isinstance(feature, WordPosition):
-        return Named(feature, word_position(met, name=feature.name))
-    if isinstance(feature, WordFrequency):
-        return Named(feature, word_frequency(met, language=feature.language, name=feature.name))
-    if isinstance(feature, PhonemeRate):
-        return Named(feature, counted_phonemes(feature, met))
-    if isinstance(feature, WordClass):
-        return Named(feature, word_class(met, tags=feature.tags, tagger=feature.tagger, name=feature.name))
-    if isinstance(feature, Static):
-        found = source(feature)
-        assert found is not None  # the settings name one of the two
-        return Named(feature, static_vectors(met, found, feature.name, unknown=feature.unknown, store=store))
-    model = feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained)
-    layers = feature.layers if isinstance(feature.layers, list) else "all"
-    contexts = feature.context if isinstance(feature.context, list) else [feature.context]
-    signals = [
-        embed_words(
-            met,
-            model=model,
-            layers=layers,
-            context=context,
-            reset=feature.reset,
-            pool=feature.pool,
-            name=feature.name,
-            device=device,
-            store=store,
-        )
-        for context in contexts
-    ]
-    return Named(feature, signals[0] if len(signals) == 1 else beside(feature.name, signals, contexts))
-
-
-def source(feature: AnyFeature) -> ResolvedModel | WordVectors | None:
-    """Where a feature's language model or word vectors lie; None where it needs none.
-
-    Raises
-    ------
-    SettingsError, InputError
-        It is not there, or was not fetched yet.
-    """
-    if isinstance(feature, Static) and feature.vectors is not None:
-        return locate_vectors(feature.vectors)
-    if isinstance(feature, (Language, Static)) and feature.model is not None:
-        return locate_model(feature.model)
-    return None
-
-
-def reads_a_model(feature: AnyFeature) -> bool:
-    """Whether a feature is made by a language model."""
-    return isinstance(feature, Language) or (isinstance(feature, Static) and feature.vectors is None)
-
-
-def counted_phonemes(feature: PhonemeRate, met: pd.DataFrame) -> Signal:
-    """Phonemes per word, with the file they were counted in among its inputs, if there is one."""
-    if feature.phones is None:
-        return phoneme_rate(met, name=feature.name)
-    phones = transcript(feature.phones, feature.start_s, f"feature {feature.name!r}, phones", tier=feature.tier)
-    counted = phoneme_rate(met, phones, name=feature.name)
-    return replace(counted, attrs={**counted.attrs, "inputs": phones.attrs["inputs"]})
-
-
-def beside(name: str, signals: list[Signal], contexts: list[int]) -> Signal:
-    """One layer read with several contexts: bands `NAME.contextN`, columns with `context`.
-
-    What is said of the feature is what is true of the longest context, with all of them listed.
-    """
-    named = [
-        replace(one, columns=one.columns.assign(band=f"{name}.context{n}", context=n))
-        for one, n in zip(signals, contexts, strict=True)
-    ]
-    about = {**signals[int(np.argmax(contexts))].attrs["features"][name], "context": contexts}
-    both = join(*named)
-    return replace(both, attrs={**both.attrs, "features": {name: {k: v for k, v in about.items() if k != "stride"}}})
 
 
 def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:

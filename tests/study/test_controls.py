@@ -15,6 +15,8 @@ from brainalign.io.transcripts import read_events
 from brainalign.store import Store
 from brainalign.study import stages
 from brainalign.study.controls import CONTROLS, controls_of
+from brainalign.study.extracting import extract
+from brainalign.study.met import Met
 from brainalign.study.run import run_study
 from brainalign.study.settings import read_study, study_from
 
@@ -37,7 +39,7 @@ def asked(*features, **more):
 
 
 def extracted(study, words=WORDS):
-    return [stages.extract(feature, words, None, "cpu") for feature in study.features]
+    return [extract(feature, Met(words), None, "cpu") for feature in study.features]
 
 
 @pytest.fixture
@@ -48,7 +50,7 @@ def store(tmp_path):
 def changed(name, study, store, words=WORDS):
     """The language feature before and after, and that all others are what they were."""
     before = extracted(study, words)
-    after = CONTROLS[name].applied(before, words, store, study)
+    after = CONTROLS[name].applied(before, Met(words), store, study)
     others = [(a, b) for a, b in zip(before, after, strict=True) if a.settings.name != "lm"]
     assert all(a is b for a, b in others)
     return next((a, b) for a, b in zip(before, after, strict=True) if a.settings.name == "lm")
@@ -61,7 +63,7 @@ class TestWhatEachChanges:
         assert list(controls) == ["untrained 0", "untrained 1"]
         for seed, control in enumerate(controls.values()):
             twin = embed_words(WORDS, model=untrained("stories260k", seed=seed), name="lm")
-            ours = control.applied(extracted(study), WORDS, store, study)[1]
+            ours = control.applied(extracted(study), Met(WORDS), store, study)[1]
             np.testing.assert_array_equal(ours.signal.array(), twin.array())
             assert ours.bands == twin.bands
 

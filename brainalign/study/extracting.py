@@ -1,0 +1,166 @@
+"""What does each feature of a study make of what was met?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.errors import InputError
+from brainalign.features.frequency import word_frequency
+from brainalign.features.loading import ResolvedModel
+from brainalign.features.models import locate_model
+from brainalign.features.phonemes import phoneme_rate
+from brainalign.features.sentences import embed_sentences
+from brainalign.features.simple import categories, word_length, word_position, word_rate
+from brainalign.features.static import static_vectors
+from brainalign.features.untrained import untrained
+from brainalign.features.vectors import WordVectors, locate_vectors
+from brainalign.features.word_class import word_class
+from brainalign.features.words import embed_words
+from brainalign.signals import Signal, join
+from brainalign.store import Store
+from brainalign.study.kinds import (
+    AnyFeature,
+    Category,
+    PhonemeRate,
+    ReadsWords,
+    Sentence,
+    Static,
+    Surprisal,
+    WordClass,
+    WordFrequency,
+    WordLength,
+    WordPosition,
+    WordRate,
+)
+from brainalign.study.met import Met, transcript
+
+
+@dataclass(frozen=True)
+class Named:
+    """One feature of a study: a Signal per event, and the bands it has."""
+
+    settings: AnyFeature
+    signal: Signal
+
+    @property
+    def bands(self) -> list[str]:
+        """Its bands, in order."""
+        return self.signal.bands
+
+    @property
+    def about(self) -> Mapping[str, Any]:
+        """What made it: model, revision, context, … (empty for a feature that is counted)."""
+        return self.signal.attrs.get("features", {}).get(self.settings.name, {})
+
+
+def extract(feature: AnyFeature, met: Met, store: Store | None, device: str) -> Named:
+    """What one feature makes of the events."""
+    events = met.events
+    if isinstance(feature, Category):
+        return Named(feature, categories(events, column=feature.column, name=feature.name))
+    if isinstance(feature, Sentence):
+        model, column = feature.model, feature.column
+        return Named(feature, embed_sentences(events, model, column, name=feature.name, device=device, store=store))
+    if "word" not in events:
+        raise InputError(
+            f"feature {feature.name!r} needs words, but the events have no 'word' (found "
+            f"{', '.join(map(str, events))}): name a transcript under stimuli.words"
+        )
+    if isinstance(feature, WordRate):
+        return Named(feature, word_rate(events, name=feature.name))
+    if isinstance(feature, WordLength):
+        return Named(feature, word_length(events, name=feature.name))
+    if isinstance(feature, WordPosition):
+        return Named(feature, word_position(events, name=feature.name))
+    if isinstance(feature, WordFrequency):
+        return Named(feature, word_frequency(events, language=feature.language, name=feature.name))
+    if isinstance(feature, PhonemeRate):
+        return Named(feature, counted_phonemes(feature, events))
+    if isinstance(feature, WordClass):
+        return Named(feature, word_class(events, tags=feature.tags, tagger=feature.tagger, name=feature.name))
+    if isinstance(feature, Static):
+        found = source(feature)
+        assert found is not None  # the settings name one of the two
+        return Named(feature, static_vectors(events, found, feature.name, unknown=feature.unknown, store=store))
+    if isinstance(feature, Surprisal):
+        return Named(feature, expected(feature, met, store, device))
+    layers = feature.layers if isinstance(feature.layers, list) else "all"
+    contexts = feature.context if isinstance(feature.context, list) else [feature.context]
+    signals = [
+        embed_words(events, layers=layers, context=context, pool=feature.pool, **_read(feature, met, store, device))
+        for context in contexts
+    ]
+    return Named(feature, signals[0] if len(signals) == 1 else beside(feature.name, signals, contexts))
+
+
+def expected(feature: Surprisal, met: Met, store: Store | None, device: str) -> Signal:
+    """How expected each word was: one band."""
+    read = _read(feature, met, store, device)
+    found = embed_words(met.events, context=feature.context, bands=feature.measures, **read)
+    measures = found.columns["band"].str.removeprefix(f"{feature.name}.")
+    columns = pd.DataFrame({"band": feature.name, "unit": measures + " (" + found.columns["unit"] + ")"})
+    return replace(found, columns=columns)
+
+
+def _read(feature: ReadsWords, met: Met, store: Store | None, device: str) -> dict[str, Any]:
+    """How a language model reads, whatever is asked of it."""
+    return {
+        "model": feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained),
+        "unit": feature.unit,
+        "exact": feature.exact,
+        "ahead": feature.ahead,
+        "reset": feature.reset,
+        "dtype": feature.dtype,
+        "text": met.reading,
+        "name": feature.name,
+        "device": device,
+        "store": store,
+    }
+
+
+def source(feature: AnyFeature) -> ResolvedModel | WordVectors | None:
+    """Where a feature's language model or word vectors lie; None where it needs none.
+
+    Raises
+    ------
+    SettingsError, InputError
+        It is not there, or was not fetched yet.
+    """
+    if isinstance(feature, Static) and feature.vectors is not None:
+        return locate_vectors(feature.vectors)
+    if isinstance(feature, (ReadsWords, Sentence, Static)) and feature.model is not None:
+        return locate_model(feature.model)
+    return None
+
+
+def reads_a_model(feature: AnyFeature) -> bool:
+    """Whether a feature is made by a language model."""
+    return isinstance(feature, (ReadsWords, Sentence)) or (isinstance(feature, Static) and feature.vectors is None)
+
+
+def counted_phonemes(feature: PhonemeRate, met: pd.DataFrame) -> Signal:
+    """Phonemes per word, with the file they were counted in among its inputs, if there is one."""
+    if feature.phones is None:
+        return phoneme_rate(met, name=feature.name)
+    phones = transcript(feature.phones, feature.start_s, f"feature {feature.name!r}, phones", tier=feature.tier)
+    counted = phoneme_rate(met, phones, name=feature.name)
+    return replace(counted, attrs={**counted.attrs, "inputs": phones.attrs["inputs"]})
+
+
+def beside(name: str, signals: list[Signal], contexts: list[int]) -> Signal:
+    """One layer read with several contexts: bands `NAME.contextN`, columns with `context`.
+
+    What is said of the feature is what is true of the longest context, with all of them listed.
+    """
+    named = [
+        replace(one, columns=one.columns.assign(band=f"{name}.context{n}", context=n))
+        for one, n in zip(signals, contexts, strict=True)
+    ]
+    about = {**signals[int(np.argmax(contexts))].attrs["features"][name], "context": contexts}
+    both = join(*named)
+    return replace(both, attrs={**both.attrs, "features": {name: {k: v for k, v in about.items() if k != "stride"}}})

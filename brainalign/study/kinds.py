@@ -1,0 +1,187 @@
+"""Which features may a study name, and what may it say of each?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from brainalign.errors import did_you_mean
+
+LAYER_WORDS = ("each", "best", "stack")
+
+
+def _layers(value: Any) -> Any:
+    if isinstance(value, str) and value not in LAYER_WORDS:
+        raise ValueError(f"is one of {', '.join(LAYER_WORDS)} or a list of layers; {did_you_mean(value, LAYER_WORDS)}")
+    return [value] if isinstance(value, int) else value
+
+
+def _contexts(value: Any) -> Any:
+    many = value if isinstance(value, list) else [value]
+    sizes = [n for n in many if isinstance(n, int) and not isinstance(n, bool) and n >= 2]
+    if not many or len(set(sizes)) < len(many):
+        raise ValueError("is a number of tokens, at least 2, or a list of different ones")
+    return many[0] if len(many) == 1 else value
+
+
+class Section(BaseModel):
+    """A part of a study file: unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Feature(Section):
+    """What every feature has."""
+
+    name: str = Field(pattern=r"^[A-Za-z][\w-]*$")
+
+
+class WordRate(Feature):
+    """One per word."""
+
+    kind: Literal["word_rate"]
+
+
+class WordLength(Feature):
+    """Characters per word."""
+
+    kind: Literal["word_length"]
+
+
+class WordPosition(Feature):
+    """Where each word stands in its run, and in its sentence if the words say which that is."""
+
+    kind: Literal["word_position"]
+
+
+class WordFrequency(Feature):
+    """How frequent each word is in its language."""
+
+    kind: Literal["word_frequency"]
+    language: str = "en"
+
+
+class PhonemeRate(Feature):
+    """Phonemes per word, from a transcript of them or a dictionary."""
+
+    kind: Literal["phoneme_rate"]
+    phones: Path | None = None
+    tier: str = "phone"
+    start_s: float = 0.0  # the second of that file's clock at which the recording's begins
+
+
+class WordClass(Feature):
+    """Noun, verb, …: one column each."""
+
+    kind: Literal["word_class"]
+    tags: str | None = None
+    tagger: str | None = None
+
+
+class Category(Feature):
+    """One column per category of a column of the events."""
+
+    kind: Literal["category"]
+    column: str = "trial_type"
+
+
+class ReadsWords(Feature):
+    """What is said of any feature that a language model makes of words in context."""
+
+    model: str
+    unit: Literal["tokens", "words"] = "tokens"  # of the context
+    exact: bool = False
+    ahead: bool = False
+    reset: Literal["run"] | None = "run"
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+    untrained: int | None = None  # a seed: the same architecture with random weights
+
+
+class Language(ReadsWords):
+    """Hidden states of a language model."""
+
+    kind: Literal["language"]
+    layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
+    context: Annotated[int | list[int], BeforeValidator(_contexts)] = 128
+    pool: Literal["mean", "last", "first"] = "mean"
+    pca: int | None = Field(default=None, ge=1)
+
+    @property
+    def varies(self) -> str:
+        """What its alternatives differ in: layer or context; "" where it has none."""
+        return "context" if isinstance(self.context, list) else "layer" if self.layers in ("each", "best") else ""
+
+    @model_validator(mode="after")
+    def _one_axis(self) -> Language:
+        if isinstance(self.context, list) and not (isinstance(self.layers, list) and len(self.layers) == 1):
+            raise ValueError(
+                f"several contexts are compared at one layer, layers: [12]; found layers {self.layers} and contexts "
+                f"{self.context}: name one layer, or one context"
+            )
+        return self
+
+
+class Surprisal(ReadsWords):
+    """How expected each word was to a language model: one band, a column per measure."""
+
+    kind: Literal["surprisal"]
+    context: int = Field(default=128, ge=1)
+    measures: list[Literal["surprisal", "entropy", "log_probability"]] = Field(default=["surprisal"], min_length=1)
+
+
+class Sentence(Feature):
+    """What a sentence encoder makes of each event's text."""
+
+    kind: Literal["sentence"]
+    model: str = "minilm-l6"
+    column: str = "sentence"
+    pca: int | None = Field(default=None, ge=1)
+
+
+class Static(Feature):
+    """A vector of each word without context: a language model's, or from a file of word vectors."""
+
+    kind: Literal["static"]
+    model: str | None = None
+    vectors: str | None = None
+    unknown: Literal["mean", "zero", "error"] = "mean"
+    pca: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Static:
+        if (self.model is None) == (self.vectors is None):
+            raise ValueError("static needs one of model (a language model) and vectors (a file of word vectors)")
+        return self
+
+
+AnyFeature = Annotated[
+    WordRate
+    | WordLength
+    | WordPosition
+    | WordFrequency
+    | PhonemeRate
+    | WordClass
+    | Category
+    | Language
+    | Surprisal
+    | Sentence
+    | Static,
+    Field(discriminator="kind"),
+]
+
+
+FEATURE_KINDS = {
+    "word_rate": WordRate,
+    "word_length": WordLength,
+    "word_position": WordPosition,
+    "word_frequency": WordFrequency,
+    "phoneme_rate": PhonemeRate,
+    "word_class": WordClass,
+    "category": Category,
+    "language": Language,
+    "surprisal": Surprisal,
+    "sentence": Sentence,
+    "static": Static,
+}

@@ -1,0 +1,95 @@
+"""What was met, and when?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from brainalign.errors import InputError, one_message
+from brainalign.events import check_events, run_ends
+from brainalign.features.transcript import Reading, align_words
+from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
+from brainalign.provenance import hash_file
+from brainalign.signals import Signal
+from brainalign.study.settings import Study
+
+
+def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
+    """The events of the study; with a recording, those past the end of their run are an error.
+
+    Raises
+    ------
+    InputError
+        Everything that is wrong with them, in one message.
+    """
+    ends = None if brain is None else run_ends(brain)
+    if study.stimuli.words is not None:
+        return transcript(study.stimuli.words, study.stimuli.start_s, "stimuli.words", ends=ends)
+    subject = None if study.data.subjects == "all" else list(study.data.subjects)
+    where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
+    problems = problems_in_events(*where, ends=ends)
+    if problems:
+        raise one_message(problems)
+    return read_events(*where)
+
+
+def transcript(
+    path: Path, start_s: float, key: str, tier: str = "word", ends: Mapping[str, float] | None = None
+) -> pd.DataFrame:
+    """Words or phones from a file of their own: a tier of a Praat TextGrid, or a table.
+
+    A table has onset, duration, word or phone, and run, if there are several. `start_s` is the second of its clock at
+    which the recording's begins; `key` names the setting that named the file.
+    """
+    if not path.is_file():
+        raise InputError(f"{key}: there is no file {path}: check the path")
+    if path.suffix.lower() == ".textgrid":
+        found = read_textgrid(path, tier=tier, start=start_s)
+    else:
+        text = {"word": str, "phone": str, "run": str}
+        found = pd.read_csv(
+            path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]}
+        )
+        if "onset" in found:
+            found["onset"] = pd.to_numeric(found["onset"], errors="coerce") - start_s
+    found, notes, problems = check_events(found, ends=ends)
+    if problems:
+        raise one_message(f"{path.name}: {problem}" for problem in problems)
+    found.attrs = {"notes": [f"{path.name}: {note}" for note in notes], "inputs": {path.name: hash_file(path)}}
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Met:
+    """The events, and (`reading`) their words in print where a text was named; the events are its table then."""
+
+    events: pd.DataFrame
+    reading: Reading | None = None
+
+
+def in_print(study: Study, met: pd.DataFrame) -> Met:
+    """The events, their words looked up in the text the study names, if it names one.
+
+    The events' ``attrs`` stay; then the text's hash is among the inputs, and a note says what was found.
+
+    Raises
+    ------
+    InputError
+        The events have no words, or what `align_words` raises.
+    """
+    text = study.stimuli.text
+    if text is None:
+        return Met(met)
+    if "word" not in met:
+        raise InputError(f"stimuli.text: the events have no 'word' (found {', '.join(map(str, met))})")
+    try:
+        found = align_words(met, text)
+    except InputError as error:
+        raise InputError(f"stimuli.text: {error}") from error
+    paths = list(text.values()) if isinstance(text, dict) else [text]
+    inputs = {**met.attrs.get("inputs", {}), **{path.name: hash_file(path) for path in paths}}
+    found.table.attrs = {**met.attrs, "inputs": inputs, "notes": [*met.attrs.get("notes", []), f"text: {found}"]}
+    return Met(found.table, found)
