@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from brainalign.features.batches import in_batches
 from brainalign.features.reader import Reader, forward
 from brainalign.features.tokens import Text
 from brainalign.features.windows import Window
@@ -18,8 +19,6 @@ MEASURES: tuple[Measure, ...] = ("surprisal", "entropy", "log_probability")
 LOG_2 = float(np.log(2.0))
 UNIT = {"surprisal": -1.0 / LOG_2, "log_probability": 1.0}  # of what is said in nats: bits, and nats
 
-BATCH_BYTES = 64 << 20  # states of all layers held at once on a CPU, where larger batches are no faster
-BATCH_PASSAGES = 64  # and no more passages than this, for what a model needs besides
 LOGITS_BYTES = 64 << 20  # predictions over the vocabulary held at once
 
 
@@ -111,26 +110,6 @@ def passages_of(
             yield Passage(hidden, [], [], [guess])
 
 
-def how_many_at_once(numbers: int, itemsize: int, budget: int) -> int:
-    """Passages in a batch, when each takes so many `numbers` and all of them may take `budget` bytes.
-
-    Examples
-    --------
-    >>> how_many_at_once(257 * 31 * 576, itemsize=4, budget=64 << 20)
-    3
-    """
-    return min(BATCH_PASSAGES, max(1, budget // (itemsize * numbers)))
-
-
-def budget_of(network: Any) -> int:
-    """Bytes that a batch's states may take: on a GPU an eighth of what is free now, else `BATCH_BYTES`."""
-    if network.device.type != "cuda":
-        return BATCH_BYTES
-    import torch
-
-    return max(BATCH_BYTES, torch.cuda.mem_get_info(network.device)[0] // 8)
-
-
 def read(passages: Sequence[Passage], reader: Reader, wanted: Wanted, values: np.ndarray) -> None:
     """Fill in what passages say of their words.
 
@@ -142,23 +121,14 @@ def read(passages: Sequence[Passage], reader: Reader, wanted: Wanted, values: np
     values : (n_rows, n_columns) float32
         Zero before. Filled in are the rows that passages name: the states of each layer, then the measures.
     """
-    longest = max((len(passage.ids) for passage in passages), default=0)
     whole = bool(wanted.measures) and not reader.head_alone
-    numbers = longest * (reader.n_states * reader.width + whole * reader.vocabulary)
-    network = reader.model.network
-    size = how_many_at_once(numbers, next(network.parameters()).element_size(), budget_of(network)) if passages else 0
-    # passages of a length side by side: less is read for nothing
-    order = sorted(range(len(passages)), key=lambda k: len(passages[k].ids))
-    begin = 0
-    while begin < len(order):
-        try:
-            _read_batch([passages[k] for k in order[begin : begin + size]], reader, wanted, values)
-        except RuntimeError as error:
-            if type(error).__name__ != "OutOfMemoryError" or size == 1:
-                raise
-            size = size // 2  # the GPU had less room than it said
-        else:
-            begin += size
+    numbers = reader.n_states * reader.width + whole * reader.vocabulary
+    in_batches(
+        [len(passage.ids) for passage in passages],
+        reader.model.network,
+        numbers,
+        lambda some: _read_batch([passages[k] for k in some], reader, wanted, values),
+    )
 
 
 def _read_batch(batch: list[Passage], reader: Reader, wanted: Wanted, values: np.ndarray) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features.batches import in_batches
 from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, load, quiet_transformers
 from brainalign.features.models import locate_model
-from brainalign.features.passages import budget_of, how_many_at_once
 from brainalign.features.pooling import POOLS, Pool, Recipe, pooled, recipe_of
 from brainalign.features.reader import choose_layers, choose_pad, forward, limit_of
 from brainalign.features.texts import as_table, averaged, sample_each
@@ -221,14 +221,17 @@ def _begin(texts: list[str], found: ResolvedModel, recipe: Recipe, asked: _Asked
     n_states, width = len(shortest), int(shortest[0].shape[-1])
     chosen = [n_states - 1] if asked.layers is None else choose_layers(asked.layers, n_states, found.name)
     parts = [order[part.start : part.stop] for part in parts_of([1] * len(texts), 4 * width * len(chosen), PART_BYTES)]
-    network = model.network
-    numbers = len(tokens[order[-1]]) * n_states * width
-    size = how_many_at_once(numbers, next(network.parameters()).element_size(), budget_of(network))
+    lengths = np.array([len(ids) for ids in tokens])
 
     def compute(part: int) -> np.ndarray:
         rows = parts[part]
-        batches = [[tokens[row] for row in rows[begin : begin + size]] for begin in range(0, len(rows), size)]
-        return np.concatenate([_vectors(model, batch, chosen, pool, asked.normalise) for batch in batches])
+        block = np.empty((len(rows), width * len(chosen)), np.float32)
+
+        def act(some: list[int]) -> None:
+            block[some] = _vectors(model, [tokens[row] for row in rows[some]], chosen, pool, asked.normalise)
+
+        in_batches(lengths[rows].tolist(), model.network, n_states * width, act)
+        return block
 
     also = {
         "layers": np.array(chosen),

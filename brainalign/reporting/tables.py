@@ -379,9 +379,8 @@ def _feature(feature: Any) -> str:
     size = f"one of {listed(map(str, context))}" if isinstance(context, list) else context
     parts = [str(feature["model"])]
     parts += [_layers(feature.get("layers"))] if kind == "language" else [listed(feature["measures"]).replace("_", " ")]
-    parts += [
-        f"context {size} {feature.get('unit', 'tokens')}{', all of it for each word' if feature.get('exact') else ''}"
-    ]
+    parts += [f"context {size} {feature.get('unit', 'tokens')}"]
+    parts += ["all of it for each word"] if feature.get("exact") else []
     parts += ["shown what follows"] if feature.get("ahead") else []
     parts += [f"{feature['pca']} principal components"] if feature.get("pca") else []
     parts += ["random weights"] if feature.get("untrained") is not None else []

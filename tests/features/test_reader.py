@@ -13,7 +13,6 @@ import pytest
 from brainalign.errors import SettingsError
 from brainalign.features.loading import load
 from brainalign.features.models import locate_model
-from brainalign.features.passages import how_many_at_once
 from brainalign.features.reader import choose_sink, limit_of, open_reader, special_tokens
 from brainalign.features.words import embed_words
 from brainalign.shipped import shipped
@@ -62,12 +61,6 @@ def test_what_a_model_gives(small_model):
     assert masked.vocabulary > 0
     assert not masked.head_alone  # between the states and its output embedding stands another layer
     assert open_reader(load(locate_model(small_model("t5")), device="cpu"), tokens).vocabulary == 0
-
-
-def test_batches_are_as_large_as_memory_allows():
-    assert how_many_at_once(10, itemsize=4, budget=400) == 10
-    assert how_many_at_once(1_000, itemsize=4, budget=400) == 1
-    assert how_many_at_once(1, itemsize=4, budget=1 << 30) == 64
 
 
 @pytest.mark.parametrize(

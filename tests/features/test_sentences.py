@@ -115,7 +115,7 @@ def furthest(a: np.ndarray, b: np.ndarray) -> float:
 def test_padding_and_batches_change_nothing(kind, pool, tmp_path, monkeypatch):
     folder = saved(tmp_path / kind, kind)
     together = embed_sentences(TEXTS, model=folder, layers="all", pool=pool, device="cpu")
-    monkeypatch.setattr(module, "how_many_at_once", lambda *_: 1)  # nothing is padded
+    monkeypatch.setattr("brainalign.features.batches.BATCH_TOKENS", 1)  # nothing is padded
     apart = embed_sentences(TEXTS, model=folder, layers="all", pool=pool, device="cpu")
     assert together.bands == [f"{kind}.{layer}" for layer in range(3)]
     for band in together.bands:

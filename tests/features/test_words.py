@@ -348,7 +348,7 @@ def test_smollm2_too():
 def test_padding_and_batches_change_nothing(monkeypatch):
     words = transcript(runs=3)
     together = embed_words(words, model="stories260k", context=32, device="cpu")
-    monkeypatch.setattr("brainalign.features.passages.BATCH_BYTES", 1)  # one window at a time: nothing is padded
+    monkeypatch.setattr("brainalign.features.batches.BATCH_TOKENS", 1)  # one window at a time: nothing is padded
     apart = embed_words(words, model="stories260k", context=32, device="cpu")
     assert furthest(together, apart.array().reshape(len(words), 6, 64)) < 1e-5
 
