@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from brainalign.progress import Progress, silent
-from brainalign.store import Store, key_of
+from brainalign.store import PART_OF, Store, key_of
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def keep_rows(
                     block = job.compute(k)
                 else:
                     done.append(key_of(of=key, part=k, parts=len(job.parts)))
-                    about = {**meta, "part": k, "parts": len(job.parts)}
+                    about = {**meta, PART_OF: key, "part": k, "parts": len(job.parts)}
                     part = store.compute(done[-1], lambda k=k: {"block": job.compute(k)}, meta=about)
                     block = part.arrays["block"]
                 _write(file, start, rows, block, job.shape[1])

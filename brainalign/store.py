@@ -25,6 +25,7 @@ from brainalign.pieces import Piece, as_json, check_arrays, described_piece, flu
 
 log = logging.getLogger(__name__)
 
+PART_OF = "part_of"  # in a piece's meta: the key of what it is a part of, which is not finished yet
 ABANDONED_S = 86_400.0  # an unfinished folder untouched for a day, whose lock is free, belongs to a process that died
 
 
@@ -204,11 +205,12 @@ class Store:
     def prune(self, pieces: Iterable[Piece] = ()) -> int:
         """Delete what is of no more use, and these pieces; the bytes freed.
 
-        Of no more use are harmed pieces (also those whose description cannot be read and that nobody asked for since)
-        and what dead processes left unfinished.
+        Of no more use are harmed pieces (also those whose description cannot be read and that nobody asked for since),
+        what dead processes left unfinished, and parts of a whole that is there.
         """
         before = self.size()
-        for piece in pieces:
+        parts = [piece for piece in self.pieces() if PART_OF in piece.meta and self.has(piece.meta[PART_OF])]
+        for piece in (*pieces, *parts):
             self.remove(piece.key)
         for folder in (self.root / "pieces").glob("*/*"):
             if isinstance(described_piece(folder), str) and re.fullmatch(r"[0-9a-f]{64}", folder.name):

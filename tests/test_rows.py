@@ -70,6 +70,22 @@ def test_after_a_crash_only_what_is_missing_is_computed(tmp_path, dies_at):
     assert len(Store(tmp_path).pieces()) == 1
 
 
+def test_parts_that_a_kill_left_beside_the_whole_are_pruned(tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    with monkeypatch.context() as killed:
+        killed.setattr(Store, "remove", lambda self, key: False)  # killed before the parts went
+        keep_rows(store, KEY, lambda: job_of([[0, 1], [2]], 3, []), meta={})
+    with pytest.raises(CrashError):
+        keep_rows(store, key_of(of="another"), lambda: job_of([[0, 1], [2]], 3, [], dies_at=1), meta={})
+    assert len(store.pieces()) == 4
+    assert store.prune() > 0
+    left = store.pieces()
+    assert {piece.key for piece in left} >= {KEY}
+    assert [piece.meta for piece in left if piece.key != KEY] == [  # what is not finished is still of use
+        {"part_of": key_of(of="another"), "part": 0, "parts": 2}
+    ]
+
+
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 400))
 def test_groups_are_neighbours_of_about_a_size(counts, part_bytes):
     groups = parts_of(counts, row_bytes=4, part_bytes=part_bytes)

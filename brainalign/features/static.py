@@ -130,7 +130,7 @@ def _kept(
     if store is None:
         return make()
     key = key_of(kind="static", method=METHOD, words=hash_frame(samples[["stimulus"]]), **depends)
-    return store.compute(key, make, meta={"model": source.name, "n_words": len(samples)}).arrays
+    return store.compute(key, make, meta={"what": "word vectors", "model": source.name, "n_words": len(samples)}).arrays
 
 
 def _looked_up(samples: pd.DataFrame, source: WordVectors) -> dict[str, np.ndarray]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import InputError, SettingsError
-from brainalign.features.loading import Dtype, LanguageModel, ResolvedModel, load
+from brainalign.errors import InputError
+from brainalign.features.asking import Asked, Band, check_limit, check_model, check_settings
+from brainalign.features.loading import Dtype, ResolvedModel, load
 from brainalign.features.models import locate_model
 from brainalign.features.passages import MEASURES, Measure, Pool, Wanted, passages_of, read
-from brainalign.features.reader import Reader, choose_layers, limit_of, open_reader
+from brainalign.features.reader import Reader, choose_layers, open_reader
 from brainalign.features.samples import samples_of
 from brainalign.features.tokens import Spelled, Text, place_of, spell, tokenize
 from brainalign.features.transcript import Reading, align_words
@@ -28,7 +29,6 @@ from brainalign.store import Store, key_of
 METHOD = 2  # counts up when the same settings would give other numbers
 PART_BYTES = 64 << 20  # of what is computed between two savings
 
-Band = Literal["hidden", "surprisal", "entropy", "log_probability"]
 UNITS = {"surprisal": "bits", "entropy": "bits", "log_probability": "nats"}
 
 
@@ -131,10 +131,11 @@ def embed_words(
     Signal(3 samples × 129 columns; 1 run; 0.1–0.9 s; bands stories260k.0, stories260k.5, stories260k.surprisal)
     """
     samples = samples_of(words, "word")
-    _check_settings(layers, context, unit, exact, reset, pool, bands, dtype)
+    check_settings(layers, context, unit, exact, reset, pool, bands, dtype)
     found = model if isinstance(model, ResolvedModel) else locate_model(model)
-    asked = _Asked(
-        layers="all" if isinstance(layers, str) else tuple(int(layer) for layer in layers),
+    chosen = "all" if isinstance(layers, str) else tuple(int(layer) for layer in layers)
+    asked = Asked(
+        layers=chosen if "hidden" in bands else (),
         context=Context(int(context), unit, exact, ahead=ahead),
         pool=pool,
         bands=tuple(band for band in ("hidden", *MEASURES) if band in bands),
@@ -172,45 +173,16 @@ def embed_words(
     )
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is asked of a model, whichever it is."""
-
-    layers: Literal["all"] | tuple[int, ...]
-    context: Context
-    pool: Pool
-    bands: tuple[Band, ...]
-    dtype: Dtype
-
-    @property
-    def measures(self) -> tuple[Measure, ...]:
-        return tuple(measure for measure in MEASURES if measure in self.bands)
-
-    def described(self) -> dict[str, Any]:
-        """The settings the numbers depend on, in JSON types."""
-        size, unit = self.context.size, self.context.unit
-        stride = 1 if self.context.exact else size // 2
-        return {
-            "context": size,
-            "unit": unit,
-            "stride": "word" if self.context.exact else stride,
-            "ahead": self.context.ahead,
-            "pool": self.pool,
-            "bands": list(self.bands),
-            "dtype": self.dtype,
-        }
-
-
 def _kept(
     store: Store,
     samples: pd.DataFrame,
     spelled: list[Spelled],
     found: ResolvedModel,
-    asked: _Asked,
+    asked: Asked,
     device: str,
     progress: Progress,
 ) -> dict[str, Any]:
-    def key_for(asked: _Asked) -> str:
+    def key_for(asked: Asked) -> str:
         return key_of(
             kind="words",
             method=METHOD,
@@ -231,7 +203,7 @@ def _kept(
             store,
             key_for(asked),
             lambda: _begin(samples, spelled, found, asked, device),
-            meta={"model": found.name, "n_words": len(samples)},
+            meta={"what": "words in context", "model": found.name, "n_words": len(samples)},
             progress=progress,
         )
     )
@@ -256,36 +228,6 @@ def _reach_s(samples: pd.DataFrame, context: int) -> float:
     return round(float(np.median(np.concatenate(spans))), 1)
 
 
-def _check_settings(
-    layers: Any, context: Any, unit: Any, exact: Any, reset: Any, pool: Any, bands: Any, dtype: Any
-) -> None:
-    whole = (int, np.integer)
-    listed = isinstance(layers, Iterable) and not isinstance(layers, (str, bytes))
-    if layers != "all" and not (listed and len(list(layers)) and all(isinstance(k, whole) for k in layers)):
-        raise SettingsError(f"layers is 'all' or a list of numbers such as [12]; found {layers!r}")
-    if layers != "all" and len(set(layers)) < len(list(layers)):
-        raise SettingsError(f"layers names a layer twice: {list(layers)}")
-    for setting, value, choices in (
-        ("unit", unit, ("tokens", "words")),
-        ("pool", pool, ("mean", "last", "first")),
-        ("dtype", dtype, ("float32", "float16", "bfloat16")),
-    ):
-        if value not in choices:
-            raise SettingsError(f"{setting} is {_or([repr(choice) for choice in choices])}; found {value!r}")
-    least = 1 if exact and unit == "words" else 2
-    if not isinstance(context, whole) or context < least:
-        raise SettingsError(f"context is a number of {unit}, at least {least}; found {context!r}")
-    if reset not in ("run", None):
-        raise SettingsError(f"reset is 'run' (each run begins anew) or None (the runs are one text); found {reset!r}")
-    known = ("hidden", *MEASURES)
-    if isinstance(bands, str) or not list(bands) or any(band not in known for band in bands):
-        raise SettingsError(f"bands is a list of {_or([repr(band) for band in known])}; found {bands!r}")
-
-
-def _or(names: list[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
 def _columns(name: str, layers: np.ndarray, measures: Sequence[Measure], n_columns: int) -> pd.DataFrame:
     width = (n_columns - len(measures)) // max(len(layers), 1)
     columns = pd.DataFrame(
@@ -301,17 +243,17 @@ def _columns(name: str, layers: np.ndarray, measures: Sequence[Measure], n_colum
     return pd.concat([columns, measured], ignore_index=True) if len(columns) else measured
 
 
-def _begin(samples: pd.DataFrame, spelled: list[Spelled], found: ResolvedModel, asked: _Asked, device: str) -> RowJob:
+def _begin(samples: pd.DataFrame, spelled: list[Spelled], found: ResolvedModel, asked: Asked, device: str) -> RowJob:
     """Load the model, read the texts' tokens, plan the windows; nothing is computed yet."""
     model = load(found, device, asked.dtype)
-    _check_model(model, asked)
+    check_model(model, asked)
     context = replace(asked.context, both_ways=model.kind != "causal")
     texts = [tokenize(model.tokenizer, s, samples) for s in spelled]
     reader = open_reader(model, texts[0].tokens)
     layers = choose_layers(asked.layers, reader.n_states, found.name) if "hidden" in asked.bands else []
     wanted = Wanted(tuple(layers), asked.pool, asked.measures)
     jobs = [(text, window) for text in texts for window in plan_text(text, context, samples)]
-    _check_limit(reader, max(window.stop - window.start for _, window in jobs), context)
+    check_limit(reader, max(window.stop - window.start for _, window in jobs), context)
     width = wanted.n_columns(reader.width)
     groups = parts_of([window.last - window.first for _, window in jobs], 4 * width, PART_BYTES)
     rows_of = [np.concatenate([text.rows[w.first : w.last] for text, w in jobs[g.start : g.stop]]) for g in groups]
@@ -331,41 +273,6 @@ def _block(jobs: list[tuple[Text, Window]], rows: np.ndarray, reader: Reader, wa
     passages = [passage for text, window in jobs for passage in passages_of(window, text, reader, wanted, place)]
     read(passages, reader, wanted, block)
     return block
-
-
-def _check_model(model: LanguageModel, asked: _Asked) -> None:
-    if asked.context.ahead and model.kind == "causal":
-        raise SettingsError(f"ahead=True needs a model that reads both ways; {model.name!r} is causal: leave it out")
-    if not asked.measures:
-        return
-    if model.kind == "encoder-decoder":
-        raise SettingsError(
-            f"bands {list(asked.measures)} need a causal or a masked language model; {model.name!r} is an "
-            "encoder–decoder: ask for bands=('hidden',)"
-        )
-    if not model.has_head:
-        raise SettingsError(
-            f"bands {list(asked.measures)} need a model's predictions, and the weights of its head are not among those "
-            f"of {model.name!r}: ask for bands=('hidden',), or use the model it was made from"
-        )
-    if model.kind == "masked" and model.tokenizer.mask_token_id is None:
-        raise SettingsError(f"bands {list(asked.measures)} hide words, but {model.name!r} has no mask token")
-
-
-def _check_limit(reader: Reader, longest: int, context: Context) -> None:
-    limit, around = limit_of(reader.model), len(reader.special.before) + len(reader.special.after)
-    if limit is None:
-        return
-    if context.unit == "tokens" and context.size + around > limit:
-        raise SettingsError(
-            f"context={context.size} and {around} special token{'s' * (around != 1)} make {context.size + around} "
-            f"tokens, model {reader.model.name!r} reads at most {limit}: context can be up to {limit - around}"
-        )
-    if longest + around > limit:
-        raise SettingsError(
-            f"context={context.size} words are up to {longest} tokens here, model {reader.model.name!r} reads at most "
-            f"{limit - around}: use fewer words"
-        )
 
 
 def plan_text(text: Text, context: Context, samples: pd.DataFrame) -> list[Window]:
