@@ -135,18 +135,17 @@ def _read_batch(batch: list[Passage], reader: Reader, wanted: Wanted, values: np
     guesses = [(k, guess) for k, passage in enumerate(batch) for guess in passage.guesses]
     whole = bool(guesses) and not reader.head_alone
     states, logits = forward(reader.model, [passage.ids for passage in batch], reader.special.pad, whole)
+    rows = [row for passage in batch for row in passage.rows]
+    if rows:
+        longest = states[0].shape[1]
+        places = [at + k * longest for k, passage in enumerate(batch) for at in passage.positions]
+        for place, layer in enumerate(wanted.layers):
+            flat = states[layer].reshape(-1, reader.width)
+            values[rows, place * reader.width : (place + 1) * reader.width] = _means(flat, places)
     if guesses:
         head = (lambda chosen: chosen) if whole else reader.model.network.get_output_embeddings()
         measured = values[:, len(wanted.layers) * reader.width :]
         _score(guesses, logits if whole else states[-1], head, reader.vocabulary, wanted.measures, measured)
-    rows = [row for passage in batch for row in passage.rows]
-    if not rows:
-        return
-    longest = states[0].shape[1]
-    places = [at + k * longest for k, passage in enumerate(batch) for at in passage.positions]
-    for place, layer in enumerate(wanted.layers):
-        flat = states[layer].reshape(-1, reader.width)
-        values[rows, place * reader.width : (place + 1) * reader.width] = _means(flat, places)
 
 
 def _means(flat: Any, places: list[np.ndarray]) -> np.ndarray:
@@ -169,17 +168,21 @@ def _score(
 
     flat = source.reshape(-1, source.shape[-1])
     size = max(1, LOGITS_BYTES // (8 * vocabulary))
+    log_probability, entropy = (np.empty(len(guesses)) for _ in range(2))
     for begin in range(0, len(guesses), size):
         some = guesses[begin : begin + size]
         places = torch.tensor([k * source.shape[1] + guess.position for k, guess in some], device=flat.device)
         tokens = torch.tensor([guess.token for _, guess in some], device=flat.device)
         with torch.inference_mode():
             log_p = head(flat[places]).float().log_softmax(-1)
-            found = log_p.gather(1, tokens[:, None])[:, 0].cpu().numpy()
-            entropy = torch.special.entr(log_p.exp()).sum(-1).cpu().numpy() if "entropy" in measures else found
-        for (_, guess), log_probability, spread in zip(some, found, entropy):
-            for column, measure in enumerate(measures):
-                if measure == "entropy":
-                    values[guess.row, column] += spread / LOG_2 if guess.opens else 0.0
-                else:
-                    values[guess.row, column] += log_probability * UNIT[measure]
+            log_probability[begin : begin + size] = log_p.gather(1, tokens[:, None])[:, 0].cpu().numpy()
+            if "entropy" in measures:
+                entropy[begin : begin + size] = torch.special.entr(log_p.exp()).sum(-1).cpu().numpy()
+    # added once all are there: a batch that did not fit is tried again
+    rows = np.array([guess.row for _, guess in guesses])
+    opens = np.array([guess.opens for _, guess in guesses])
+    for column, measure in enumerate(measures):
+        if measure == "entropy":
+            values[rows[opens], column] = entropy[opens] / LOG_2
+        else:
+            np.add.at(values[:, column], rows, log_probability * UNIT[measure])
