@@ -20,7 +20,7 @@ demo: $(VENV)/installed-demo  ## install what the demo needs, and run the main j
 # tests of a model that is not here are skipped and say so; gemma3-270m has terms of its own, which nobody accepts for
 # you: brainalign models fetch gemma3-270m --accept-terms before make verify
 test: lint  ## everything a change has to pass
-	$(BIN)/brainalign models fetch smollm2-135m minilm-l6
+	$(BIN)/brainalign models fetch smollm2-135m minilm-l6 en-core-web-sm
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not verify" --cov=brainalign --cov-report=term-missing:skip-covered
 
 verify: $(VENV)/installed-dev  ## the long checks

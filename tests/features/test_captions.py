@@ -19,7 +19,6 @@ from brainalign.features.sentences import embed_sentences
 from brainalign.features.static import static_vectors
 from brainalign.features.tagging import CARD
 from brainalign.features.texts import average_texts
-from brainalign.shipped import cards
 from brainalign.signals import join
 
 DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -188,9 +187,7 @@ def test_words_read_apart_know_nothing_of_their_order():
     np.testing.assert_allclose(apart[0], each.mean(0), atol=1e-5)
 
 
-@pytest.mark.skipif(
-    not (CARD in cards("models") and is_here(CARD)), reason=f"{CARD} was not fetched: brainalign models fetch {CARD}"
-)
+@pytest.mark.skipif(not is_here(CARD), reason=f"{CARD} was not fetched: brainalign models fetch {CARD}")
 def test_captions_of_real_pictures_are_reduced_to_their_nouns_and_verbs():
     path = DATA / "coco-captions-1000/shared1000.csv"
     if not path.is_file():

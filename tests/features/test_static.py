@@ -18,7 +18,6 @@ from brainalign.features.words import embed_words
 from brainalign.io.fetch import sample_path
 from brainalign.io.transcripts import read_events
 from brainalign.provenance import hash_file
-from brainalign.shipped import cards
 from brainalign.store import Store
 
 DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -248,7 +247,7 @@ def test_alice_in_glove():
 
 
 @pytest.mark.skipif(
-    not ("glove-50d" in cards("models") and is_here("glove-50d")),
+    not is_here("glove-50d"),
     reason="glove-50d was not fetched: brainalign models fetch glove-50d",
 )
 def test_the_card_of_glove():

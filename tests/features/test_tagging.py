@@ -11,11 +11,8 @@ from brainalign.errors import InputError, SettingsError
 from brainalign.features import tagging
 from brainalign.features.models import is_here
 from brainalign.features.tagging import CARD, tag_texts, tag_words
-from brainalign.shipped import cards
 
-needs_english = pytest.mark.skipif(
-    not (CARD in cards("models") and is_here(CARD)), reason=f"{CARD} was not fetched: brainalign models fetch {CARD}"
-)
+needs_english = pytest.mark.skipif(not is_here(CARD), reason=f"{CARD} was not fetched: brainalign models fetch {CARD}")
 
 
 @pytest.fixture

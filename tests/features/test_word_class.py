@@ -14,12 +14,9 @@ from brainalign.features.models import is_here
 from brainalign.features.simple import word_rate
 from brainalign.features.tagging import CARD
 from brainalign.features.word_class import PENN, UNITS, UNIVERSAL, content_words, word_class
-from brainalign.shipped import cards
 
 DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
-needs_english = pytest.mark.skipif(
-    not (CARD in cards("models") and is_here(CARD)), reason=f"{CARD} was not fetched: brainalign models fetch {CARD}"
-)
+needs_english = pytest.mark.skipif(not is_here(CARD), reason=f"{CARD} was not fetched: brainalign models fetch {CARD}")
 
 
 def told(text: str, **columns) -> pd.DataFrame:
