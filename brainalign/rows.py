@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from brainalign.errors import InputError
 from brainalign.progress import Progress, silent
+from brainalign.provenance import hash_array
 from brainalign.store import PART_OF, Store, key_of
 
 
@@ -38,26 +41,26 @@ class RowJob:
     what: str = "computing"
 
 
-def parts_of(counts: Sequence[int], row_bytes: int, part_bytes: int) -> list[range]:
-    """Group neighbours so that each group's rows take about `part_bytes`.
+def parts_of(sizes: Sequence[float]) -> list[range]:
+    """Group neighbours so that the sizes of each group sum to about one.
 
     Parameters
     ----------
-    counts : list of int
-        Rows of each of the things that are grouped.
+    sizes : list of float
+        Of each of the things that are grouped, as a share of what a part should be.
 
     Examples
     --------
-    >>> parts_of([10, 10, 10, 5], row_bytes=4, part_bytes=80)
+    >>> parts_of([0.5, 0.5, 0.5, 0.25])
     [range(0, 2), range(2, 4)]
     """
     groups: list[range] = []
-    begin, rows = 0, 0
-    for k, count in enumerate(counts):
-        rows += count
-        if rows * row_bytes >= part_bytes or k == len(counts) - 1:
+    begin, total = 0, 0.0
+    for k, size in enumerate(sizes):
+        total += size
+        if total >= 1.0 or k == len(sizes) - 1:
             groups.append(range(begin, k + 1))
-            begin, rows = k + 1, 0
+            begin, total = k + 1, 0.0
     return groups
 
 
@@ -84,7 +87,8 @@ def keep_rows(
     """As `compute_rows`, kept in a store; `values` stays on disk, memory-mapped.
 
     Never more than one part is in memory. Every part is kept as soon as it is computed: whoever asks for the same key
-    after a crash computes what is missing, and gets the same bytes. When the whole is there the parts are removed.
+    after a crash computes what is missing, and gets the same bytes. When the whole is there the parts are removed; till
+    then both take disk.
 
     Parameters
     ----------
@@ -96,6 +100,11 @@ def keep_rows(
     meta : dict
         JSON types.
     progress : function (done, total, what)
+
+    Raises
+    ------
+    InputError
+        The store cannot be written; the parts that were kept stay.
 
     Examples
     --------
@@ -110,29 +119,47 @@ def keep_rows(
 
     def fill(folder: Path) -> None:
         job = begin()
-        for name, array in job.also.items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        with (folder / "values.npy").open("wb") as file:
+        size = 4 * job.shape[0] * job.shape[1]
+        with _writing(store, size):
+            for name, array in job.also.items():
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            file = (folder / "values.npy").open("wb")
+        with file:
             header = {"descr": "<f4", "fortran_order": False, "shape": job.shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            with _writing(store, size):
+                np.lib.format.write_array_header_1_0(file, header)
             start = file.tell()
             for k, rows in enumerate(job.parts):
                 progress(k, len(job.parts), job.what)
-                if len(job.parts) == 1:
-                    block = job.compute(k)
-                else:
-                    done.append(key_of(of=key, part=k, parts=len(job.parts)))
-                    about = {**meta, PART_OF: key, "part": k, "parts": len(job.parts)}
-                    part = store.compute(done[-1], lambda k=k: {"block": job.compute(k)}, meta=about)
-                    block = part.arrays["block"]
-                _write(file, start, rows, block, job.shape[1])
-            file.truncate(start + 4 * job.shape[0] * job.shape[1])
+                block = job.compute(k) if len(job.parts) == 1 else part_of(job, k)
+                with _writing(store, size):
+                    _write(file, start, rows, block, job.shape[1])
+            with _writing(store, size):
+                file.truncate(start + size)
+                file.flush()
         progress(len(job.parts), len(job.parts), job.what)
+
+    def part_of(job: RowJob, k: int) -> np.ndarray:
+        done.append(key_of(of=key, rows=hash_array(job.parts[k])))
+        about = {**meta, PART_OF: key, "part": k, "parts": len(job.parts)}
+        return store.compute(done[-1], lambda: {"block": job.compute(k)}, meta=about).arrays["block"]
 
     arrays = store.compute_folder(key, fill, meta=meta).arrays
     for part in done:
         store.remove(part)
     return arrays
+
+
+@contextmanager
+def _writing(store: Store, size: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"the cache {store.root} cannot be written ({error.strerror or error}); what was computed is kept. Up to "
+            f"twice {size / 1e6:,.0f} MB are needed until it is put together: free some space there, or name another "
+            "folder in BRAINALIGN_CACHE"
+        ) from error
 
 
 def _write(file: BinaryIO, start: int, rows: np.ndarray, block: np.ndarray, width: int) -> None:

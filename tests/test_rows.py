@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brainalign.errors import InputError
 from brainalign.rows import RowJob, compute_rows, keep_rows, parts_of
 from brainalign.store import Store, key_of
 
@@ -86,10 +87,30 @@ def test_parts_that_a_kill_left_beside_the_whole_are_pruned(tmp_path, monkeypatc
     ]
 
 
-@given(st.lists(st.integers(1, 50), min_size=1, max_size=30), st.integers(1, 400))
-def test_groups_are_neighbours_of_about_a_size(counts, part_bytes):
-    groups = parts_of(counts, row_bytes=4, part_bytes=part_bytes)
-    assert [k for group in groups for k in group] == list(range(len(counts)))
+def test_other_parts_than_those_that_were_kept_are_computed(tmp_path):
+    """Another plan after a crash: a part is found by its rows, not by its number."""
+    with pytest.raises(CrashError):
+        keep_rows(Store(tmp_path), KEY, lambda: job_of([[0, 1], [2, 3]], 2, [], dies_at=1), meta={})
+    again: list[int] = []
+    kept = keep_rows(Store(tmp_path), KEY, lambda: job_of([[2, 3], [0, 1]], 2, again), meta={})
+    assert again == [0]  # the rows 0 and 1 were there
+    assert (np.asarray(kept["values"]) == compute_rows(job_of([[0, 1], [2, 3]], 2, []))["values"]).all()
+
+
+def test_a_full_disk_is_said_and_parts_stay(tmp_path, monkeypatch):
+    def full(file, start, rows, block, width):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("brainalign.rows._write", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); what was computed is kept"):
+        keep_rows(Store(tmp_path), KEY, lambda: job_of([[0, 1], [2]], 3, []), meta={})
+    assert len(Store(tmp_path).pieces()) == 1
+
+
+@given(st.lists(st.floats(0.01, 3), min_size=1, max_size=30))
+def test_groups_are_neighbours_of_about_a_size(sizes):
+    groups = parts_of(sizes)
+    assert [k for group in groups for k in group] == list(range(len(sizes)))
     for group in groups[:-1]:
-        assert 4 * sum(counts[k] for k in group) >= part_bytes
-        assert 4 * sum(counts[k] for k in list(group)[:-1]) < part_bytes
+        assert sum(sizes[k] for k in group) >= 1
+        assert sum(sizes[k] for k in list(group)[:-1]) < 1

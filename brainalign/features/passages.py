@@ -91,9 +91,9 @@ def passages_of(
     words = range(window.first, window.last)
     asked: list[list[Guess]] = []
     for word in words if wanted.measures else ():
-        row, (opens, after) = place[int(text.rows[word])], text.covers[word].tolist()
-        places = [t for t in range(text.scored[word], after) if t >= window.start and t + shift > 0]
-        asked.append([Guess(row, t + shift - int(causal), int(text.tokens[t]), bool(t == opens)) for t in places])
+        row, (begin, opens) = place[int(text.rows[word])], text.scored[word].tolist()
+        places = [t for t in range(begin, text.covers[word, 1]) if t >= window.start and t + shift > 0]
+        asked.append([Guess(row, t + shift - int(causal), int(text.tokens[t]), t == opens) for t in places])
     kept = {"mean": slice(None), "last": slice(-1, None), "first": slice(0, 1)}[wanted.pool]
     rows = [place[int(text.rows[word])] for word in words]
     next_ones = [guess for guesses in asked for guess in guesses] if causal else []

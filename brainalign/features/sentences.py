@@ -220,7 +220,7 @@ def _begin(texts: list[str], found: ResolvedModel, recipe: Recipe, asked: _Asked
     shortest = _states(model, [tokens[order[0]]])
     n_states, width = len(shortest), int(shortest[0].shape[-1])
     chosen = [n_states - 1] if asked.layers is None else choose_layers(asked.layers, n_states, found.name)
-    parts = [order[part.start : part.stop] for part in parts_of([1] * len(texts), 4 * width * len(chosen), PART_BYTES)]
+    parts = [order[part.start : part.stop] for part in parts_of([4 * width * len(chosen) / PART_BYTES] * len(texts))]
     lengths = np.array([len(ids) for ids in tokens])
 
     def compute(part: int) -> np.ndarray:

@@ -58,9 +58,9 @@ class Text:
     covers : (n_words, 2) int
         The tokens that cover a character of each word, from first to last (not included): its states are taken from
         them.
-    scored : (n_words,) int
-        Where the tokens begin that make up each word's probability, which are those and tokens of nothing but the white
-        space in front of it.
+    scored : (n_words, 2) int
+        Where the tokens begin that make up each word's probability, white space in front of it included, and where
+        those of the word itself do; they end where `covers` does. A token that covers two words is the first one's.
     rows : (n_words,) int
         Which row of the samples each word is.
     """
@@ -142,7 +142,8 @@ def tokenize(tokenizer: Any, spelled: Spelled, samples: pd.DataFrame) -> Text:
     solid = np.maximum.accumulate(np.where(blank, -1, np.arange(len(tokens))))
     solid = np.r_[-1, solid[:-1]]
     taken = np.r_[0, np.maximum.accumulate(covers[:-1, 1])]
-    scored = np.minimum(np.maximum(solid[covers[:, 0]] + 1, taken), covers[:, 0])
+    own = np.maximum(covers[:, 0], taken)
+    scored = np.stack([np.maximum(np.minimum(solid[covers[:, 0]] + 1, own), taken), own], axis=1)
     return Text(tokens, covers, scored, spelled.rows)
 
 

@@ -121,7 +121,7 @@ def _ahead(first: np.ndarray, stop: np.ndarray, context: Context, n: int) -> lis
         reach = start + context.size
         last = n if reach >= end else int(np.searchsorted(stop, reach - quarter, side="right"))
         last = max(last, word + 1)
-        windows.append(Window(start, max(min(reach, end), int(stop[word])), word, min(last, n)))
+        windows.append(Window(start, min(reach, end), word, min(last, n)))
         word = last
     return windows
 

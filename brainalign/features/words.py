@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -27,7 +27,8 @@ from brainalign.signals import Signal
 from brainalign.store import Store, key_of
 
 METHOD = 2  # counts up when the same settings would give other numbers
-PART_BYTES = 64 << 20  # of what is computed between two savings
+PART_BYTES = 64 << 20  # of what is computed between two savings, ..
+PART_TOKENS = 1 << 14  # .. or as many tokens read, whichever comes first
 
 UNITS = {"surprisal": "bits", "entropy": "bits", "log_probability": "nats"}
 
@@ -91,10 +92,11 @@ def embed_words(
         What becomes of a word of several tokens. A token belongs to a word if it covers one of its characters.
     bands : list of {"hidden", "surprisal", "entropy", "log_probability"}
         "hidden": the states of `layers`. The others, a column each, come from the same pass. "surprisal": −log₂ p(word
-        | context), in bits, summed over the word's tokens and the white space in front of it. "log_probability": ln p,
-        in nats. "entropy": of what the model expects just before the word's first token, in bits. A causal model
-        predicts each token from those before it; of a masked model the word is hidden and its tokens are revealed one
-        by one from the left (Kauf & Ivanova 2023), a pass per token.
+        | context), in bits, summed over the word's tokens and white space in front of it that is a token of its own and
+        in the window; a token that covers two words is the first one's. "log_probability": ln p, in nats. "entropy":
+        of what the model expects just before the word's first token, in bits (0 where it has none of its own). A causal
+        model predicts each token from those before it; of a masked model the word is hidden and its tokens are revealed
+        one by one from the left (Kauf & Ivanova 2023), a pass per token. An encoder–decoder has "hidden" only.
     text : str, Path, mapping of run → str or Path, or Reading, optional
         The print of what was heard, or what `align_words` made of it: the model then reads the words with the
         punctuation and the capitals of the print. Marks that stand for themselves belong to no word.
@@ -131,6 +133,7 @@ def embed_words(
     Signal(3 samples × 129 columns; 1 run; 0.1–0.9 s; bands stories260k.0, stories260k.5, stories260k.surprisal)
     """
     samples = samples_of(words, "word")
+    layers = layers if isinstance(layers, str) or not isinstance(layers, Iterable) else list(layers)
     check_settings(layers, context, unit, exact, reset, pool, bands, dtype)
     found = model if isinstance(model, ResolvedModel) else locate_model(model)
     chosen = "all" if isinstance(layers, str) else tuple(int(layer) for layer in layers)
@@ -142,10 +145,8 @@ def embed_words(
         dtype=dtype,
     )
     reading = text if text is None or isinstance(text, Reading) else align_words(words, text)
-    if reading is not None and len(reading.spans) != len(samples):
-        raise InputError(
-            f"text was aligned with {len(reading.spans)} words, and here are {len(samples)}: align it with these"
-        )
+    if reading is not None:
+        _check_reading(reading, samples)
     spelled = spell(samples, reset, reading)
     if store is None:
         job = _begin(samples, spelled, found, asked, device)
@@ -219,8 +220,22 @@ def _some_layers(arrays: Any, layers: Sequence[int], name: str) -> dict[str, Any
     return {**arrays, "values": values, "layers": np.array(chosen)}
 
 
+def _check_reading(reading: Reading, samples: pd.DataFrame) -> None:
+    """Refuse what was aligned with other words."""
+    theirs = samples_of(reading.table, "word")
+    if len(theirs) != len(samples):
+        raise InputError(f"text was aligned with {len(theirs)} words, and here are {len(samples)}: align it with these")
+    other = (theirs[["run", "stimulus"]] != samples[["run", "stimulus"]]).any(axis=1).to_numpy()
+    if other.any():
+        row = int(other.argmax())
+        raise InputError(
+            f"text was aligned with other words: {theirs['stimulus'].iloc[row]!r} of run {theirs['run'].iloc[row]} "
+            f"stands where here is {samples['stimulus'].iloc[row]!r} ({place_of(samples, row)}): align it with these"
+        )
+
+
 def _reach_s(samples: pd.DataFrame, context: int) -> float:
-    """How many seconds a context reaches back at most: the median time that as many words as it has tokens take."""
+    """How many seconds a context reaches back, mostly: the median time that as many words as it has tokens take."""
     spans = []
     for _, run in samples.groupby("run", sort=False):
         onset = run["time"].to_numpy(float)
@@ -255,7 +270,7 @@ def _begin(samples: pd.DataFrame, spelled: list[Spelled], found: ResolvedModel, 
     jobs = [(text, window) for text in texts for window in plan_text(text, context, samples)]
     check_limit(reader, max(window.stop - window.start for _, window in jobs), context)
     width = wanted.n_columns(reader.width)
-    groups = parts_of([window.last - window.first for _, window in jobs], 4 * width, PART_BYTES)
+    groups = parts_of([_share(text, window, reader, wanted) for text, window in jobs])
     rows_of = [np.concatenate([text.rows[w.first : w.last] for text, w in jobs[g.start : g.stop]]) for g in groups]
 
     def compute(part: int) -> np.ndarray:
@@ -264,6 +279,15 @@ def _begin(samples: pd.DataFrame, spelled: list[Spelled], found: ResolvedModel, 
     sink = model.tokenizer.convert_ids_to_tokens(list(reader.special.before[:1]))
     also = {"layers": np.array(layers, int), "sink": np.array("".join(sink)), "kind": np.array(model.kind)}
     return RowJob((len(samples), width), rows_of, compute, also, f"reading {len(samples)} words with {found.name}")
+
+
+def _share(text: Text, window: Window, reader: Reader, wanted: Wanted) -> float:
+    """How much of a part a window is, by what comes of it and by what is read for it."""
+    length, words = window.stop - window.start, slice(window.first, window.last)
+    guessed = wanted.measures and reader.model.kind != "causal"
+    passages = 1 + int((text.covers[words, 1] - text.scored[words, 0]).sum()) if guessed else 1
+    n_bytes = 4 * wanted.n_columns(reader.width) * (window.last - window.first)
+    return max(n_bytes / PART_BYTES, length * passages / PART_TOKENS)
 
 
 def _block(jobs: list[tuple[Text, Window]], rows: np.ndarray, reader: Reader, wanted: Wanted) -> np.ndarray:

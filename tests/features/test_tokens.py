@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.features.models import model_folder
-from brainalign.features.tokens import join_words, spell, tokenize, words_to_tokens
+from brainalign.features.tokens import Spelled, join_words, spell, tokenize, words_to_tokens
 from brainalign.shipped import shipped
 
 ODD = [
@@ -91,9 +91,25 @@ def test_the_space_in_front_of_a_word_is_scored_with_it():
     samples = samples_of_words(["Oh", "my", "cat"])
     characters = tokenize(tokenizer_of(model_folder("babyllama-char105")), *joined_with(samples))
     assert characters.covers.tolist() == [[0, 3], [4, 6], [7, 10]]  # its first mark claims the first letter
-    assert characters.scored.tolist() == [0, 3, 6]
+    assert characters.scored.tolist() == [[0, 0], [3, 4], [6, 7]]
     pieces = tokenize(tokenizer_of(shipped("models", "stories260k")), *joined_with(samples))
-    assert pieces.scored.tolist() == pieces.covers[:, 0].tolist()
+    assert (pieces.scored == pieces.covers[:, :1]).all()
+
+
+def test_a_token_of_two_words_is_scored_once():
+    """In print, "wouldn't" is two words, and a tokenizer may cut it elsewhere."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(shipped("models", "stories260k"), local_files_only=True)
+    samples = samples_of_words(["wa", "s", "n't", "it"])
+    text = tokenize(
+        tokenizer, Spelled("was n't it", np.array([[0, 2], [2, 3], [4, 7], [8, 10]]), np.arange(4)), samples
+    )
+    assert text.covers[0].tolist() == text.covers[1].tolist() == [0, 1]  # "was" is one token
+    assert text.scored[0].tolist() == [0, 0]
+    assert text.scored[1].tolist() == [1, 1]  # nothing is left of it
+    spent = [range(begin, stop) for (begin, _), (_, stop) in zip(text.scored, text.covers)]
+    assert [k for one in spent for k in one] == list(range(len(text.tokens)))
 
 
 def joined_with(samples: pd.DataFrame):

@@ -315,6 +315,10 @@ def test_a_text_aligned_with_other_words_is_said():
     words = transcript(SPOKEN)
     with pytest.raises(InputError, match="text was aligned with 17 words, and here are 16: align it with these"):
         embed_words(words.iloc[:16], model="stories260k", text=align_words(words, PRINT))
+    other = words.assign(word=["tree" if word == "girl" else word for word in words["word"]])
+    message = r"aligned with other words: 'girl' of run 1 stands where here is 'tree' \(row 10, run 1, 4.1 s\)"
+    with pytest.raises(InputError, match=message):
+        embed_words(other, model="stories260k", text=align_words(words, PRINT))
 
 
 def test_half_precision_is_close_and_says_so():
@@ -345,12 +349,19 @@ def test_smollm2_too():
     assert furthest(ours, one_pass_per_word(words, "smollm2-135m", 64)) < 1e-5
 
 
-def test_padding_and_batches_change_nothing(monkeypatch):
+@pytest.mark.parametrize("kind", ["stories260k", "gpt2", "bert", "roberta", "t5"])
+def test_padding_and_batches_change_nothing(kind, small_model, monkeypatch):
     words = transcript(runs=3)
-    together = embed_words(words, model="stories260k", context=32, device="cpu")
+    model = kind if kind == "stories260k" else small_model(kind)
+    bands = ("hidden",) if kind == "t5" else ("hidden", "surprisal")
+    together = embed_words(words, model=model, context=32, bands=bands, device="cpu")
     monkeypatch.setattr("brainalign.features.batches.BATCH_TOKENS", 1)  # one window at a time: nothing is padded
-    apart = embed_words(words, model="stories260k", context=32, device="cpu")
-    assert furthest(together, apart.array().reshape(len(words), 6, 64)) < 1e-5
+    apart = embed_words(words, model=model, context=32, bands=bands, device="cpu")
+    hidden = [band for band in apart.bands if not band.endswith("surprisal")]
+    states = [signal.select(band=hidden) for signal in (together, apart)]
+    assert furthest(states[0], states[1].array().reshape(len(words), len(hidden), -1)) < 1e-5
+    if kind != "t5":
+        np.testing.assert_allclose(together.values[:, -1], apart.values[:, -1], rtol=1e-4)
 
 
 def test_the_signal_says_what_it_is():
@@ -436,6 +447,7 @@ def test_what_cannot_be_asked_for():
         (3, "found 3"),
         ([1.5], r"found \[1.5\]"),
         ([2, 2], "names a layer twice"),
+        (np.array([0, 1, 1]), "names a layer twice"),
     ]:
         with pytest.raises(SettingsError, match=message):
             embed_words(words, model="stories260k", layers=layers)
@@ -512,12 +524,43 @@ def test_anything_that_changes_the_numbers_is_another_piece(tmp_path):
         {"reset": None},  # there is one run
         {"layers": np.array([0])},  # a part of what is there
         {"layers": [5, 1]},
+        {"layers": np.array([0, 1])},
+        {"layers": iter([3])},
         {"words": words.assign(run="another", onset=words["onset"] * 2, duration=0.1, note="")},
         {"bands": ["surprisal", "hidden"]},
     ]
     for change in same:
         embed_words(**{"words": words, "model": "stories260k", "store": store} | change)
     assert len(store.pieces()) == len(settings)
+
+
+def test_every_ingredient_alone_makes_another_piece(tmp_path, small_model, monkeypatch):
+    """The tokenizer, the weights, a library's major version, the print, where runs begin, what lies ahead."""
+    from safetensors.torch import load_file, save_file
+
+    store, words = Store(tmp_path / "store"), transcript(SPOKEN, runs=2)
+
+    def pieces_after(model, **settings):
+        embed_words(words, model=model, context=64, store=store, device="cpu", **settings)
+        return len(store.pieces())
+
+    model = Path(shutil.copytree(shipped("models", "stories260k"), tmp_path / "same"))
+    assert pieces_after(model) == 1
+    assert pieces_after("stories260k") == 1  # the same model in another place
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"] = weights["model.norm.weight"] * 1.5
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    assert pieces_after(model) == 2
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    (model / "tokenizer_config.json").write_text(json.dumps(config | {"model_max_length": 400}))
+    assert pieces_after(model) == 3
+    assert pieces_after(model, text=PRINT) == 4
+    assert pieces_after(model, text=PRINT + " The end.") == 4  # what was not heard is not read
+    assert pieces_after(model, reset=None) == 5
+    assert pieces_after(small_model("bert")) == 6
+    assert pieces_after(small_model("bert"), ahead=True) == 7
+    monkeypatch.setattr("brainalign.features.words.versions", lambda *names: dict.fromkeys(names, "99.0"))
+    assert pieces_after(model) == 8
 
 
 def test_a_hit_loads_no_model(tmp_path):
