@@ -61,7 +61,7 @@ def finish(process: subprocess.Popen[str]) -> tuple[list[str], str]:
 
 
 def kill_at(process: subprocess.Popen[str], moment: int, rng: random.Random) -> None:
-    """After so many lines: "ready" (it then loads the model), one per part, one before sealing, one when all is done."""
+    """After so many lines: "ready" (it then loads the model), one per part, one before sealing, one when it is done."""
     assert process.stdout is not None
     for _ in range(moment + 1):
         process.stdout.readline()
