@@ -137,7 +137,7 @@ def test_a_package_that_is_not_installed_is_named_with_what_brings_it(package, e
         raise ModuleNotFoundError(f"No module named {package!r}", name=package)
 
     monkeypatch.setattr(cli, "app", missing)
-    with pytest.raises(SystemExit, match="^2$"):
+    with pytest.raises(SystemExit, match=r"^2$"):
         cli.main(["fit"])
     assert (
         capsys.readouterr().err == f"brainalign: {package} is not installed: run `pip install 'brainalign[{extra}]'`\n"

@@ -143,7 +143,7 @@ def _ending(path: Path) -> str:
 def _in_folder(folder: Path, wanted: Set[bytes]) -> dict[bytes, np.ndarray]:
     words = next(folder / file for file in WORDS if (folder / file).is_file())
     try:
-        matrix = np.load(folder / VECTORS, mmap_mode="r")
+        matrix = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
             f"{folder / VECTORS} is no array that can be read ({error}): write it with numpy.save"

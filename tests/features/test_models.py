@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,6 +78,8 @@ def test_the_numbers_on_a_card_are_those_of_the_model():
         ({"packages": ["somewhere"]}, "a package on the card .* is no mapping; found 'somewhere'"),
         ({"packages": [PACKAGE | {"package": "somewhere"}]}, "a package is NAME==VERSION; found 'somewhere'"),
         ({"packages": [PACKAGE | {"package": "package; rm==1"}]}, "a package is NAME==VERSION"),
+        ({"packages": [PACKAGE | {"package": "--index-url=http://a==1"}]}, "a package is NAME==VERSION"),
+        ({"packages": [PACKAGE | {"package": "-r==1"}]}, "a package is NAME==VERSION; found '-r==1'"),
         ({"packages": [PACKAGE | {"sha256": "0" * 63}]}, r"needs a sha256 .* of a==1; found"),
         ({"packages": [PACKAGE | {"files": {"x": "y"}}]}, r"needs a sha256 .* of x; found 'y'"),
         ({"packages": [PACKAGE | {"url": "x"}]}, "a package on the card .* has an unknown field 'url'"),
@@ -86,6 +89,35 @@ def test_the_numbers_on_a_card_are_those_of_the_model():
 def test_a_wrong_card_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         read_card("stories260k", cards("models")["stories260k"] | change)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../x",
+        "a/../../x",
+        "/etc/x",
+        "..",
+        "a//x",
+        "./x",
+        "",
+        "..\\x",
+        "a\\..\\x",
+        "C:x",
+        "C:/x",
+        "-x",
+        "a/-x",
+        "x\0",
+        3,
+    ],
+)
+def test_no_card_writes_outside_its_folder(file):
+    content, named = cards("models")["stories260k"], {file: "0" * 64}
+    said = rf"names the file {re.escape(repr(file))}: a file is named by its path below the model's folder"
+    with pytest.raises(InputError, match=said):
+        read_card("stories260k", content | {"files": named})
+    with pytest.raises(InputError, match=said):
+        read_card("stories260k", content | {"packages": [PACKAGE | {"files": named}]})
 
 
 def test_a_card_says_the_numbers_of_its_kind():
