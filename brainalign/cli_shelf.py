@@ -163,9 +163,7 @@ def cache_prune(
     if as_json:
         typer.echo(json.dumps({"pieces": len(unwanted), "bytes": freed}))
     else:
-        typer.echo(
-            f"{megabytes(freed)} freed: {len(unwanted)} pieces, and what was harmed, half written or a part of what is there whole"
-        )
+        typer.echo(f"{megabytes(freed)} freed: {len(unwanted)} pieces, and what was harmed or of no more use")
 
 
 def choose(pieces: Iterable[Piece], unused_since: float, models: bool) -> list[Piece]:
