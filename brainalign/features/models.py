@@ -21,7 +21,7 @@ HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 class ModelFiles(NamedTuple):
-    """Where a card's model lies, and the sha256 of its files as far as the store has just verified them."""
+    """Where a model's files are, and the sha256 of those that the store has just verified."""
 
     folder: Path
     verified: Mapping[str, str]
