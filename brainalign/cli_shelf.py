@@ -6,7 +6,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -108,8 +108,7 @@ def cache_list(as_json: AsJson = False) -> None:
     rows = []
     for piece in pieces:
         key, meta, size, made, used = _described(piece)
-        about = ", ".join(f"{name} {value}" for name, value in meta.items() if name != "what")
-        rows.append((key[:12], str(meta.get("what", "")), about, megabytes(size), made[:10], used[:10]))
+        rows.append((key[:12], str(meta.get("what", "")), _about(meta), megabytes(size), made[:10], used[:10]))
     table(("key", "what", "about", "size", "made", "last used"), rows)
 
 
@@ -140,7 +139,11 @@ def cache_prune(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete what is harmed or was left unfinished, and what else you say; it can all be made or fetched again."""
+    """Delete what is of no use, and what else you say; it can all be made or fetched again.
+
+    Of no use is what is harmed, what dead processes left half written, and parts of a whole that is there. Finished
+    parts of a whole that is not there yet stay, because the run that is started again goes on from them.
+    """
     from brainalign.store import Store
 
     if everything and older_than is not None:
@@ -160,7 +163,7 @@ def cache_prune(
     if as_json:
         typer.echo(json.dumps({"pieces": len(unwanted), "bytes": freed}))
     else:
-        typer.echo(f"{megabytes(freed)} freed: {len(unwanted)} pieces, and what was harmed or left unfinished")
+        typer.echo(f"{megabytes(freed)} freed: {len(unwanted)} pieces, and what was harmed or of no more use")
 
 
 def choose(pieces: Iterable[Piece], unused_since: float, models: bool) -> list[Piece]:
@@ -188,6 +191,18 @@ def _agreed(unwanted: list[Piece]) -> bool:
 def _described(piece: Piece) -> tuple[str, dict[str, Any], int, str, str]:
     made, used = (datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds") for at in (piece.made, piece.used))
     return piece.key, piece.meta, piece.bytes, made, used
+
+
+def _about(meta: Mapping[str, Any]) -> str:
+    """What a piece's description says of it besides what it is, for a table."""
+    from brainalign.store import PART_OF
+
+    said = {name: value for name, value in meta.items() if name != "what"}
+    first = []
+    if PART_OF in said:
+        number, of, whole = (said.pop(name) for name in ("part", "parts", PART_OF))
+        first = [f"part {number + 1} of {of} of {whole[:12]}"]
+    return ", ".join([*first, *(f"{name} {value}" for name, value in said.items())])
 
 
 def megabytes(n: int) -> str:

@@ -206,7 +206,8 @@ class Store:
         """Delete what is of no more use, and these pieces; the bytes freed.
 
         Of no more use are harmed pieces (also those whose description cannot be read and that nobody asked for since),
-        what dead processes left unfinished, and parts of a whole that is there.
+        what dead processes left half written, and parts of a whole that is there. Those of a whole that is not there
+        yet stay: work that is taken up again goes on from them.
         """
         before = self.size()
         parts = [piece for piece in self.pieces() if PART_OF in piece.meta and self.has(piece.meta[PART_OF])]

@@ -4,10 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
 
+from brainalign import cli
 from brainalign.shipped import shipped
 
 
@@ -126,6 +129,27 @@ def test_a_mistake_is_one_message_without_a_traceback(call, arguments, message):
     assert err.startswith("brainalign: ")
     assert message in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(("package", "extra"), [(p, extra) for extra, brought in cli.EXTRAS.items() for p in brought])
+def test_a_package_that_is_not_installed_is_named_with_what_brings_it(package, extra, monkeypatch, capsys):
+    def missing(*arguments, **settings):
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
+
+    monkeypatch.setattr(cli, "app", missing)
+    with pytest.raises(SystemExit, match=r"^2$"):
+        cli.main(["fit"])
+    assert (
+        capsys.readouterr().err == f"brainalign: {package} is not installed: run `pip install 'brainalign[{extra}]'`\n"
+    )
+    with pytest.raises(ModuleNotFoundError):
+        cli.main(["fit", "--debug"])
+
+
+def test_every_package_of_an_extra_is_known():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    for extra, brought in cli.EXTRAS.items():
+        assert [line.partition(">=")[0] for line in project["optional-dependencies"][extra]] == list(brought)
 
 
 def test_bad_settings_stop_with_2_and_debug_shows_where(call, study, home):

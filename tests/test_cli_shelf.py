@@ -13,7 +13,8 @@ from brainalign.cli_shelf import megabytes
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.cards import model_card
 from brainalign.features.fetching import KEPT_AS
-from brainalign.store import Store, key_of
+from brainalign.rows import RowJob, keep_rows
+from brainalign.store import PART_OF, Store, key_of
 
 DAY = 86_400
 
@@ -87,6 +88,28 @@ def test_pruning_alone_deletes_only_what_is_of_no_use(store):
     assert call("cache", "prune").stdout.startswith("0.0 MB freed: 0 pieces, and what was harmed")
     assert kept(store) == {"fold fit", "states", KEPT_AS}
     assert not whole.folder.exists()
+
+
+def test_parts_of_what_is_not_finished_are_named_and_stay_until_they_are_old(store):
+    def compute(part):
+        if part == 2:
+            raise KeyboardInterrupt
+        return np.zeros((1, 5), np.float32)
+
+    whole = key_of(of="states of a long text")
+    job = RowJob((3, 5), [np.array([row]) for row in range(3)], compute)
+    with pytest.raises(KeyboardInterrupt):
+        keep_rows(store, whole, lambda: job, meta={"what": "states", "model": "gpt2"})
+    listed = [line for line in call("cache", "list").stdout.splitlines() if "of 3 of" in line]
+    said = [f"part {part} of 3 of {whole[:12]}, model gpt2" for part in (1, 2)]
+    assert [any(part in line for line in listed) for part in said] == [True, True]
+    assert len(listed) == 2
+    assert whole not in "".join(listed)
+    parts = [piece for piece in store.pieces() if PART_OF in piece.meta]
+    os.utime(parts[0].folder / "meta.json", (time.time() - 31 * DAY,) * 2)
+    for arguments, left in (((), 2), (("--older-than", "30", "--yes"), 1), (("--older-than", "0", "--yes"), 0)):
+        call("cache", "prune", *arguments)
+        assert sum(PART_OF in piece.meta for piece in store.pieces()) == left
 
 
 @pytest.mark.parametrize(

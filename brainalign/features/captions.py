@@ -26,15 +26,18 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
+from brainalign.features.printed import APOSTROPHES
+from brainalign.features.spellings import CLITIC
 from brainalign.features.tagging import CLASSES, Tagger, tag_texts
 from brainalign.features.texts import as_table, averaged, sample_each
 from brainalign.signals import Signal
 
 # Words, with what hyphens and apostrophes join; numbers; marks, one by one. English contractions come apart as they do
 # in treebanks: do|n't, dog|'s.
+LETTER = rf"[^\W_{APOSTROPHES}]"
 WORD = re.compile(
-    r"[^\W_]+(?=n['’]t\b)|n['’]t\b|['’](?:s|re|ve|ll|d|m)\b|\d+(?:[.,]\d+)+"
-    r"|[^\W_]+(?:[-'’](?!(?:s|re|ve|ll|d|m)\b)[^\W_]+)*|[^\w\s]|_",
+    rf"{LETTER}+(?=n[{APOSTROPHES}]t\b)|{CLITIC}\b|\d+(?:[.,]\d+)+"
+    rf"|{LETTER}+(?:(?!{CLITIC}\b)[-{APOSTROPHES}]{LETTER}+)*|[^\w\s]|[_{APOSTROPHES}]",
     re.IGNORECASE,
 )
 
@@ -274,7 +277,7 @@ def _words_of(texts: list[str], classes: Sequence[str] | None, tagger: Tagger) -
     different = list(dict.fromkeys(texts))
     cut = [WORD.findall(text) for text in different]
     if classes is None:
-        kept = [[word for word in words if re.search(r"[^\W_]", word)] for words in cut]
+        kept = [[word for word in words if re.search(LETTER, word)] for words in cut]
     else:
         wanted = [classes] if isinstance(classes, str) else list(classes)
         odd = [one for one in wanted if one not in CLASSES]

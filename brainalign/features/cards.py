@@ -146,7 +146,8 @@ def read_card(name: str, content: Mapping[str, Any]) -> ModelCard:
     Raises
     ------
     InputError
-        A field is missing, unknown, of the wrong type, or makes no sense for a model of this kind.
+        A field is missing, unknown, of the wrong type, or makes no sense for a model of this kind; a file would lie
+        outside the model's folder.
     """
     what = f"the card of model {name!r}"
     _check_fields(ModelCard, content, what)
@@ -168,10 +169,23 @@ def read_card(name: str, content: Mapping[str, Any]) -> ModelCard:
         if said is not None and not wanted:
             raise InputError(f"{what} has {number!r}, which means nothing for the kind {card.kind!r}: leave it out")
     for package in card.packages:
-        if not re.fullmatch(r"[\w.-]+==[\w.]+", package.package):
+        if not re.fullmatch(r"\w[\w.-]*==[\w.]+", package.package):  # a leading - would be an option of pip
             raise InputError(f"{what}: a package is NAME==VERSION; found {package.package!r}")
+    for file in (*card.files, *(file for package in card.packages for file in package.files)):
+        if not _stays_below(file):
+            raise InputError(
+                f"{what} names the file {file!r}: a file is named by its path below the model's folder, parts divided "
+                "by '/', none of them '..'"
+            )
     _check_digests(card, what)
     return card
+
+
+def _stays_below(file: Any) -> bool:
+    """Whether a path stays below the folder it is joined to, on every system."""
+    if not isinstance(file, str) or set(file) & set("\\:\0"):
+        return False
+    return not any(part in ("", ".", "..") or part.startswith("-") for part in file.split("/"))
 
 
 def _check_fields(kind: type, content: Any, what: str) -> None:

@@ -72,7 +72,7 @@ class LanguageModel:
     @property
     def reader(self) -> Any:
         """The part that gives hidden states of a text: all but the head, or the encoder of an encoder–decoder."""
-        return self.network.get_encoder() if self.kind == "encoder-decoder" else self.network.base_model
+        return _reader(self.network, self.kind)
 
 
 def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -> LanguageModel:
@@ -163,14 +163,20 @@ def _network(model: ResolvedModel, kind: Kind, config: Any, dtype: Any, source: 
         model.place, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
     )
     missing = sorted(found["missing_keys"])
-    # weights that are not in the file would be random ones; the head alone can be done without
-    gone = [key for key in missing if key.startswith(network.base_model_prefix + ".")]
-    if gone and not (kind == "encoder-decoder" and all(".decoder." in key for key in gone)):
+    # weights that are not in the file would be random ones; only what the reader does without may be missing
+    read = {id(tensor) for tensor in _reader(network, kind).state_dict(keep_vars=True).values()}
+    spare = {key for key, tensor in network.state_dict(keep_vars=True).items() if id(tensor) not in read}
+    gone = [key for key in missing if key not in spare]
+    if gone:
         raise InputError(
             f"the weights of model {model.name!r} are incomplete: {len(gone)} tensors are missing ({gone[0]}, …); "
             "was it downloaded whole?"
         )
     return network, not missing
+
+
+def _reader(network: Any, kind: Kind) -> Any:
+    return network.get_encoder() if kind == "encoder-decoder" else network.base_model
 
 
 def load_problem(model: ResolvedModel, error: Exception) -> InputError | SettingsError:

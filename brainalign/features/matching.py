@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from brainalign.errors import need_package
 from brainalign.features.printed import Token
 
 SEED = 5  # so many words in a row, found once in both, are believed without weighing
@@ -52,6 +53,11 @@ def match(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Block]:
     list of Block
         In order. Spoken words in none are not printed, printed ones in none were not spoken.
 
+    Raises
+    ------
+    SettingsError
+        The extra `words` is not installed, which brings rapidfuzz.
+
     Notes
     -----
     The distance of Levenshtein, which counts every printed word that is not spoken, is another: once much is left out,
@@ -63,6 +69,7 @@ def match(spoken: Sequence[Token], printed: Sequence[Token]) -> list[Block]:
     >>> match(tokens("they would n't go"), tokens("Well, they wouldn't come."))[1:]
     [Block(first=1, stop=3, begin=2, end=3, same=True), Block(first=3, stop=4, begin=3, end=4, same=False)]
     """
+    need_package("rapidfuzz", extra="words", what="finding the words of a transcript in its text")
     whole = Block(0, len(spoken), 0, len(printed), False)
     return _between(spoken, printed, whole, _seeds(spoken, printed), whole)
 

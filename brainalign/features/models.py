@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.features.cards import KINDS, ModelCard, model_card
@@ -17,6 +18,47 @@ from brainalign.store import Store, key_of
 VOLATILE = ("transformers_version", "_name_or_path", "_commit_hash", "dtype", "torch_dtype", "use_cache")
 TOKENIZER_FILES = re.compile(r"(tokenizer|vocab|merges|special_tokens|added_tokens).*|.*\.(model|tiktoken)")
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class ModelFiles(NamedTuple):
+    """Where a model's files are, and the sha256 of those that the store has just verified."""
+
+    folder: Path
+    verified: Mapping[str, str]
+
+    def sha256(self, file: str) -> str:
+        """The sha256 of one file, read through only where it was not already."""
+        return self.verified.get(file) or hash_file(self.folder / file)
+
+
+def model_files(name: str) -> ModelFiles:
+    """The files of a card's model, whatever its kind.
+
+    Raises
+    ------
+    SettingsError
+        No card of that name, or a model that was not fetched yet: the message names the command.
+
+    Examples
+    --------
+    >>> model_files("stories260k").sha256("model.safetensors") == model_card("stories260k").files["model.safetensors"]
+    True
+    """
+    card = model_card(name)
+    files = _files_of(card)
+    if files is None:
+        raise SettingsError(not_fetched(card))
+    return files
+
+
+def _files_of(card: ModelCard) -> ModelFiles | None:
+    if card.is_shipped:
+        return ModelFiles(shipped("models", card.name), {})
+    piece = Store().get(card.key())
+    if piece is None:
+        return None
+    own = f"{card.name}/"
+    return ModelFiles(piece.folder / card.name, {k.removeprefix(own): v["sha256"] for k, v in piece.files.items()})
 
 
 def model_folder(name: str) -> Path | None:
@@ -32,11 +74,8 @@ def model_folder(name: str) -> Path | None:
     >>> sorted(path.name for path in model_folder("stories260k").glob("*.safetensors"))
     ['model.safetensors']
     """
-    card = model_card(name)
-    if card.is_shipped:
-        return shipped("models", name)
-    piece = Store().get(card.key())
-    return piece.folder / name if piece else None
+    files = _files_of(model_card(name))
+    return files.folder if files else None
 
 
 def is_here(name: str) -> bool:
@@ -78,13 +117,10 @@ def locate_model(name_or_path: str | Path) -> ResolvedModel:
                 f"{card.name!r} is no language model: its kind is {card.kind!r}, and it is for {KINDS[card.kind].use}; "
                 "choose a language model here, such as 'stories260k'"
             )
-        folder = model_folder(card.name)
-        if folder is None:
-            raise SettingsError(not_fetched(card))
-        return _in_folder(card.name, folder)
+        return _resolved(card.name, model_files(card.name))
     path = Path(name_or_path).expanduser()
     if path.is_dir():
-        return _in_folder(path.resolve().name, path)
+        return _resolved(path.resolve().name, ModelFiles(path, {}))
     if isinstance(name_or_path, str) and HUB_ID.fullmatch(name_or_path) and name_or_path[0] not in ".~":
         return _on_hub(name_or_path)
     raise SettingsError(
@@ -102,7 +138,8 @@ def not_fetched(card: ModelCard) -> str:
     )
 
 
-def _in_folder(name: str, folder: Path) -> ResolvedModel:
+def _resolved(name: str, files: ModelFiles) -> ResolvedModel:
+    folder = files.folder
     config = folder / "config.json"
     if not config.is_file():
         raise InputError(f"the folder {folder} is no model: it has no config.json (what save_pretrained writes)")
@@ -116,8 +153,8 @@ def _in_folder(name: str, folder: Path) -> ResolvedModel:
     return ResolvedModel(
         name=name,
         place=str(folder),
-        revision=key_of(config=_settled(config), weights={p.name: hash_file(p) for p in weights}),
-        tokenizer=key_of(files={p.name: hash_file(p) for p in tokenizer}),
+        revision=key_of(config=_settled(config), weights={p.name: files.sha256(p.name) for p in weights}),
+        tokenizer=key_of(files={p.name: files.sha256(p.name) for p in tokenizer}),
     )
 
 

@@ -9,13 +9,13 @@ import pandas as pd
 
 from brainalign.errors import InputError, need_package
 from brainalign.features.samples import samples_of
-from brainalign.features.spellings import look_up, missing_words
+from brainalign.features.spellings import CLITICS, look_up, missing_words
 from brainalign.provenance import versions
 from brainalign.signals import Signal
 
 SILENCE = ("", "sp", "sil", "<sil>")  # labels that are no phones, in small letters
 # as they sound at the end of a word; the dictionary has the names of their letters
-CLITIC_PHONES = {"n't": 2, "'s": 1, "'ll": 1, "'ve": 1, "'re": 1, "'m": 1, "'d": 1}
+CLITIC_PHONES = {clitic: 2 if clitic == "n't" else 1 for clitic in CLITICS}
 
 
 def phoneme_rate(words: pd.DataFrame, phones: pd.DataFrame | None = None, name: str = "phoneme_rate") -> Signal:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, did_you_mean
-
-SENTENCE_END = re.compile(r"[.!?]+[\"'”’»)\]]*$")  # a full stop of an abbreviation looks the same
+from brainalign.features.printed import ends_sentence, tokens
 
 
 def samples_of(events: pd.DataFrame, column: str) -> pd.DataFrame:
@@ -78,8 +77,8 @@ def sentences_of(words: pd.DataFrame, samples: pd.DataFrame) -> np.ndarray | Non
     ----------
     words : DataFrame
         The events. A column `sentence` (numbers or text, the same for all words of a sentence of a run) is believed.
-        Without it a sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets may follow),
-        or with such a mark that stands as a word, unless there is a run without any.
+        Without it a sentence ends where it would in print (`printed.ends_sentence`), with a word that such a mark
+        stands behind or with the mark itself where it stands as a word, unless there is a run without any.
     samples : DataFrame
         Of the same words, from `samples_of`.
 
@@ -107,7 +106,32 @@ def sentences_of(words: pd.DataFrame, samples: pd.DataFrame) -> np.ndarray | Non
                 f"word {row} ({word!r}) has no sentence: number every word's, or leave the column `sentence` out"
             )
         return said.groupby(samples["run"].to_numpy(), sort=False).transform(lambda s: pd.factorize(s)[0]).to_numpy(int)
-    ends = samples["stimulus"].str.contains(SENTENCE_END)
+    capitals = any(word != word.lower() for word in samples["stimulus"])
+    ends = samples.groupby("run", sort=False)["stimulus"].transform(lambda said: _ends(said.tolist(), capitals))
+    ends = ends.astype(int)
     if not ends.groupby(samples["run"]).any().all():
         return None
-    return (ends.astype(int).groupby(samples["run"]).cumsum() - ends.astype(int)).to_numpy()
+    return (ends.groupby(samples["run"]).cumsum() - ends).to_numpy()
+
+
+def _ends(words: Sequence[str], capitals: bool) -> list[bool]:
+    """Whether a sentence ends with each word of a run, which may have marks around it or be one."""
+    parts = {word: _parts(word) for word in set(words)}
+    following, after = "", []  # the next word that is not a mark, of each
+    for word in reversed(words):
+        after.append(following)
+        following = parts[word][0] or following
+    before, ends = "", []
+    for word, behind in zip(words, reversed(after), strict=True):
+        _, last, marks = parts[word]
+        before = last or before
+        ends.append(ends_sentence(before, f"{marks} ", behind, capitals))
+    return ends
+
+
+def _parts(word: str) -> tuple[str, str, str]:
+    """A word without the marks before it; the last of it that hyphens and marks divide; the marks behind."""
+    found = tokens(word)
+    if not found:
+        return "", "", word
+    return word[found[0].begin :], word[found[-1].begin : found[-1].end], word[found[-1].end :]

@@ -96,10 +96,11 @@ def word_position(words: pd.DataFrame, name: str = "position") -> Signal:
 
     Notes
     -----
-    Without a column `sentence`, a sentence ends with a word that ends in `.`, `!` or `?` (closing quotes and brackets
-    may follow), or with such a mark that stands as a word; a run begins a sentence. "Mr." ends one too: without a
-    parser there is no telling. Transcripts without punctuation do not say where sentences end, so the unit `sentence`
-    is left out unless every run has at least one such mark.
+    Without a column `sentence`, a sentence ends as in print: with a word behind which `.`, `!`, `?` or `…` stands
+    (closing quotes and brackets may follow), or with such a mark that stands as a word; not where the next word begins
+    with a small letter, if there are capitals at all, nor after "Mr." and the like or an initial. A run begins a
+    sentence. Transcripts without punctuation do not say where sentences end, so the unit `sentence` is left out unless
+    one ends in every run.
 
     Examples
     --------

@@ -9,9 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from brainalign.features.printed import APOSTROPHES
+
 CLITICS = ("n't", "'s", "'ll", "'ve", "'re", "'m", "'d")  # as the Penn treebank and GloVe cut them off
-CLITIC_AT_END = re.compile(rf"(.+?)({'|'.join(CLITICS)})", re.IGNORECASE)
-APOSTROPHES = str.maketrans("’‘ʼ", "'''")
+CLITIC = rf"(?:{'|'.join(CLITICS)})".replace("'", f"[{APOSTROPHES}]")  # a pattern of any of them, however written
+CLITIC_AT_END = re.compile(rf"(.+?)({CLITIC})", re.IGNORECASE)
+STRAIGHT = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
 FOUND_AS = ("as written", "lower-cased", "without punctuation", "clitic apart", "parts of a compound")
 
 
@@ -90,7 +93,7 @@ def straightened(word: str) -> str:
     >>> straightened("don’t")
     "don't"
     """
-    return unicodedata.normalize("NFC", word).translate(APOSTROPHES)
+    return unicodedata.normalize("NFC", word).translate(STRAIGHT)
 
 
 def cut_clitics(word: str) -> tuple[str, ...]:

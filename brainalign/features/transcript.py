@@ -93,6 +93,8 @@ def align_words(words: pd.DataFrame, text: str | Path | Mapping[str, str | Path]
     InputError
         The words cannot be read (`samples_of`), a run's rows stand apart or it has no text, a file is missing or not
         UTF-8, or less than half of the words are in the text.
+    SettingsError
+        The extra `words` is not installed, which brings rapidfuzz.
 
     Notes
     -----

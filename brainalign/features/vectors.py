@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
-from brainalign.features.models import model_folder
+from brainalign.features.models import ModelFiles, model_files
 from brainalign.provenance import hash_file
 from brainalign.shipped import cards
 from brainalign.store import key_of
@@ -111,12 +111,11 @@ def locate_vectors(place: str | Path) -> WordVectors:
     """
     known = cards("models")
     if isinstance(place, str) and place in known:
-        folder = model_folder(place)
-        if folder is None:
-            raise SettingsError(f"{place!r} was not fetched yet: run `brainalign models fetch {place}`, once")
-        path, name = folder, place
+        files, name = model_files(place), place
+        path = files.folder
     else:
         path = Path(place).expanduser()
+        files = ModelFiles(path, {})
         name = path.resolve().name if path.is_dir() else path.name.removesuffix(".gz").removesuffix(_ending(path))
     if path.is_dir():
         words = next((file for file in WORDS if (path / file).is_file()), None)
@@ -124,8 +123,7 @@ def locate_vectors(place: str | Path) -> WordVectors:
             raise SettingsError(
                 f"{str(place)!r} holds no word vectors: a folder of them has {VECTORS} and {' or '.join(WORDS)}"
             )
-        files = {file: hash_file(path / file) for file in (VECTORS, words)}
-        return WordVectors(name, path, key_of(files=files))
+        return WordVectors(name, path, key_of(files={file: files.sha256(file) for file in (VECTORS, words)}))
     if not path.is_file():
         raise SettingsError(
             f"there are no word vectors {str(place)!r}; {did_you_mean(str(place), known)} (a file as GloVe, word2vec "
@@ -143,7 +141,7 @@ def _ending(path: Path) -> str:
 def _in_folder(folder: Path, wanted: Set[bytes]) -> dict[bytes, np.ndarray]:
     words = next(folder / file for file in WORDS if (folder / file).is_file())
     try:
-        matrix = np.load(folder / VECTORS, mmap_mode="r")
+        matrix = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(
             f"{folder / VECTORS} is no array that can be read ({error}): write it with numpy.save"

@@ -12,8 +12,9 @@ from itertools import accumulate, pairwise
 
 from brainalign.features.matching import match
 from brainalign.features.printed import APOSTROPHES, Token, bridge, is_inner, is_unspaced, letters, split_gap, tokens
+from brainalign.features.spellings import CLITIC
 
-CLITIC = re.compile(rf"(n?[{APOSTROPHES}]t|[{APOSTROPHES}](s|d|m|ll|ve|re))$", re.IGNORECASE)  # written without a space
+ATTACHED = re.compile(rf"(?:{CLITIC}|[{APOSTROPHES}]t)$", re.IGNORECASE)  # written without a space; can|'t too
 PLAIN = str.maketrans('"‘’‚“”„–—', "'''''''--")  # which quotation marks, is a matter of the print
 
 
@@ -74,14 +75,14 @@ class Page:
                 self.word(marks[found:done])
                 needs_space = False
                 continue
-            clitic = bool(CLITIC.match(said) and self.parts)
+            clitic = bool(ATTACHED.match(said) and self.parts)
             if done < len(closing) and not clitic:
                 self.write(closing[done:] if rest or closing != "-" else "")
                 done = len(closing)
             self.space(said)
             self.word(said)
             needs_space = not clitic
-        rest = marks[done:].rstrip() if CLITIC.match(before) else marks[done:]
+        rest = marks[done:].rstrip() if ATTACHED.match(before) else marks[done:]
         if needs_space and before:
             self.space(rest or before)
         self.write(rest)
@@ -89,7 +90,9 @@ class Page:
     def space(self, before: str) -> None:
         """Write a space, if one belongs between what is written and this."""
         last = self.parts[-1][-1] if self.parts else " "
-        if not (last == " " or before[0] == " " or CLITIC.match(before) or is_unspaced(last) or is_unspaced(before[0])):
+        if not (
+            last == " " or before[0] == " " or ATTACHED.match(before) or is_unspaced(last) or is_unspaced(before[0])
+        ):
             self.write(" ")
 
 

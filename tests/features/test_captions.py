@@ -54,7 +54,7 @@ def test_texts_are_cut_into_words_and_marks(text, words):
     assert WORD.findall(text) == words.split()
 
 
-@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40) | st.text(alphabet="an't 's_.-’1,", max_size=30))
+@given(st.text(alphabet=st.characters(codec="utf-8"), max_size=40) | st.text(alphabet="an't 's_.-’ʼ1,", max_size=30))
 def test_no_character_is_lost(text):
     assert "".join(WORD.findall(text)) == "".join(text.split())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import choose_device, load
@@ -36,16 +37,6 @@ def test_load_gives_float32_for_reading_and_leaves_torch_as_it_was():
     assert not loaded.network.training
     assert loaded.tokenizer.is_fast
     assert (loaded.kind, loaded.has_head) == ("causal", True)
-
-
-def test_weights_that_are_missing_are_not_made_up(stories):
-    from safetensors.torch import load_file, save_file
-
-    weights = load_file(stories / "model.safetensors")
-    gone = [name for name in weights if "layers.3" in name]
-    save_file({k: v for k, v in weights.items() if k not in gone}, stories / "model.safetensors", {"format": "pt"})
-    with pytest.raises(InputError, match=rf"incomplete: {len(gone)} tensors are missing \(model.layers.3"):
-        load(locate_model(stories))
 
 
 def test_harmed_weights_are_said(stories):
@@ -110,6 +101,82 @@ def test_what_a_model_was_trained_to_do(config, network, kind, has_head, tmp_pat
         theirs, ours = (reader(input_ids=seen, output_hidden_states=True) for reader in (bare, loaded.reader))
     assert len(ours.hidden_states) == len(theirs.hidden_states) == 3
     assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(ours.hidden_states, theirs.hidden_states))
+
+
+BART = {"vocab_size": 512, "d_model": 16, "encoder_layers": 2, "decoder_layers": 2, "max_position_embeddings": 64}
+BART |= {f"{part}_{of}": n for part in ("encoder", "decoder") for of, n in (("attention_heads", 2), ("ffn_dim", 24))}
+KINDS = {
+    "llama": (transformers.LlamaConfig(**SMALL), "LlamaForCausalLM"),
+    "gpt2": (transformers.GPT2Config(vocab_size=512, n_embd=16, n_layer=2, n_head=2), "GPT2LMHeadModel"),
+    "bert": (transformers.BertConfig(**SMALL), "BertForMaskedLM"),
+    "t5": (transformers.T5Config(**T5), "T5ForConditionalGeneration"),
+    "bart": (transformers.BartConfig(**BART), "BartForConditionalGeneration"),
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with a small model of each of the families above, written once."""
+    made = tmp_path_factory.mktemp("whole")
+    for family, (config, network) in KINDS.items():
+        torch.manual_seed(0)
+        written(made / family, getattr(transformers, network)(config))
+    return made
+
+
+def without(folder: Path, start: str) -> list[str]:
+    """Take the weights whose names begin so out of a model's file; which they were."""
+    weights = load_file(folder / "model.safetensors")
+    gone = sorted(name for name in weights if name.startswith(start))
+    kept = {name: weight for name, weight in weights.items() if name not in gone}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+    return gone
+
+
+@pytest.mark.parametrize(
+    ("family", "start"),
+    [
+        ("llama", "model.layers.1."),
+        ("llama", "model.embed_tokens"),
+        ("gpt2", "transformer.h.1."),
+        ("bert", "bert.encoder.layer.1."),
+        ("t5", "encoder.block.1."),
+        ("t5", "encoder.final_layer_norm"),
+        ("bart", "model.encoder.layers.1."),
+    ],
+)
+def test_weights_that_are_missing_are_not_made_up(family, start, whole, tmp_path):
+    folder = Path(shutil.copytree(whole / family, tmp_path / family))
+    gone = without(folder, start)
+    said = rf"model '{family}' are incomplete: {len(gone)} tensors are missing \({gone[0]}, …\)"
+    with pytest.raises(InputError, match=said):
+        load(locate_model(folder), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("family", "start"),
+    [("gpt2", "transformer.wte"), ("bert", "bert.embeddings.word"), ("t5", "shared"), ("bart", "model.shared")],
+)
+def test_embeddings_that_are_missing_are_not_made_up_where_the_head_shares_them(family, start, whole, tmp_path):
+    folder = Path(shutil.copytree(whole / family, tmp_path / family))
+    assert len(without(folder, start)) == 1
+    with pytest.raises(InputError, match=rf"weights of model '{family}' are incomplete: [2-9] tensors are missing"):
+        load(locate_model(folder), device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("family", "start"), [("llama", "lm_head"), ("bert", "cls."), ("t5", "decoder."), ("bart", "model.decoder.layers")]
+)
+def test_what_reading_does_without_may_be_missing(family, start, whole, tmp_path):
+    folder = Path(shutil.copytree(whole / family, tmp_path / family))
+    assert without(folder, start)
+    loaded, expected = (load(locate_model(place), device="cpu") for place in (folder, whole / family))
+    assert not loaded.has_head
+    assert expected.has_head
+    seen = torch.tensor([[1, 5, 9, 44]])
+    with torch.inference_mode():
+        states = [model.reader(input_ids=seen).last_hidden_state for model in (loaded, expected)]
+    assert torch.equal(*states)
 
 
 def test_devices():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,13 +12,16 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.cards import KINDS, model_card, model_cards, read_card
 from brainalign.features.models import hub_problem, locate_model, model_folder
+from brainalign.features.vectors import locate_vectors
 from brainalign.provenance import hash_file
 from brainalign.shipped import cards, shipped
+from brainalign.store import Store
 
 PACKAGE = {"package": "a==1", "sha256": "0" * 64, "folder": "a", "files": {}}
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -77,6 +81,8 @@ def test_the_numbers_on_a_card_are_those_of_the_model():
         ({"packages": ["somewhere"]}, "a package on the card .* is no mapping; found 'somewhere'"),
         ({"packages": [PACKAGE | {"package": "somewhere"}]}, "a package is NAME==VERSION; found 'somewhere'"),
         ({"packages": [PACKAGE | {"package": "package; rm==1"}]}, "a package is NAME==VERSION"),
+        ({"packages": [PACKAGE | {"package": "--index-url=http://a==1"}]}, "a package is NAME==VERSION"),
+        ({"packages": [PACKAGE | {"package": "-r==1"}]}, "a package is NAME==VERSION; found '-r==1'"),
         ({"packages": [PACKAGE | {"sha256": "0" * 63}]}, r"needs a sha256 .* of a==1; found"),
         ({"packages": [PACKAGE | {"files": {"x": "y"}}]}, r"needs a sha256 .* of x; found 'y'"),
         ({"packages": [PACKAGE | {"url": "x"}]}, "a package on the card .* has an unknown field 'url'"),
@@ -86,6 +92,35 @@ def test_the_numbers_on_a_card_are_those_of_the_model():
 def test_a_wrong_card_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         read_card("stories260k", cards("models")["stories260k"] | change)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "../x",
+        "a/../../x",
+        "/etc/x",
+        "..",
+        "a//x",
+        "./x",
+        "",
+        "..\\x",
+        "a\\..\\x",
+        "C:x",
+        "C:/x",
+        "-x",
+        "a/-x",
+        "x\0",
+        3,
+    ],
+)
+def test_no_card_writes_outside_its_folder(file):
+    content, named = cards("models")["stories260k"], {file: "0" * 64}
+    said = rf"names the file {re.escape(repr(file))}: a file is named by its path below the model's folder"
+    with pytest.raises(InputError, match=said):
+        read_card("stories260k", content | {"files": named})
+    with pytest.raises(InputError, match=said):
+        read_card("stories260k", content | {"packages": [PACKAGE | {"files": named}]})
 
 
 def test_a_card_says_the_numbers_of_its_kind():
@@ -124,6 +159,49 @@ def test_one_model_is_the_same_wherever_it_lies(stories):
     assert (card.name, folder.name) == ("stories260k", "my stories")
     assert (card.revision, card.tokenizer) == (folder.revision, folder.tokenizer)
     assert locate_model(str(stories)) == folder
+
+
+@pytest.fixture
+def read_through(monkeypatch) -> list[str]:
+    """The names of the files that are read through to be hashed, in order."""
+    read: list[str] = []
+
+    def hashed(path: str | Path) -> str:
+        read.append(Path(path).name)
+        return hash_file(path)
+
+    for place in ("pieces", "features.models"):
+        monkeypatch.setattr(f"brainalign.{place}.hash_file", hashed)
+    return read
+
+
+def keep(name: str, files: Path) -> None:
+    """Put files into the cache as those of a card's model."""
+    Store().compute_folder(model_card(name).key(), lambda folder: shutil.copytree(files, folder / name))
+
+
+def test_a_kept_model_is_read_through_once_and_is_the_same_as_its_folder(stories, tmp_path, monkeypatch, read_through):
+    monkeypatch.setenv("BRAINALIGN_CACHE", str(tmp_path / "cache"))
+    keep("smollm2-135m", stories)
+    read_through.clear()
+    kept = locate_model("smollm2-135m")
+    assert sorted(read_through) == sorted(path.name for path in stories.iterdir())
+    plain = locate_model(stories)
+    assert (kept.revision, kept.tokenizer) == (plain.revision, plain.tokenizer)
+
+
+def test_kept_vectors_are_read_through_once_and_are_the_same_as_their_folder(tmp_path, monkeypatch, read_through):
+    monkeypatch.setenv("BRAINALIGN_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "mine").mkdir()
+    np.save(tmp_path / "mine/vectors.npy", np.eye(2, dtype=np.float32))
+    (tmp_path / "mine/words.txt").write_text("the\ncat\n")
+    with pytest.raises(SettingsError, match=r"'glove-50d' was not fetched yet: run `.* glove-50d` \(76 MB, once\)$"):
+        locate_vectors("glove-50d")
+    keep("glove-50d", tmp_path / "mine")
+    read_through.clear()
+    kept = locate_vectors("glove-50d")
+    assert sorted(read_through) == ["vectors.npy", "words.txt"]
+    assert kept.revision == locate_vectors(tmp_path / "mine").revision
 
 
 def test_revision_follows_what_changes_the_numbers(stories):

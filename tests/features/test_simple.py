@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError
+from brainalign.features.samples import samples_of, sentences_of
 from brainalign.features.simple import categories, word_length, word_position, word_rate
+from brainalign.features.transcript import align_words
 
 
 @pytest.fixture
@@ -100,12 +102,30 @@ def test_position_in_the_run_is_time_and_order():
     np.testing.assert_allclose(signal.values[:, 1], np.log([1, 2, 3, 4, 5, 1, 2, 3]), rtol=1e-6)
 
 
-def test_position_in_the_sentence_begins_anew_after_every_mark():
-    text = "“Oh dear!” said Alice . She ( had none.) was there? Yes… 3.5 miles..."
+@pytest.mark.parametrize(
+    ("text", "within"),
+    [
+        ("“Oh dear!” said Alice . She", [0, 1, 2, 3, 4, 0]),  # a small letter goes on
+        ("“Oh dear!” She ( had none.) Was there? Yes… 3.5 miles...", [0, 1, 0, 1, 2, 3, 0, 1, 0, 0, 1]),
+        ("Mr. Hare met J. Smith and Dr . No. I did. It", [0, 1, 2, 3, 4, 5, 6, 7, 8, 0, 1, 0]),
+        ("oh dear! said mr. hare . she", [0, 1, 0, 1, 2, 3, 0]),  # without capitals a mark is all there is
+        ("Oh ! ' said she . ' No", [0, 1, 2, 3, 4, 5, 0, 1]),
+        ("rabbit-hole. Down U.S. Down", [0, 0, 1, 2]),
+    ],
+)
+def test_position_in_the_sentence_begins_anew_where_one_ends_in_print(text, within):
     signal = word_position(told(text), name="where")
     assert signal.bands == ["where"]
-    found = signal.values[:, signal.columns["unit"] == "sentence"].ravel().tolist()
-    assert found == [0, 1, 0, 1, 2, 0, 1, 2, 3, 0, 1, 0, 1, 2]
+    assert signal.values[:, signal.columns["unit"] == "sentence"].ravel().tolist() == within
+
+
+def test_sentences_end_where_the_printed_text_says():
+    """Cut into words, a text has the sentences that its transcript has when it is aligned with it."""
+    print_ = "“Oh, Mr. Hare!” said she. “It's a tea-party (at six). Come… or don't!” J. Hare did not. “Why?” He slept."
+    words = told(print_)
+    aligned = align_words(words, print_).table["sentence"].to_numpy()
+    assert (sentences_of(words, samples_of(words, "word")) == aligned - 1).all()
+    assert aligned[-1] == 6
 
 
 def test_a_run_begins_a_sentence():

@@ -9,6 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brainalign.features.captions import WORD
+from brainalign.features.phonemes import CLITIC_PHONES
+from brainalign.features.printed import APOSTROPHES
 from brainalign.features.spellings import (
     CLITICS,
     FOUND_AS,
@@ -18,6 +21,7 @@ from brainalign.features.spellings import (
     spellings,
     without_punctuation,
 )
+from brainalign.features.writing import write_down
 
 ODD = st.text("aB é’'-.,“” \u0301ßǅ", max_size=12) | st.text(max_size=8)
 
@@ -35,6 +39,32 @@ def test_the_order_is_the_table_s():
         ("parts of a compound", "rabbit + hole + 's"),
     ]
     assert spellings("the") == [("as written", ("the",))]
+
+
+@pytest.mark.parametrize("mark", APOSTROPHES)
+def test_an_apostrophe_is_one_however_it_is_written(mark):
+    """In what is looked up, in captions, and in the print of a transcript."""
+    written = f"Don{mark}t"
+    assert without_punctuation(written) == "Don't"
+    assert cut_clitics(written) == ("Do", f"n{mark}t")
+    assert WORD.findall(f"{written}, dog{mark}s o{mark}clock") == [
+        "Do",
+        f"n{mark}t",
+        ",",
+        "dog",
+        f"{mark}s",
+        f"o{mark}clock",
+    ]
+    assert write_down(["do", f"n{mark}t", "go"], "Do not. Go!").text == f"Don{mark}t. Go!"
+
+
+@pytest.mark.parametrize("clitic", CLITICS)
+def test_every_clitic_comes_apart_and_is_written_together(clitic):
+    assert cut_clitics(f"we{clitic}") == ("we", clitic)
+    assert WORD.findall(f"we{clitic}") == ["we", clitic]
+    assert WORD.findall(f"well-{clitic[-1]}") == [f"well-{clitic[-1]}"]  # a hyphen is no apostrophe
+    assert write_down(["we", clitic, "go"], "We go.").text == f"We{clitic} go."
+    assert CLITIC_PHONES[clitic] >= 1
 
 
 @pytest.mark.parametrize(

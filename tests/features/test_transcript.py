@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rapidfuzz.distance import Levenshtein
 
 import brainalign as ba
-from brainalign import InputError, align_words
+from brainalign import InputError, SettingsError, align_words
 from brainalign.features.printed import clean, letters, tokens
 from brainalign.io.fetch import sample_path
 
@@ -344,3 +344,10 @@ def test_a_hundred_thousand_words_take_seconds():
     with pytest.raises(InputError, match="is not what was heard"):
         align_words(transcript(said), " ".join(rng.choice(vocabulary, 100_000, p=zipf / zipf.sum())))
     assert time.perf_counter() - began < 60
+
+
+def test_without_rapidfuzz_it_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("brainalign.errors.find_spec", lambda name: None)
+    said = r"words of a transcript in its text needs rapidfuzz: run `pip install 'brainalign\[words\]'`"
+    with pytest.raises(SettingsError, match=said):
+        align_words(transcript("why i do"), "Why, I do.")

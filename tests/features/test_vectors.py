@@ -226,3 +226,10 @@ def test_what_is_not_there_names_what_is_close():
         locate_vectors("storis260k")
     with pytest.raises(SettingsError, match="'stories260k' holds no word vectors"):
         locate_vectors("stories260k")
+
+
+def test_an_array_of_python_objects_is_never_opened(tmp_path, rows):
+    path = folder(tmp_path / "mine", WORDS, rows)
+    np.save(path / "vectors.npy", rows.astype(object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"vectors.npy is no array that can be read"):
+        locate_vectors(path).of(["the"])

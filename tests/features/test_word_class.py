@@ -72,10 +72,10 @@ def test_a_tagger_reads_sentences_and_marks_and_clitics_are_words_of_their_own()
 
     def tagger(words):
         seen.append(words)
-        return ["VERB" if word in ("do", "said") else "PUNCT" if not word.isalnum() else "X" for word in words]
+        return ["VERB" if word in ("do", "Said") else "PUNCT" if not word.isalnum() else "X" for word in words]
 
-    signal = word_class(told("“Don’t!” said Alice. — Mother-in-law's"), tagger=tagger)
-    assert seen == [["“", "Do", "n't", "!”"], ["said", "Alice", "."], ["—", "Mother-in-law", "'s"]]
+    signal = word_class(told("“Don’t!” Said Alice. — Mother-in-law's"), tagger=tagger)
+    assert seen == [["“", "Do", "n't", "!”"], ["Said", "Alice", "."], ["—", "Mother-in-law", "'s"]]
     assert classes(signal) == ["X", "VERB", "X", "PUNCT", "PUNCT"]
     assert signal.attrs["features"]["word_class"]["source"] == "a function"
 
