@@ -19,18 +19,18 @@ def prepared(path, tmp_path):
 @pytest.mark.parametrize("text", ["tree/stimuli/chapter1.txt", {1: "tree/stimuli/chapter1.txt"}])
 def test_the_words_are_found_in_the_text(study, tmp_path, text):
     ready = prepared(study(stimuli={"text": text}, features=RATE, encoding=None), tmp_path)
-    assert ready.reading is not None
-    assert ready.reading.share > 0.99
-    assert len(ready.reading.spans) == len(ready.events)
-    assert ready.events["sentence"].iloc[-1] == 68
-    assert {"task-alice_events.tsv", "chapter1.txt"} <= set(ready.events.attrs["inputs"])
-    assert any(note.startswith("text: Reading(2,110 of 2,127 words match") for note in ready.events.attrs["notes"])
+    assert ready.met.reading is not None
+    assert ready.met.reading.share > 0.99
+    assert len(ready.met.reading.spans) == len(ready.met.events)
+    assert ready.met.events["sentence"].iloc[-1] == 68
+    assert {"task-alice_events.tsv", "chapter1.txt"} <= set(ready.met.events.attrs["inputs"])
+    assert any(note.startswith("text: Reading(2,110 of 2,127 words match") for note in ready.met.events.attrs["notes"])
 
 
 def test_without_a_text_the_events_are_as_they_were(study, tmp_path):
     ready = prepared(study(features=RATE, encoding=None), tmp_path)
-    assert ready.reading is None
-    assert "sentence" not in ready.events
+    assert ready.met.reading is None
+    assert "sentence" not in ready.met.events
 
 
 def test_settings_name_the_text_and_do_not_locate_it(study):
