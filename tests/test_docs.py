@@ -123,7 +123,8 @@ def test_start_names_every_key_of_a_study_file_at_its_default(tmp_path):
     read_study(tmp_path / "study.yaml")
     needed = {"bids": said["data"]["bids"]}
     kinds = {"word_rate": [], "word_length": [], "word_position": [], "word_frequency": [], "phoneme_rate": []}
-    kinds |= {"word_class": [], "category": [], "language": ["model"], "static": ["model"]}
+    kinds |= {"word_class": [], "category": [], "language": ["model"], "surprisal": ["model"]}
+    kinds |= {"sentence": ["column"], "static": ["model"]}
     features = [{key: f[key] for key in ("name", "kind", *kinds[f["kind"]])} for f in said["features"]]
     least = study_from({"data": needed, "features": features})
     assert [f["kind"] for f in said["features"]] == list(kinds)

@@ -30,7 +30,7 @@ def tag_words(words: Sequence[str], tagger: Tagger = None) -> list[str]:
         One text, in order. Every word stays as it is: none is split or joined. Marks such as "," may stand among them
         as words of their own, and help.
     tagger : str, path or callable, optional
-        Default: spaCy's small English model, the card en-core-web-sm. A folder or an installed package with another
+        Default: spaCy's small English model, the card "en-core-web-sm". A folder or an installed package with another
         spaCy model; or a function from the words of a text to their classes.
 
     Returns
@@ -94,7 +94,7 @@ def _tagged_by_spacy(texts: list[list[str]], tagger: str | Path | None) -> list[
 def _load(tagger: str | Path | None) -> Any:
     if find_spec("spacy") is None:
         raise SettingsError("word classes need spaCy: run `pip install 'brainalign[words]'`")
-    place = model_folder(CARD) if tagger is None else tagger
+    place = model_folder(CARD) if tagger in (None, CARD) else tagger
     if place is None:
         raise SettingsError(f"the model {CARD!r} was not fetched yet: run `brainalign models fetch {CARD}`, once")
     import spacy

@@ -14,6 +14,7 @@ from brainalign.errors import InputError
 from brainalign.features.simple import word_length, word_position
 from brainalign.features.static import static_vectors
 from brainalign.features.untrained import untrained
+from brainalign.progress import Progress
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study.extracting import Named, extract
@@ -22,7 +23,7 @@ from brainalign.study.met import Met
 from brainalign.study.settings import ON_LANGUAGE, Study
 
 TRACE = 0.01  # share of a layer's variance up to which what is left of it is no layer
-Change = Callable[[Named, Met, Store, Study], Named]
+Change = Callable[[Named, Met, Store, Study, Progress], Named]
 
 
 @dataclass(frozen=True)
@@ -34,25 +35,25 @@ class Control:
     reverse: bool = False
     clean: str | None = None
 
-    def applied(self, features: list[Named], met: Met, store: Store, study: Study) -> list[Named]:
+    def applied(self, features: list[Named], met: Met, store: Store, study: Study, progress: Progress) -> list[Named]:
         """The study's features, those that are asked about changed."""
         if self.change is None:
             return features
         asked = study.language
-        return [self.change(f, met, store, study) if f.settings.name in asked else f for f in features]
+        return [self.change(f, met, store, study, progress) if f.settings.name in asked else f for f in features]
 
 
-def twin(feature: Named, met: Met, store: Store, study: Study, seed: int = 0) -> Named:
+def twin(feature: Named, met: Met, store: Store, study: Study, progress: Progress, seed: int = 0) -> Named:
     """The same network with random weights, drawn with `seed`."""
-    return extract(_changed(feature, untrained=seed), met, store, study.compute.device)
+    return extract(_changed(feature, untrained=seed), met, store, study.compute.device, progress)
 
 
-def context_free(feature: Named, met: Met, store: Store, study: Study) -> Named:
+def context_free(feature: Named, met: Met, store: Store, study: Study, progress: Progress) -> Named:
     """Each word's row of the model's own embedding matrix: one band instead of layers."""
     return replace(feature, signal=_static(feature, met, store))
 
 
-def position_and_length(feature: Named, met: Met, store: Store, study: Study) -> Named:
+def position_and_length(feature: Named, met: Met, store: Store, study: Study, progress: Progress) -> Named:
     """Position in the run (and sentence) and number of characters: one band."""
     position, length = word_position(met.events, name=feature.settings.name), word_length(met.events)
     columns = pd.DataFrame({"band": feature.settings.name, "unit": [*position.columns["unit"], "characters"]})
@@ -60,7 +61,7 @@ def position_and_length(feature: Named, met: Met, store: Store, study: Study) ->
     return Named(_changed(feature, pca=None), both)
 
 
-def dealt_out(feature: Named, met: Met, store: Store, study: Study) -> Named:
+def dealt_out(feature: Named, met: Met, store: Store, study: Study, progress: Progress) -> Named:
     """The vectors of each run given to its words at random, the same way in every layer; onsets stay."""
     values = feature.signal.array().copy()
     rng = np.random.default_rng(study.encoding.seed)
@@ -70,7 +71,7 @@ def dealt_out(feature: Named, met: Met, store: Store, study: Study) -> Named:
     return replace(feature, signal=replace(feature.signal, values=values))
 
 
-def beyond_words(feature: Named, met: Met, store: Store, study: Study) -> Named:
+def beyond_words(feature: Named, met: Met, store: Store, study: Study, progress: Progress) -> Named:
     """Less what the static vectors of the word and of the one before predict; layers of which nothing is left go.
 
     The embedding layer goes but for the first words of runs, which a tokenizer may spell otherwise: a trace of which

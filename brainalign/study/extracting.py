@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import InputError
+from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.features.frequency import word_frequency
 from brainalign.features.loading import ResolvedModel
 from brainalign.features.models import locate_model
@@ -17,10 +18,12 @@ from brainalign.features.phonemes import phoneme_rate
 from brainalign.features.sentences import embed_sentences
 from brainalign.features.simple import categories, word_length, word_position, word_rate
 from brainalign.features.static import static_vectors
+from brainalign.features.tagging import CARD
 from brainalign.features.untrained import untrained
 from brainalign.features.vectors import WordVectors, locate_vectors
 from brainalign.features.word_class import word_class
 from brainalign.features.words import embed_words
+from brainalign.progress import Progress, silent
 from brainalign.signals import Signal, join
 from brainalign.store import Store
 from brainalign.study.kinds import (
@@ -58,19 +61,15 @@ class Named:
         return self.signal.attrs.get("features", {}).get(self.settings.name, {})
 
 
-def extract(feature: AnyFeature, met: Met, store: Store | None, device: str) -> Named:
-    """What one feature makes of the events."""
+def extract(feature: AnyFeature, met: Met, store: Store | None, device: str, progress: Progress = silent) -> Named:
+    """What one feature makes of the events; `progress` is told how far a model has read."""
     events = met.events
     if isinstance(feature, Category):
         return Named(feature, categories(events, column=feature.column, name=feature.name))
+    check_stimuli(feature, events)
     if isinstance(feature, Sentence):
-        model, column = feature.model, feature.column
-        return Named(feature, embed_sentences(events, model, column, name=feature.name, device=device, store=store))
-    if "word" not in events:
-        raise InputError(
-            f"feature {feature.name!r} needs words, but the events have no 'word' (found "
-            f"{', '.join(map(str, events))}): name a transcript under stimuli.words"
-        )
+        read = {"name": feature.name, "device": device, "store": store, "progress": progress}
+        return Named(feature, embed_sentences(events, feature.model, feature.column, **read))
     if isinstance(feature, WordRate):
         return Named(feature, word_rate(events, name=feature.name))
     if isinstance(feature, WordLength):
@@ -82,32 +81,62 @@ def extract(feature: AnyFeature, met: Met, store: Store | None, device: str) -> 
     if isinstance(feature, PhonemeRate):
         return Named(feature, counted_phonemes(feature, events))
     if isinstance(feature, WordClass):
-        return Named(feature, word_class(events, tags=feature.tags, tagger=feature.tagger, name=feature.name))
+        return Named(feature, word_class(events, tags=feature.tags, tagger=tagger_of(feature), name=feature.name))
     if isinstance(feature, Static):
         found = source(feature)
         assert found is not None  # the settings name one of the two
         return Named(feature, static_vectors(events, found, feature.name, unknown=feature.unknown, store=store))
     if isinstance(feature, Surprisal):
-        return Named(feature, expected(feature, met, store, device))
+        return Named(feature, expected(feature, met, store, device, progress))
     layers = feature.layers if isinstance(feature.layers, list) else "all"
-    contexts = feature.context if isinstance(feature.context, list) else [feature.context]
+    read = _read(feature, met, store, device, progress)
     signals = [
-        embed_words(events, layers=layers, context=context, pool=feature.pool, **_read(feature, met, store, device))
-        for context in contexts
+        embed_words(events, layers=layers, context=context, pool=feature.pool, **read) for context in feature.contexts
     ]
-    return Named(feature, signals[0] if len(signals) == 1 else beside(feature.name, signals, contexts))
+    return Named(feature, signals[0] if len(signals) == 1 else beside(feature.name, signals, feature.contexts))
 
 
-def expected(feature: Surprisal, met: Met, store: Store | None, device: str) -> Signal:
+def check_stimuli(feature: AnyFeature, events: pd.DataFrame) -> None:
+    """Refuse events without the words or the texts that a feature is made of.
+
+    Raises
+    ------
+    InputError
+        There is no such column, or it holds numbers where text is read: those of the sentences, not the sentences.
+    """
+    if isinstance(feature, Category):
+        return
+    if not isinstance(feature, Sentence):
+        if "word" not in events:
+            raise InputError(
+                f"feature {feature.name!r} needs words, but the events have no 'word' (found "
+                f"{', '.join(map(str, events))}): name a transcript under stimuli.words"
+            )
+        return
+    if feature.column not in events:
+        raise InputError(
+            f"feature {feature.name!r}: the events have no column {feature.column!r}; "
+            + did_you_mean(feature.column, events.columns)
+        )
+    texts = events[feature.column].dropna()
+    numbers = pd.to_numeric(texts, errors="coerce").notna()
+    if len(texts) and numbers.all():
+        raise InputError(
+            f"feature {feature.name!r}: column {feature.column!r} holds numbers ({texts.iloc[0]}, …), not text: name "
+            "the column of the events that has the texts, such as caption"
+        )
+
+
+def expected(feature: Surprisal, met: Met, store: Store | None, device: str, progress: Progress) -> Signal:
     """How expected each word was: one band."""
-    read = _read(feature, met, store, device)
-    found = embed_words(met.events, context=feature.context, bands=feature.measures, **read)
+    read = _read(feature, met, store, device, progress)
+    found = embed_words(met.events, context=feature.contexts[0], bands=feature.measures, **read)
     measures = found.columns["band"].str.removeprefix(f"{feature.name}.")
     columns = pd.DataFrame({"band": feature.name, "unit": measures + " (" + found.columns["unit"] + ")"})
     return replace(found, columns=columns)
 
 
-def _read(feature: ReadsWords, met: Met, store: Store | None, device: str) -> dict[str, Any]:
+def _read(feature: ReadsWords, met: Met, store: Store | None, device: str, progress: Progress) -> dict[str, Any]:
     """How a language model reads, whatever is asked of it."""
     return {
         "model": feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained),
@@ -120,6 +149,7 @@ def _read(feature: ReadsWords, met: Met, store: Store | None, device: str) -> di
         "name": feature.name,
         "device": device,
         "store": store,
+        "progress": progress,
     }
 
 
@@ -141,6 +171,27 @@ def source(feature: AnyFeature) -> ResolvedModel | WordVectors | None:
 def reads_a_model(feature: AnyFeature) -> bool:
     """Whether a feature is made by a language model."""
     return isinstance(feature, (ReadsWords, Sentence)) or (isinstance(feature, Static) and feature.vectors is None)
+
+
+def tagger_of(feature: WordClass) -> str | Path | None:
+    """The folder of a feature's tagger, the card's name, or None, which is the card too.
+
+    Installed packages are for Python alone: a study file that came from elsewhere must not choose what is imported.
+
+    Raises
+    ------
+    SettingsError
+        There is no such folder.
+    """
+    if feature.tagger is None or feature.tagger == CARD:
+        return feature.tagger
+    folder = Path(feature.tagger)
+    if not folder.is_dir():
+        raise SettingsError(
+            f"feature {feature.name!r}, tagger: there is no folder {folder}; in a study file a tagger is {CARD!r} or "
+            "the folder of a spaCy model (it holds config.cfg), not the name of an installed one"
+        )
+    return folder
 
 
 def counted_phonemes(feature: PhonemeRate, met: pd.DataFrame) -> Signal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from brainalign.errors import did_you_mean
 
@@ -15,15 +15,16 @@ LAYER_WORDS = ("each", "best", "stack")
 def _layers(value: Any) -> Any:
     if isinstance(value, str) and value not in LAYER_WORDS:
         raise ValueError(f"is one of {', '.join(LAYER_WORDS)} or a list of layers; {did_you_mean(value, LAYER_WORDS)}")
-    return [value] if isinstance(value, int) else value
+    layers = value if isinstance(value, (list, str)) else [value]
+    if isinstance(layers, list) and not _different(layers, least=0):
+        raise ValueError("is a list of different layers such as [3, 5]; 0 is the embedding")
+    return layers
 
 
-def _contexts(value: Any) -> Any:
-    many = value if isinstance(value, list) else [value]
-    sizes = [n for n in many if isinstance(n, int) and not isinstance(n, bool) and n >= 2]
-    if not many or len(set(sizes)) < len(many):
-        raise ValueError("is a number of tokens, at least 2, or a list of different ones")
-    return many[0] if len(many) == 1 else value
+def _different(numbers: list[Any], least: int) -> bool:
+    """Whether these are whole numbers, at least one, each at least `least` and named once."""
+    good = {n for n in numbers if isinstance(n, int) and not isinstance(n, bool) and n >= least}
+    return bool(numbers) and len(good) == len(numbers)
 
 
 class Section(BaseModel):
@@ -87,26 +88,56 @@ class Category(Feature):
     column: str = "trial_type"
 
 
+class Reduced(Feature):
+    """What is said of any feature that can be reduced to principal components, found on training samples."""
+
+    pca: int | None = Field(default=None, ge=1)
+
+    @property
+    def n_bands(self) -> int:
+        """How many bands it has, or at least has where that depends on the model."""
+        return 1
+
+
 class ReadsWords(Feature):
     """What is said of any feature that a language model makes of words in context."""
 
     model: str
     unit: Literal["tokens", "words"] = "tokens"  # of the context
     exact: bool = False
+    context: int | list[int] = 128
     ahead: bool = False
     reset: Literal["run"] | None = "run"
     dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    untrained: int | None = None  # a seed: the same architecture with random weights
+    untrained: int | None = Field(default=None, ge=0, strict=True)  # a seed: the same network with random weights
+
+    @field_validator("context", mode="before")
+    @classmethod
+    def _sizes(cls, value: Any, info: ValidationInfo) -> Any:
+        many = value if isinstance(value, list) else [value]
+        unit = info.data.get("unit", "tokens")
+        least = 1 if info.data.get("exact") and unit == "words" else 2
+        if not _different(many, least):
+            raise ValueError(f"is a number of {unit}, at least {least}, or a list of different ones")
+        return many[0] if len(many) == 1 else value
+
+    @property
+    def contexts(self) -> list[int]:
+        """The context, or those that are compared."""
+        return self.context if isinstance(self.context, list) else [self.context]
 
 
-class Language(ReadsWords):
+class Language(ReadsWords, Reduced):
     """Hidden states of a language model."""
 
     kind: Literal["language"]
     layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
-    context: Annotated[int | list[int], BeforeValidator(_contexts)] = 128
     pool: Literal["mean", "last", "first"] = "mean"
-    pca: int | None = Field(default=None, ge=1)
+
+    @property
+    def n_bands(self) -> int:
+        """One per layer or context; all layers are two at least."""
+        return len(self.contexts) * (len(self.layers) if isinstance(self.layers, list) else 2)
 
     @property
     def varies(self) -> str:
@@ -127,27 +158,31 @@ class Surprisal(ReadsWords):
     """How expected each word was to a language model: one band, a column per measure."""
 
     kind: Literal["surprisal"]
-    context: int = Field(default=128, ge=1)
     measures: list[Literal["surprisal", "entropy", "log_probability"]] = Field(default=["surprisal"], min_length=1)
 
+    @field_validator("context", mode="after")
+    @classmethod
+    def _one_context(cls, value: int | list[int]) -> int | list[int]:
+        if isinstance(value, list):
+            raise ValueError("is one number: contexts are compared in features of kind language")
+        return value
 
-class Sentence(Feature):
+
+class Sentence(Reduced):
     """What a sentence encoder makes of each event's text."""
 
     kind: Literal["sentence"]
     model: str = "minilm-l6"
-    column: str = "sentence"
-    pca: int | None = Field(default=None, ge=1)
+    column: str
 
 
-class Static(Feature):
+class Static(Reduced):
     """A vector of each word without context: a language model's, or from a file of word vectors."""
 
     kind: Literal["static"]
     model: str | None = None
     vectors: str | None = None
     unknown: Literal["mean", "zero", "error"] = "mean"
-    pca: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="after")
     def _one_source(self) -> Static:

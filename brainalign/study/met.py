@@ -90,6 +90,27 @@ def in_print(study: Study, met: pd.DataFrame) -> Met:
     except InputError as error:
         raise InputError(f"stimuli.text: {error}") from error
     paths = list(text.values()) if isinstance(text, dict) else [text]
-    inputs = {**met.attrs.get("inputs", {}), **{path.name: hash_file(path) for path in paths}}
+    inputs = apart(met.attrs.get("inputs", {}), *({path.name: hash_file(path)} for path in paths))
     found.table.attrs = {**met.attrs, "inputs": inputs, "notes": [*met.attrs.get("notes", []), f"text: {found}"]}
     return Met(found.table, found)
+
+
+def apart(*inputs: Mapping[str, str]) -> dict[str, str]:
+    """All inputs, name → sha256; of files of one name in several folders the later ones are numbered.
+
+    Folders would tell them apart too, and would say where they lie on this machine. The same file twice is one input.
+
+    Examples
+    --------
+    >>> apart({"words.txt": "aa"}, {"words.txt": "bb", "phones.txt": "cc"}, {"words.txt": "aa"})
+    {'words.txt': 'aa', 'words.txt (2)': 'bb', 'phones.txt': 'cc'}
+    """
+    found: dict[str, str] = {}
+    for some in inputs:
+        for name, digest in some.items():
+            key, number = name, 1
+            while found.get(key, digest) != digest:
+                number += 1
+                key = f"{name} ({number})"
+            found[key] = digest
+    return found

@@ -26,10 +26,11 @@ from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
+from brainalign.study.checking import tests_of
 from brainalign.study.controls import controls_of
 from brainalign.study.extracting import Named, extract, reads_a_model, source
-from brainalign.study.kinds import Language, Surprisal
-from brainalign.study.met import Met, events_of, in_print
+from brainalign.study.kinds import Language, ReadsWords
+from brainalign.study.met import Met, apart, events_of, in_print
 from brainalign.study.settings import Study, written_out
 
 CEILINGS: dict[str, CeilingRule] = {
@@ -105,8 +106,7 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
 def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     """Read the recording and the events, and extract every feature."""
     tell(0, 1, "looking for models")
-    for feature in study.features:
-        source(feature)  # what is missing is an error before anything is computed
+    sources = [source(feature) for feature in study.features]  # what is missing is an error before anything is computed
     tell(0, 1, "reading the recording")
     brain = stages.recording(study)
     events = events_of(study, brain)
@@ -117,10 +117,13 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     met = in_print(study, events)
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
+    for feature, found in zip(study.features, sources):
+        for test in tests_of(feature, found, met.events, study.compute.device):
+            test()
     features = []
     for k, feature in enumerate(study.features):
         tell(k, len(study.features), f"extracting {feature.name}")
-        features.append(extract(feature, met, store, study.compute.device))
+        features.append(extract(feature, met, store, study.compute.device, tell))
     return Prepared(brain, met, features, rule, chosen)
 
 
@@ -135,8 +138,7 @@ def check_study(study: Study) -> list[str]:
             problems.extend(_lines(error))
             return None
 
-    for feature in study.features:
-        attempt(lambda f=feature: source(f))
+    sources = [attempt(lambda f=feature: source(f)) for feature in study.features]
     brain = attempt(lambda: stages.recording(study))
     events = attempt(lambda: events_of(study, brain))
     if brain is not None and events is not None:
@@ -148,7 +150,9 @@ def check_study(study: Study) -> list[str]:
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
     if events is not None:
         met = attempt(lambda: in_print(study, events)) or Met(events)
-        for feature in study.features:
+        for feature, found in zip(study.features, sources):
+            for test in tests_of(feature, found, met.events, study.compute.device):
+                attempt(test)
             if not reads_a_model(feature):
                 attempt(lambda f=feature: extract(f, met, None, "cpu"))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
@@ -186,7 +190,7 @@ def run_controls(
     for name, control in controls.items():
         tell(0, 1, f"control: {control.what}")
         try:
-            other = replace(ready, features=control.applied(ready.features, ready.met, store, study))
+            other = replace(ready, features=control.applied(ready.features, ready.met, store, study, tell))
             X = stages.lay_out(study, other.features, ready.brain, reverse=control.reverse)
             Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule)
         except BrainalignError as error:
@@ -240,10 +244,11 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
 
 def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
     models = any(reads_a_model(f.settings) for f in ready.features)
+    met = (ready.brain.attrs, ready.met.events.attrs, *(feature.signal.attrs for feature in ready.features))
     packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
     return {
         **fit.provenance,
-        "inputs": {**fit.provenance["inputs"], **ready.met.events.attrs.get("inputs", {})},
+        "inputs": apart(*(attrs.get("inputs", {}) for attrs in met)),
         "versions": {**fit.provenance["versions"], **versions("python", *packages)},
     }
 
@@ -265,14 +270,14 @@ def _notes(ready: Prepared) -> list[str]:
                 f"{feature.settings.name}: {unlisted['count']} of {feature.signal.shape[0]} words "
                 f"({100 * unlisted['share']:.2g} %) are not in its list ({some})"
             )
+        notes += feature.signal.attrs.get("notes", [])
         if feature.about.get("context_crosses_runs"):
             notes.append(f"{feature.settings.name}: the model's context crosses runs")
-        elif isinstance(feature.settings, (Language, Surprisal)) and len(ready.brain.runs) == 1:
-            context, unit = feature.settings.context, feature.settings.unit
-            longest = max(context) if isinstance(context, list) else context
+        elif isinstance(feature.settings, ReadsWords) and len(ready.brain.runs) == 1:
             notes.append(
-                f"{feature.settings.name}: the model's context ({longest} {unit}) crosses the borders "
-                "of folds, since they lie within one run; it sees words only, never responses"
+                f"{feature.settings.name}: the model's context ({max(feature.settings.contexts)} "
+                f"{feature.settings.unit}) crosses the borders of folds, since they lie within one run; it sees words "
+                "only, never responses"
             )
     return notes
 

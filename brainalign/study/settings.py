@@ -10,8 +10,8 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_v
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.maths.cost import parse_bytes
-from brainalign.shipped import cards
-from brainalign.study.kinds import FEATURE_KINDS, AnyFeature, Language, PhonemeRate, Section, Static, WordClass
+from brainalign.study.kinds import FEATURE_KINDS, AnyFeature, Language, Reduced, Section
+from brainalign.study.places import placed
 
 
 def _listed(value: Any) -> Any:
@@ -84,7 +84,7 @@ class EncodingSettings(Section):
     folds: Folds = Folds()
     seed: int = Field(default=0, ge=0)
     baseline: Names = Field(default=[])
-    matched: bool = False  # language features reduced to the width of the narrowest
+    matched: bool = False  # features that can have pca reduced to the width of the narrowest
     weights: bool = False
 
 
@@ -183,10 +183,7 @@ class Study(Section):
         if set(varied) & set(self.encoding.baseline):
             axis = next(f.varies for f in self.features if f.name == varied[0] and isinstance(f, Language))
             raise ValueError(f"feature {varied[0]!r} varies its {axis}s and is in the baseline: a baseline is fixed")
-        bands = sum(
-            len(f.layers) if isinstance(f.layers, list) else 2 for f in self.features if isinstance(f, Language)
-        )
-        if self.encoding.matched and bands < 2:
+        if self.encoding.matched and sum(f.n_bands for f in self.features if isinstance(f, Reduced)) < 2:
             raise ValueError("encoding.matched compares layers or language models at one width: give at least two")
         if set(names) == set(self.encoding.baseline):
             raise ValueError("every feature is in encoding.baseline: there is nothing to compare with it")
@@ -238,9 +235,9 @@ def study_from(content: dict[str, Any], base: Path = Path(), name: str = "study"
         raise one_message((f"{name}: {line}" for line in _in_words(error)), SettingsError) from None
     data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": _under(base, study.data.mask)})
     text = study.stimuli.text
-    placed = {run: base / path for run, path in text.items()} if isinstance(text, dict) else _under(base, text)
-    stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words), "text": placed})
-    features = [_placed(base, feature) for feature in study.features]
+    printed = {run: base / path for run, path in text.items()} if isinstance(text, dict) else _under(base, text)
+    stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words), "text": printed})
+    features = [placed(base, feature) for feature in study.features]
     changed = {"data": data, "stimuli": stimuli, "features": features, "output": base / study.output}
     return study.model_copy(update=changed)
 
@@ -261,20 +258,6 @@ def written_out(study: Study) -> dict[str, Any]:
         elif value is not None:
             content[section][key] = Path(value).name
     return content
-
-
-def _placed(base: Path, feature: Any) -> Any:
-    """Files and folders lie beside the study file, as everything else there; cards and hub ids stay names."""
-    placed: dict[str, Any] = {}
-    if isinstance(feature, (Language, Static)) and feature.model and (base / feature.model / "config.json").is_file():
-        placed["model"] = str(base / feature.model)
-    if isinstance(feature, Static) and feature.vectors and feature.vectors not in cards("models"):
-        placed["vectors"] = str(base / feature.vectors)
-    if isinstance(feature, PhonemeRate):
-        placed["phones"] = _under(base, feature.phones)
-    if isinstance(feature, WordClass) and feature.tagger and (base / feature.tagger).is_dir():
-        placed["tagger"] = str(base / feature.tagger)
-    return feature.model_copy(update=placed) if placed else feature
 
 
 def _under(base: Path, path: Path | None) -> Path | None:

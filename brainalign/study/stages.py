@@ -16,7 +16,7 @@ from brainalign.errors import InputError
 from brainalign.io.fmri import read_fmri
 from brainalign.signals import Signal, join
 from brainalign.study.extracting import Named
-from brainalign.study.kinds import Category, Language, Static
+from brainalign.study.kinds import Category, Language, Reduced
 from brainalign.study.settings import Folds, Study
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
@@ -148,10 +148,10 @@ def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
 
 
 def reductions(features: list[Named], matched: bool = False) -> dict[str, PCA]:
-    """What is fitted within each fold, by band; `matched`: all language bands at the width of the narrowest."""
+    """What is fitted within each fold, by band; `matched`: all bands that could be, at the width of the narrowest."""
     asked, widths = {}, {}
     for f in features:
-        if isinstance(f.settings, (Language, Static)):
+        if isinstance(f.settings, Reduced):
             counts = f.signal.columns["band"].value_counts()
             for band in f.bands:
                 widths[band] = min(int(counts[band]), f.settings.pca or int(counts[band]))

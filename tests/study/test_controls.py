@@ -12,6 +12,7 @@ from brainalign.features.static import static_vectors
 from brainalign.features.untrained import untrained
 from brainalign.features.words import embed_words
 from brainalign.io.transcripts import read_events
+from brainalign.progress import silent
 from brainalign.store import Store
 from brainalign.study import stages
 from brainalign.study.controls import CONTROLS, controls_of
@@ -50,7 +51,7 @@ def store(tmp_path):
 def changed(name, study, store, words=WORDS):
     """The language feature before and after, and that all others are what they were."""
     before = extracted(study, words)
-    after = CONTROLS[name].applied(before, Met(words), store, study)
+    after = CONTROLS[name].applied(before, Met(words), store, study, silent)
     others = [(a, b) for a, b in zip(before, after, strict=True) if a.settings.name != "lm"]
     assert all(a is b for a, b in others)
     return next((a, b) for a, b in zip(before, after, strict=True) if a.settings.name == "lm")
@@ -63,7 +64,7 @@ class TestWhatEachChanges:
         assert list(controls) == ["untrained 0", "untrained 1"]
         for seed, control in enumerate(controls.values()):
             twin = embed_words(WORDS, model=untrained("stories260k", seed=seed), name="lm")
-            ours = control.applied(extracted(study), Met(WORDS), store, study)[1]
+            ours = control.applied(extracted(study), Met(WORDS), store, study, silent)[1]
             np.testing.assert_array_equal(ours.signal.array(), twin.array())
             assert ours.bands == twin.bands
 

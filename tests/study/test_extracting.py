@@ -1,18 +1,22 @@
 """What a study file asks of a model is what the model is asked."""
 
 import json
+import tempfile
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features import tagging, words
 from brainalign.features.models import is_here
 from brainalign.features.sentences import embed_sentences
+from brainalign.features.tagging import CARD
 from brainalign.features.transcript import align_words
 from brainalign.features.words import embed_words
 from brainalign.reporting.page import report
 from brainalign.store import Store
+from brainalign.study.controls import CONTROLS
 from brainalign.study.extracting import extract, reads_a_model
 from brainalign.study.met import Met
 from brainalign.study.run import run_study
@@ -71,8 +75,67 @@ def test_what_a_sentence_encoder_makes_of_captions():
     assert ours.bands == ["gist"]
     expected = embed_sentences(shown, "minilm-l6", "caption", device="cpu")
     np.testing.assert_array_equal(ours.array(), expected.array())
-    with pytest.raises(InputError, match="the events have no column 'sentence'"):
-        made(Met(shown), name="gist", kind="sentence")
+
+
+def test_a_sentence_encoder_reads_text_and_no_numbers():
+    gist = {"name": "gist", "kind": "sentence", "model": "stories260k"}
+    reading = align_words(WORDS, PRINT)
+    with pytest.raises(InputError, match=r"feature 'gist': column 'sentence' holds numbers \(1, …\), not text: name"):
+        made(Met(reading.table, reading), **gist, column="sentence")
+    written = reading.table.astype({"sentence": str})  # as a table is read from a file
+    with pytest.raises(InputError, match="column 'sentence' holds numbers"):
+        made(Met(written), **gist, column="sentence")
+    with pytest.raises(InputError, match=r"feature 'gist': the events have no column 'wordd'; did you mean 'word'\?"):
+        made(**gist, column="wordd")
+
+
+def test_whoever_waits_is_told_how_far_a_model_has_read(monkeypatch):
+    monkeypatch.setattr(words, "PART_BYTES", 1)
+    told = []
+    lm = asked(**LM, context=8)
+    features = [extract(lm, Met(WORDS), None, "cpu", lambda *said: told.append(said))]
+    assert len(told) > 3
+    assert {what for _, _, what in told} == {"reading 17 words with stories260k"}  # one line where nobody watches a bar
+    told.clear()
+    study = study_from({"data": {"bids": "tree"}, "features": [lm.model_dump()]})
+    with tempfile.TemporaryDirectory() as folder:
+        twin = CONTROLS["untrained"]
+        twin.applied(features, Met(WORDS), Store(folder), study, lambda *said: told.append(said))
+    assert {what for _, _, what in told} == {"reading 17 words with stories260k-untrained-0"}
+    told.clear()
+    gist = asked(name="gist", kind="sentence", model="stories260k", column="word")
+    extract(gist, Met(WORDS), None, "cpu", lambda *said: told.append(said))
+    assert {what for _, _, what in told} == {"reading 16 sentences with stories260k"}
+
+
+@pytest.fixture
+def rules(tmp_path):
+    """A spaCy model that calls every word a verb."""
+    spacy = pytest.importorskip("spacy")
+    language = spacy.blank("en")
+    language.add_pipe("attribute_ruler").add([[{}]], {"POS": "VERB"})
+    language.to_disk(tmp_path / "rules")
+    return tmp_path / "rules"
+
+
+def test_a_tagger_is_the_card_or_a_folder_and_no_installed_package(rules, tmp_path, monkeypatch):
+    import spacy
+
+    loaded = []
+    load = spacy.load
+    monkeypatch.setattr(spacy, "load", lambda place, **how: loaded.append(place) or load(place, **how))
+    monkeypatch.setattr(tagging, "model_folder", {CARD: rules}.get)  # whether it was fetched or not
+    for tagger in (None, CARD, str(rules)):
+        signal = made(name="class", kind="word_class", tagger=tagger)
+        assert set(signal.columns["unit"][signal.array().argmax(1)]) == {"VERB"}
+    assert loaded == [rules] * 3
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SettingsError, match=r"feature 'class', tagger: there is no folder .*en_mine; in a study file"):
+        made(name="class", kind="word_class", tagger="en_mine")
+    (tmp_path / "en_mine").mkdir()  # a folder of a package's name is read as a folder
+    with pytest.raises(SettingsError, match="no spaCy model"):
+        made(name="class", kind="word_class", tagger="en_mine")
+    assert loaded[3:] == [tmp_path / "en_mine"]
 
 
 def test_what_cannot_be_said():

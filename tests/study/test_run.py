@@ -11,6 +11,7 @@ import yaml
 
 from brainalign.encoding.result import load_encoding
 from brainalign.errors import BrainalignError
+from brainalign.provenance import hash_file
 from brainalign.reporting.page import report
 from brainalign.shipped import shipped
 from brainalign.store import Store
@@ -112,12 +113,13 @@ def dull(tree):
     words.to_csv(tree.parent / "tagged.csv", index=False)
     middle = words["onset"] + words["duration"] / 2
     phones = pd.DataFrame({"onset": middle + 20, "duration": 0.0, "phone": "x"})  # one in every word, on another clock
-    phones.to_csv(tree.parent / "phones.csv", index=False)
+    (tree.parent / "phones").mkdir()
+    phones.to_csv(tree.parent / "phones/tagged.csv", index=False)  # named as the words are, in a folder of its own
     (tree.parent / "tiny.txt").write_text("the 0.5 0.25 1\nalice -1 2 0.125\nwas 0 1 -1\n")
     return [
         {"name": "rate", "kind": "word_rate"},
         {"name": "zipf", "kind": "word_frequency"},
-        {"name": "phones", "kind": "phoneme_rate", "phones": "phones.csv", "start_s": 20},
+        {"name": "phones", "kind": "phoneme_rate", "phones": "phones/tagged.csv", "start_s": 20},
         {"name": "class", "kind": "word_class", "tags": "pos"},
         {"name": "glove", "kind": "static", "vectors": "tiny.txt", "unknown": "zero", "pca": 2},
     ]
@@ -134,7 +136,9 @@ def test_dull_features_and_vectors_of_a_file(study, store, dull, tmp_path):
     fit, folder = run(path, store)
     assert {f"r2_{f['name']}" for f in dull} <= set(fit.scores)
     record = json.loads((folder / "provenance.json").read_text())
-    assert record["inputs"].keys() >= {"tagged.csv", "phones.csv"}
+    files = {"tagged.csv": "tagged.csv", "tagged.csv (2)": "phones/tagged.csv"}
+    assert {name: record["inputs"][name] for name in files} == {n: hash_file(tmp_path / f) for n, f in files.items()}
+    assert any("sub-18" in name for name in record["inputs"])
     about = record["features"]
     assert about["zipf"]["out_of_vocabulary"]["words"] == ["happpens"]
     assert (about["phones"]["source"], about["phones"]["without"]["count"]) == ("phones", 0)
@@ -144,7 +148,7 @@ def test_dull_features_and_vectors_of_a_file(study, store, dull, tmp_path):
     assert "zipf: 1 of 2127 words (0.047 %) are not in its list (happpens)" in fit.notes
     assert any(note.startswith("glove: 1") and "beginning, to, get" in note for note in fit.notes)
     asked = yaml.safe_load((folder / "settings.yaml").read_text())["features"]
-    assert (asked[2]["phones"], asked[4]["vectors"]) == ("phones.csv", "tiny.txt")
+    assert (asked[2]["phones"], asked[4]["vectors"]) == ("tagged.csv", "tiny.txt")
     assert str(tmp_path) not in (folder / "settings.yaml").read_text()
 
 
@@ -162,12 +166,32 @@ def test_what_is_missing_of_dull_features_is_found_before(study, dull, tmp_path)
         "wordfreq has no list of the language 'english'",
         r"feature 'phones', phones: there is no file .*none\.csv: check the path",
         r"no column 'poss' with their classes; did you mean 'pos'\?",
-        "no spaCy model 'en_none'",
+        r"feature 'tagged', tagger: there is no folder .*en_none; in a study file a tagger is 'en-core-web-sm' or",
         r"broken\.txt, line 2 .* has 1 numbers, not 2",
     ]
     assert len(problems) == len(expected)
     for said, problem in zip(expected, problems, strict=True):
         assert re.search(said, problem)
+
+
+def test_captions_are_reduced_and_those_that_are_too_long_are_counted(study, store, tree):
+    words = pd.read_csv(tree / "task-alice_events.tsv", sep="\t", keep_default_na=False)
+    words["caption"] = "a dog is " + words["word"]
+    words.loc[5, "caption"] = "a dog " * 600
+    words.to_csv(tree.parent / "captions.csv", index=False)
+    gist = {"name": "gist", "kind": "sentence", "model": "stories260k", "column": "caption", "pca": 3}
+    fit, _ = run(
+        study(
+            stimuli={"words": "captions.csv"},
+            features=[{"name": "rate", "kind": "word_rate"}, gist],
+            encoding={"baseline": ["rate"], "folds": {"by": "contiguous", "n": 3, "inner": 2}},
+            inference={"permutations": 0, "bootstrap": 0},
+            partition={"unique": False},
+        ),
+        store,
+    )
+    assert list(fit.settings["decided"]["reduced"]) == ["gist"]
+    assert fit.notes.count("gist: 1 of 2127 sentences are longer than the 512 tokens it reads") == 1
 
 
 def test_phones_of_a_textgrid(study, tree, tmp_path):

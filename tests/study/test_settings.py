@@ -4,8 +4,11 @@ import copy
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features.asking import check_settings
 from brainalign.shipped import shipped
 from brainalign.study.settings import read_study, study_from, written_out
 
@@ -17,6 +20,7 @@ GOOD = {
     ],
     "encoding": {"baseline": "rate"},
 }
+SURPRISE = {"name": "s", "kind": "surprisal", "model": "stories260k"}
 
 
 def changed(*path_and_value):
@@ -40,6 +44,25 @@ def changed(*path_and_value):
         (changed("features", 0, {"name": "x"}), r"features.1: no feature is of kind None; known: word_rate"),
         (changed("features", 1, "layers", "bst"), r"features.2.layers: .* did you mean 'best'\?"),
         (changed("features", 1, "context", 1), r"features.2.context: is a number of tokens, at least 2, or a list of"),
+        (changed("features", 1, "layers", [-3]), r"layers: is a list of different layers .*; found \[-3\]"),
+        (changed("features", 1, "layers", []), r"layers: is a list of different layers such as \[3, 5\]"),
+        (changed("features", 1, "layers", [3, 3]), r"layers: is a list of different layers .*; 0 is the embedding"),
+        (changed("features", 1, "layers", True), r"layers: is a list of different layers .*; found True"),
+        (changed("features", 1, "untrained", -1), r"untrained: Input should be greater than or equal to 0; found -1"),
+        (changed("features", 1, "untrained", True), r"untrained: Input should be a valid integer; found True"),
+        (
+            changed("features", 1, {**SURPRISE, "context": 1}),
+            r"features.2.context: is a number of tokens, at least 2, or .*; found 1",
+        ),
+        (
+            changed("features", 1, {**SURPRISE, "context": 1, "unit": "words"}),
+            r"context: is a number of words, at least 2",
+        ),
+        (
+            changed("features", 1, {**SURPRISE, "context": [8, 16]}),
+            r"features.2.context: is one number: contexts are compared in features of kind language; found \[8, 16\]",
+        ),
+        (changed("features", 1, {"name": "s", "kind": "sentence"}), r"features.2.column is missing"),
         (
             changed("features", 1, "context", [4, 4]),
             r"context: is a number of tokens, .* different ones; found \[4, 4\]",
@@ -180,13 +203,67 @@ def test_paths_are_relative_to_the_file_and_defaults_are_written_out(tmp_path):
     assert study_from(yaml.safe_load(yaml.safe_dump(full)), base=tmp_path) == study  # what is saved can be read
 
 
-def test_a_model_in_a_folder_lies_beside_the_study_file(tmp_path):
-    folder = tmp_path / "mine"
-    folder.mkdir()
-    (folder / "config.json").write_text("{}")
-    study = study_from(changed("features", 1, "model", "mine"), base=tmp_path)
-    assert study.features[1].model == str(folder)
-    assert written_out(study)["features"][1]["model"] == "mine"
+KINDS_WITH_A_MODEL = [
+    {"kind": "language", "layers": [3]},
+    {"kind": "surprisal"},
+    {"kind": "sentence", "column": "caption"},
+    {"kind": "static"},
+]
+
+
+@pytest.mark.parametrize("kind", KINDS_WITH_A_MODEL, ids=lambda kind: kind["kind"])
+def test_a_model_in_a_folder_lies_beside_the_study_file(tmp_path, monkeypatch, kind):
+    folder = tmp_path / "studies/mine"
+    folder.mkdir(parents=True)
+    content = changed("features", 1, {"name": "lm", "model": "mine", **kind})
+    (folder.parent / "s.yaml").write_text(yaml.safe_dump(content))
+    monkeypatch.chdir(tmp_path)
+    for path in (folder.parent / "s.yaml", "studies/s.yaml"):  # wherever the command is run
+        study = read_study(path)
+        assert study.features[1].model == str(folder)
+        assert written_out(study)["features"][1]["model"] == "mine"
+
+
+def test_a_card_is_no_folder_though_one_of_its_name_lies_there(tmp_path):
+    (tmp_path / "stories260k").mkdir()
+    assert study_from(GOOD, base=tmp_path).features[1].model == "stories260k"
+
+
+def test_one_word_is_a_context_where_each_word_gets_all_of_it():
+    one = {"context": 1, "unit": "words", "exact": True}
+    for feature in ({**GOOD["features"][1], **one}, {**SURPRISE, **one}):
+        assert study_from(changed("features", 1, feature)).features[1].contexts == [1]
+
+
+@given(
+    kind=st.sampled_from(["language", "surprisal"]),
+    layers=st.lists(st.integers(-2, 3), max_size=3),
+    context=st.integers(-1, 4) | st.lists(st.integers(0, 4), max_size=3),
+    unit=st.sampled_from(["tokens", "words"]),
+    exact=st.booleans(),
+)
+def test_a_study_file_says_what_embed_words_takes_and_all_of_it(kind, layers, context, unit, exact):
+    asked = {"name": "f", "kind": kind, "model": "stories260k", "context": context, "unit": unit, "exact": exact}
+    asked |= {"layers": layers} if kind == "language" else {}
+    layers = layers if kind == "language" else "all"
+    sizes = context if isinstance(context, list) else [context]
+    good = len(set(sizes)) == len(sizes) > 0 and (len(sizes) == 1 or (kind == "language" and len(layers) == 1))
+    try:
+        for size in sizes:
+            check_settings(layers, size, unit, exact, "run", "mean", ["hidden"], "float32")
+    except SettingsError:
+        good = False
+    if good and (layers == "all" or min(layers) >= 0):
+        assert study_from(changed("features", 1, asked)).features[1].contexts == sizes
+    else:
+        with pytest.raises(SettingsError):
+            study_from(changed("features", 1, asked))
+
+
+def test_matched_counts_every_feature_that_can_be_reduced():
+    features = [{"name": "gist", "kind": "sentence", "column": "caption"}, {**GOOD["features"][1], "layers": [3]}]
+    content = {"data": {"bids": "x"}, "features": features, "encoding": {"baseline": ["gist"], "matched": True}}
+    assert study_from(content).encoding.matched
 
 
 def test_files_of_features_lie_beside_the_study_file(tmp_path):
@@ -196,13 +273,13 @@ def test_files_of_features_lie_beside_the_study_file(tmp_path):
         {"name": "b", "kind": "static", "vectors": "stories260k"},  # a card's name is no file
         {"name": "c", "kind": "phoneme_rate", "phones": "phones.TextGrid"},
         {"name": "d", "kind": "word_class", "tagger": "tagger"},
-        {"name": "e", "kind": "word_class", "tagger": "en_core_web_sm"},
+        {"name": "e", "kind": "word_class", "tagger": "en-core-web-sm"},  # nor is this one's
     ]
     study = study_from({"data": {"bids": "x"}, "features": features}, base=tmp_path)
     a, b, c, d, e = study.features
     assert (a.vectors, b.vectors) == (str(tmp_path / "glove.txt"), "stories260k")
     assert c.phones == tmp_path / "phones.TextGrid"
-    assert (d.tagger, e.tagger) == (str(tmp_path / "tagger"), "en_core_web_sm")
+    assert (d.tagger, e.tagger) == (str(tmp_path / "tagger"), "en-core-web-sm")
     assert str(tmp_path) not in yaml.safe_dump(written_out(study))
     assert written_out(study)["features"][0]["vectors"] == "glove.txt"
 
