@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from brainalign.features.tagging import CARD
 from brainalign.shipped import cards
 from brainalign.study.kinds import AnyFeature, PhonemeRate, ReadsWords, Sentence, Static, WordClass
 
@@ -24,6 +25,6 @@ def placed(base: Path, feature: AnyFeature) -> AnyFeature:
         changed["vectors"] = beside(feature.vectors)
     if isinstance(feature, PhonemeRate) and feature.phones is not None:
         changed["phones"] = base / feature.phones
-    if isinstance(feature, WordClass) and feature.tagger and feature.tagger not in known:
+    if isinstance(feature, WordClass) and feature.tagger and feature.tagger != CARD:
         changed["tagger"] = beside(feature.tagger)
     return feature.model_copy(update=changed) if changed else feature
