@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from brainalign.errors import InputError, SettingsError, did_you_mean
-from brainalign.features.models import model_folder
+from brainalign.errors import InputError, SettingsError, did_you_mean, need_package
+from brainalign.features.models import model_files
 
 # https://universaldependencies.org/u/pos; SPACE is spaCy's own
 CLASSES = (
@@ -92,11 +91,8 @@ def _tagged_by_spacy(texts: list[list[str]], tagger: str | Path | None) -> list[
 
 
 def _load(tagger: str | Path | None) -> Any:
-    if find_spec("spacy") is None:
-        raise SettingsError("word classes need spaCy: run `pip install 'brainalign[words]'`")
-    place = model_folder(CARD) if tagger in (None, CARD) else tagger
-    if place is None:
-        raise SettingsError(f"the model {CARD!r} was not fetched yet: run `brainalign models fetch {CARD}`, once")
+    need_package("spacy", extra="words", what="the tagger of word classes")
+    place = model_files(CARD).folder if tagger in (None, CARD) else tagger
     import spacy
 
     try:

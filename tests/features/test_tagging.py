@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features import tagging
 from brainalign.features.models import is_here
 from brainalign.features.tagging import CARD, tag_texts, tag_words
 
@@ -78,9 +76,10 @@ def test_a_model_that_is_missing_or_another(tmp_path, monkeypatch):
     spacy.blank("en").to_disk(tmp_path / "blank")
     with pytest.raises(SettingsError, match=r"does not give every word a class: .* it has no parts at all"):
         tag_words(["dog"], tagger=tmp_path / "blank")
-    monkeypatch.setattr(tagging, "model_folder", lambda name: None)
+    monkeypatch.setenv("BRAINALIGN_CACHE", str(tmp_path / "empty"))
     with pytest.raises(SettingsError, match=f"was not fetched yet: run `brainalign models fetch {CARD}`"):
         tag_words(["dog"])
-    monkeypatch.setattr(tagging, "find_spec", lambda name: find_spec("no_such_package"))
-    with pytest.raises(SettingsError, match=r"word classes need spaCy: run `pip install 'brainalign\[words\]'`"):
+    monkeypatch.setattr("brainalign.errors.find_spec", lambda name: None)
+    message = r"the tagger of word classes needs spacy: run `pip install 'brainalign\[words\]'`"
+    with pytest.raises(SettingsError, match=message):
         tag_words(["dog"], tagger=tmp_path)
