@@ -405,9 +405,12 @@ def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:
             notes += [few for few in [inference.few_blocks(len(rows), slow)] if few]
         else:
             kept = "penalties and choices made anew" if chance.choose_again else "fixed penalties and choices"
-            notes.append(
-                f"p: {how} and predicted anew at {kept}; one-sided" + ", conservative" * (not chance.choose_again)
+            small = (
+                ", conservative"
+                if chance.how == "shift"
+                else "; where runs are few blocks long, p as small as .01 come a little too often"
             )
+            notes.append(f"p: {how} and predicted anew at {kept}; one-sided" + small * (not chance.choose_again))
         liberal = "; with permuted blocks it is too small (.08 to .1 for .05)" * (chance.how == "blocks")
         notes.append("p_fwe: as p, of the highest r among all targets of a table (family-wise error)" + liberal)
     if chance.bootstrap:
