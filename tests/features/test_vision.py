@@ -77,3 +77,41 @@ def test_states_are_those_of_transformers(family, folders):
     assert all(torch.equal(a, b) for a, b in zip(ours.layers, theirs))
     assert (ours.n_special, ours.class_token) == (n_special, 0 if has_class else None)
     assert list(ours.grids) == grids
+
+
+def test_a_picture_alone_gives_what_it_gives_among_others(folders):
+    pictures = random_pictures((40, 50), (32, 32), (9, 31))
+    for family in ("dinov2", "swin", "resnet", "mae"):
+        model = load_vision(locate_model(folders / family), device="cpu")
+        together, alone = see(model, pictures), see(model, pictures[1:2])
+        assert all(torch.allclose(a[1:2], b, atol=1e-5) for a, b in zip(together.layers, alone.layers))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_another_size(family, folders):
+    model = load_vision(locate_model(folders / family), device="cpu", size=48)
+    states = see(model, random_pictures((48, 48)))
+    assert states.grids == tuple((3 * rows // 2, 3 * columns // 2) for rows, columns in FAMILIES[family][3])
+    network = t.AutoModel.from_pretrained(folders / family).eval()
+    pixels = torch.tensor(random_pictures((48, 48))[0] / 255).permute(2, 0, 1)[None].float() * 2 - 1
+    more = {"interpolate_pos_encoding": True} if family in ("vit", "beit", "deit", "mae", "clip", "siglip", "swin") else {}
+    if family == "mae":
+        network.config.mask_ratio = 0.0
+        more["noise"] = torch.arange(36.0)[None]
+    with torch.inference_mode():
+        theirs = network(pixels, output_hidden_states=True, **more).hidden_states
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(states.layers, theirs))
+
+
+def test_half_precision_and_an_untrained_twin(folders):
+    found = locate_model(folders / "resnet")
+    assert {layer.dtype for layer in see(load_vision(found, "cpu", "bfloat16"), random_pictures((32, 32))).layers} == {
+        torch.bfloat16
+    }
+    twins = [load_vision(untrained(found, seed=seed), "cpu").network for seed in (1, 1, 2)]
+    weights = [twin.state_dict()["encoder.stages.0.layers.0.layer.0.convolution.weight"] for twin in twins]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+    buffers = dict(twins[0].named_buffers())
+    assert {float(b.unique()) for name, b in buffers.items() if name.endswith("running_mean")} == {0.0}
+    assert {float(b.unique()) for name, b in buffers.items() if name.endswith("running_var")} == {1.0}
