@@ -8,6 +8,7 @@ import torch
 import transformers as t
 
 from brainalign.features.models import locate_model
+from brainalign.features.untrained import untrained
 from brainalign.features.vision import load_vision, see
 
 SIDE = 32
@@ -91,7 +92,7 @@ def test_a_picture_alone_gives_what_it_gives_among_others(folders):
 def test_another_size(family, folders):
     model = load_vision(locate_model(folders / family), device="cpu", size=48)
     states = see(model, random_pictures((48, 48)))
-    assert states.grids == tuple((3 * rows // 2, 3 * columns // 2) for rows, columns in FAMILIES[family][3])
+    assert states.grids[0] == tuple(3 * side // 2 for side in FAMILIES[family][3][0])
     network = t.AutoModel.from_pretrained(folders / family).eval()
     pixels = torch.tensor(random_pictures((48, 48))[0] / 255).permute(2, 0, 1)[None].float() * 2 - 1
     more = {"interpolate_pos_encoding": True} if family in ("vit", "beit", "deit", "mae", "clip", "siglip", "swin") else {}
