@@ -13,6 +13,7 @@ import numpy as np
 from brainalign.errors import SettingsError
 from brainalign.features.layout import Layout, grid_of, layout_of
 from brainalign.features.loading import (
+    IMAGE_TEXT,
     Dtype,
     ResolvedModel,
     build_network,
@@ -170,7 +171,7 @@ def vision_kind_of(config: Any) -> VisionKind | None:
     from transformers.models.auto import modeling_auto as auto
 
     family = config.model_type
-    if family in auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+    if family in IMAGE_TEXT:
         return "image-text"
     if family in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return "vision-language"

@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers as t
 
+from brainalign.errors import InputError, SettingsError
 from brainalign.features.models import locate_model
 from brainalign.features.untrained import untrained
 from brainalign.features.vision import load_vision, see
@@ -21,6 +22,7 @@ COMMON = {
     "patch_size": 8,
 }
 STAGES = {"hidden_sizes": [8, 16, 24, 32], "depths": [1, 1, 2, 1]}
+LEVIT = {"hidden_sizes": [16, 32, 48], "num_attention_heads": [2, 2, 2], "depths": [1, 1, 1], "key_dim": [8, 8, 8]}
 SWIN = {"image_size": SIDE, "patch_size": 4, "embed_dim": 16, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4}
 
 # configuration, what stands before the patches, whether a class token does, and the grids of its layers
@@ -34,6 +36,7 @@ FAMILIES = {
     "clip": (t.CLIPVisionConfig(**COMMON), 1, True, [(4, 4)] * 4),
     "siglip": (t.SiglipVisionConfig(**COMMON), 0, False, [(4, 4)] * 4),
     "swin": (t.SwinConfig(**SWIN), 0, False, [(8, 8), (4, 4), (4, 4)]),
+    "levit": (t.LevitConfig(**LEVIT, image_size=SIDE), 0, False, [(2, 2), (1, 1), (1, 1), (1, 1)]),
     "convnext": (t.ConvNextConfig(**STAGES), 0, False, [(8, 8), (8, 8), (4, 4), (2, 2), (1, 1)]),
     "resnet": (t.ResNetConfig(**STAGES, embedding_size=8), 0, False, [(8, 8), (8, 8), (4, 4), (2, 2), (1, 1)]),
 }
@@ -88,20 +91,46 @@ def test_a_picture_alone_gives_what_it_gives_among_others(folders):
         assert all(torch.allclose(a[1:2], b, atol=1e-5) for a, b in zip(together.layers, alone.layers))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_another_size(family, folders):
-    model = load_vision(locate_model(folders / family), device="cpu", size=48)
-    states = see(model, random_pictures((48, 48)))
+INTERPOLATED = {"interpolate_pos_encoding": True}  # where transformers wants to be asked
+
+
+@pytest.mark.parametrize(
+    ("family", "more"),
+    [
+        ("vit", INTERPOLATED),
+        ("dinov2", {}),
+        ("mae", INTERPOLATED | {"noise": torch.arange(36.0)[None]}),
+        ("clip", INTERPOLATED),
+        ("siglip", INTERPOLATED),
+        ("swin", INTERPOLATED),
+        ("convnext", {}),
+    ],
+    ids=["vit", "dinov2", "mae", "clip", "siglip", "swin", "convnext"],
+)
+def test_another_size(family, more, folders):
+    picture = random_pictures((48, 48))
+    states = see(load_vision(locate_model(folders / family), device="cpu", size=48), picture)
     assert states.grids[0] == tuple(3 * side // 2 for side in FAMILIES[family][3][0])
     network = t.AutoModel.from_pretrained(folders / family).eval()
-    pixels = torch.tensor(random_pictures((48, 48))[0] / 255).permute(2, 0, 1)[None].float() * 2 - 1
-    more = {"interpolate_pos_encoding": True} if family in ("vit", "beit", "deit", "mae", "clip", "siglip", "swin") else {}
-    if family == "mae":
-        network.config.mask_ratio = 0.0
-        more["noise"] = torch.arange(36.0)[None]
+    network.config.mask_ratio = 0.0
+    pixels = torch.tensor(picture[0] / 255 * 2 - 1).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         theirs = network(pixels, output_hidden_states=True, **more).hidden_states
-    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(states.layers, theirs))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(states.layers, theirs, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("family", "size", "said"),
+    [
+        ("vit", 50, r"size is a multiple of 8, the patch of model 'vit', such as 56; found 50"),
+        ("levit", 48, r"model 'levit' cannot see at 48 × 48: "),
+        ("vit", 0, r"size is a whole number of pixels, such as 224, or None \(the model's own\); found 0"),
+        ("vit", 32.0, r"size is a whole number of pixels.*found 32.0"),
+    ],
+)
+def test_a_size_that_cannot_be(family, size, said, folders):
+    with pytest.raises(SettingsError, match=said):
+        load_vision(locate_model(folders / family), device="cpu", size=size)
 
 
 def test_half_precision_and_an_untrained_twin(folders):
