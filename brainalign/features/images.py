@@ -166,7 +166,7 @@ def open_model(
         return load_vision(found, device, dtype, size)
     prepared = resized(found, size)
     network = placed(found, device, dtype)
-    return VisionModel(found.name, "convolutional", network, prepared, preparing(prepared), names=found.layers)
+    return VisionModel(found.name, "modules", network, prepared, preparing(prepared), names=found.layers)
 
 
 def _key(found: ResolvedModel | VisionModule, preprocessing: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
@@ -299,7 +299,9 @@ def _some_layers(described: Described, columns: pd.DataFrame, layers: Sequence[i
     also = described.also
     ends = np.cumsum(also["widths"])
     taken = np.concatenate([np.arange(ends[layer] - also["widths"][layer], ends[layer]) for layer in layers])
-    values = described.values[:, taken[0] : taken[-1] + 1] if (np.diff(taken) == 1).all() else described.values[:, taken]
+    values = (
+        described.values[:, taken[0] : taken[-1] + 1] if (np.diff(taken) == 1).all() else described.values[:, taken]
+    )
     some = {name: array[list(layers)] if len(array) == len(ends) else array for name, array in also.items()}
     return replace(described, values=values, also=some), columns.iloc[taken].reset_index(drop=True)
 

@@ -1,4 +1,4 @@
-"""Where in the picture do the tokens of a vision model lie?"""
+"""What came of some pictures, and where in them does each token lie?"""
 
 from __future__ import annotations
 
@@ -28,6 +28,36 @@ class Layout:
     class_token: int | None = None
     n_special: int = 0
     patch: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class States:
+    """What a model made of some pictures.
+
+    Parameters
+    ----------
+    layers : tuple of tensor
+        Each (n, n_tokens, width), or (n, channels, rows, columns) where a layer is a stack of maps, or (n, width).
+    grids : tuple of (rows, columns) or None
+        How the patches of each layer lie in the picture, row by row from the upper left. None: that is not known.
+    class_token : int or None
+        Which token stands for the whole picture.
+    n_special : int
+        How many tokens stand before the patches.
+    embedding : tensor (n, width), optional
+        Of an image–text model: the projected picture, of length 1, which is compared with the projected text.
+    image, prompt : bool tensor (n, n_tokens), optional
+        Of a vision–language model: which tokens stand for the picture, and which for what else was said, the words of
+        the chat's template too. Neither: padding.
+    """
+
+    layers: tuple[Any, ...]
+    grids: tuple[tuple[int, int] | None, ...]
+    class_token: int | None = None
+    n_special: int = 0
+    embedding: Any = None
+    image: Any = None
+    prompt: Any = None
 
 
 def layout_of(network: Any) -> Layout:

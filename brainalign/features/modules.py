@@ -166,9 +166,9 @@ def preparing(prepared: Prepared) -> Callable[[Sequence[np.ndarray]], Any]:
         resample=RESAMPLE[prepared.interpolation],
         do_convert_rgb=False,
     )
-    return lambda pictures: processor(
-        images=list(pictures), input_data_format="channels_last", return_tensors="pt"
-    )["pixel_values"]
+    return lambda pictures: processor(images=list(pictures), input_data_format="channels_last", return_tensors="pt")[
+        "pixel_values"
+    ]
 
 
 def placed(module: VisionModule, device: str, dtype: Dtype) -> Any:

@@ -53,8 +53,8 @@ def preprocessing_of(model: ResolvedModel, size: int | None = None) -> Preproces
     size : int, optional
         Let the model see `size` × `size` pixels instead of what it was made for. A model that takes the middle square
         of a picture takes the whole middle square: the shorter side is resized to `size`, and no margin is cut off
-        first. One that squeezes pictures into a square squeezes them into this one. Interpolation, mean and standard
-        deviation stay the model's own.
+        first. One that squeezes pictures into a square (as ConvNeXt does from 384 pixels on) squeezes them into this
+        one. Interpolation, mean and standard deviation stay the model's own.
 
     Raises
     ------

@@ -6,12 +6,13 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from brainalign.errors import SettingsError
-from brainalign.features.layout import Layout, grid_of, layout_of
+from brainalign.features.hooks import outputs_of
+from brainalign.features.layout import Layout, States, grid_of, layout_of
 from brainalign.features.loading import (
     IMAGE_TEXT,
     Dtype,
@@ -24,6 +25,9 @@ from brainalign.features.loading import (
 )
 from brainalign.features.models import settled_config
 from brainalign.features.preprocessing import Preprocessing, load_preprocessor, preprocessing_of
+
+if TYPE_CHECKING:
+    from brainalign.features.modules import Prepared
 
 VisionKind = Literal["vision", "image-text", "vision-language", "modules"]
 
@@ -41,7 +45,7 @@ class VisionModel:
         a language model that reads a picture and a prompt; any network whose layers are the outputs of its modules.
     network : torch module
         The whole model.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessing or Prepared
         What decides the pixels it sees.
     prepare : function
         Pictures (and a prompt) → what the network takes, bit for bit as the model's own processor makes it.
@@ -54,40 +58,10 @@ class VisionModel:
     name: str
     kind: VisionKind
     network: Any
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | Prepared
     prepare: Callable[..., Any]
     layout: Layout = field(default_factory=Layout)
     names: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class States:
-    """What a model made of some pictures.
-
-    Parameters
-    ----------
-    layers : tuple of tensor
-        Each (n, n_tokens, width), or (n, channels, rows, columns) where a layer is a stack of maps, or (n, width).
-    grids : tuple of (rows, columns) or None
-        How the patches of each layer lie in the picture, row by row from the upper left. None: that is not known.
-    class_token : int or None
-        Which token stands for the whole picture.
-    n_special : int
-        How many tokens stand before the patches.
-    embedding : tensor (n, width), optional
-        Of an image–text model: the projected picture, of length 1, which is compared with the projected text.
-    image, prompt : bool tensor (n, n_tokens), optional
-        Of a vision–language model: which tokens stand for the picture, and which for what else was said, the words of
-        the chat's template too. Neither: padding.
-    """
-
-    layers: tuple[Any, ...]
-    grids: tuple[tuple[int, int] | None, ...]
-    class_token: int | None = None
-    n_special: int = 0
-    embedding: Any = None
-    image: Any = None
-    prompt: Any = None
 
 
 def load_vision(
@@ -199,7 +173,7 @@ def _efficientnet(found: ResolvedModel, config: dict[str, Any]) -> tuple[Any, tu
 
 
 def see(
-    model: VisionModel, pictures: Sequence[np.ndarray], prompt: str | None = None, names: Sequence[str] = ()
+    model: VisionModel, pictures: Sequence[np.ndarray], prompt: str | None = None, names: Sequence[str] | None = None
 ) -> States:
     """All layers of some pictures, from one pass.
 
@@ -238,8 +212,6 @@ def see(
     names, embedding = names or model.names, None
     with torch.inference_mode():
         if names:
-            from brainalign.features.hooks import outputs_of
-
             layers = outputs_of(model.network, names, lambda: _run(model, pixels), torch.clone)
         else:
             out = _run(model, pixels, output_hidden_states=True)
@@ -256,7 +228,7 @@ def see(
 
 
 def _with_prompt(
-    model: VisionModel, pictures: Sequence[np.ndarray], prompt: str | None, names: Sequence[str]
+    model: VisionModel, pictures: Sequence[np.ndarray], prompt: str | None, names: Sequence[str] | None
 ) -> States:
     from brainalign.features.prompted import read_together
 
@@ -291,23 +263,23 @@ def _run(model: VisionModel, pixels: Any, **asked: Any) -> Any:
 
 def _try_out(model: VisionModel) -> None:
     """Refuse, after one grey picture, a model that takes more than pictures, or not of this size."""
-    size, patch = model.preprocessing.size, model.layout.patch
-    side = size or 32
+    import torch
+
+    size, patch, weight = model.preprocessing.size, model.layout.patch, next(model.network.parameters())
+    pixels = model.prepare([np.full((size or 32, size or 32, 3), 128, np.uint8)]).to(weight.device, weight.dtype)
     try:
-        layers = see(model, [np.full((side, side, 3), 128, np.uint8)]).layers
+        with torch.inference_mode():
+            out = _run(model, pixels)
     except (IndexError, RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, SettingsError):
-            raise
         said = str(error).strip().splitlines()[0]
-        doing = (
-            "takes more than pictures, or others than its preprocessing gives"
-            if size is None
-            else (f"cannot see at {size} × {size}")
-        )
-        raise SettingsError(f"model {model.name!r} {doing}: {said}") from error
-    if size is not None and layers[0].ndim == 3 and patch and (size % patch[0] or size % patch[1]):
-        below = size // patch[0] * patch[0]
+        if size is None:
+            does = "takes more than pictures, or other pictures than its preprocessing gives"
+        else:
+            does = f"cannot see at {size} × {size}"
+        raise SettingsError(f"model {model.name!r} {does}: {said}") from error
+    has_tokens = getattr(getattr(out, "last_hidden_state", None), "ndim", 0) == 3
+    if size is not None and has_tokens and patch and (size % patch[0] or size % patch[1]):
         raise SettingsError(
-            f"size is a multiple of {patch[0]}, the patch of model {model.name!r}, such as {below + patch[0]}; "
-            f"found {size}"
+            f"size is a multiple of {patch[0]}, the patch of model {model.name!r}, such as "
+            f"{(size // patch[0] + 1) * patch[0]}; found {size}"
         )

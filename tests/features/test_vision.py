@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
 import transformers as t
+from safetensors.torch import load_file, save_file
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features.efficientnet import build_efficientnet
 from brainalign.features.models import locate_model
 from brainalign.features.untrained import untrained
 from brainalign.features.vision import load_vision, see
@@ -42,6 +47,9 @@ FAMILIES = {
 }
 
 
+PROCESSOR = t.ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
+
+
 def random_pictures(*shapes: tuple[int, int], seed: int = 0) -> list[np.ndarray]:
     draw = np.random.default_rng(seed)
     return [draw.integers(0, 256, (*shape, 3), dtype=np.uint8) for shape in shapes]
@@ -57,10 +65,9 @@ def write(folder, network, processor):
 def folders(tmp_path_factory):
     """A folder with a small model of each family, random weights, written once."""
     made = tmp_path_factory.mktemp("vision")
-    processor = t.ViTImageProcessorPil(size={"height": SIDE, "width": SIDE})
     for family, (config, *_) in FAMILIES.items():
         torch.manual_seed(0)
-        write(made / family, t.AutoModel.from_config(config), processor)
+        write(made / family, t.AutoModel.from_config(config), PROCESSOR)
     return made
 
 
@@ -145,3 +152,74 @@ def test_half_precision_and_an_untrained_twin(folders):
     buffers = dict(twins[0].named_buffers())
     assert {float(b.unique()) for name, b in buffers.items() if name.endswith("running_mean")} == {0.0}
     assert {float(b.unique()) for name, b in buffers.items() if name.endswith("running_var")} == {1.0}
+
+
+def test_what_takes_no_pictures_or_more_than_pictures(folders, tmp_path):
+    with pytest.raises(SettingsError, match=r"model 'vit' reads no prompt: leave it out"):
+        see(load_vision(locate_model(folders / "vit"), device="cpu"), random_pictures((32, 32)), "what is it?")
+    with pytest.raises(InputError, match=r"a picture is an array \(height, width, 3\) of uint8"):
+        see(load_vision(locate_model(folders / "vit"), device="cpu"), [np.zeros((3, 3))])
+    text = t.GPT2Model(t.GPT2Config(vocab_size=16, n_embd=16, n_layer=1, n_head=2))
+    with pytest.raises(SettingsError, match=r"model 'text' takes no pictures: its architecture, gpt2, is not one that"):
+        load_vision(locate_model(write(tmp_path / "text", text, PROCESSOR)), device="cpu")
+    film = t.VideoMAEModel(t.VideoMAEConfig(**COMMON, num_frames=2))
+    with pytest.raises(
+        SettingsError, match=r"model 'film' takes more than pictures, or other pictures than its prepro"
+    ):
+        load_vision(locate_model(write(tmp_path / "film", film, PROCESSOR)), device="cpu")
+
+
+def without(folder, to, *gone):
+    """A copy of a model whose file lacks the weights of these names."""
+    shutil.copytree(folder, to)
+    weights = load_file(to / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if not name.startswith(gone)}
+    assert len(kept) < len(weights)
+    save_file(kept, to / "model.safetensors", {"format": "pt"})
+    return locate_model(to)
+
+
+def test_weights_that_are_missing_are_not_made_up_but_what_states_do_without_may_be(folders, tmp_path):
+    with pytest.raises(
+        InputError, match=r"weights of model 'a' are incomplete: 1 tensors are missing \(embeddings.cls"
+    ):
+        load_vision(without(folders / "vit", tmp_path / "a", "embeddings.cls_token"), device="cpu")
+    picture = random_pictures((32, 32))
+    lacks = see(load_vision(without(folders / "vit", tmp_path / "b", "pooler."), device="cpu"), picture)
+    whole = see(load_vision(locate_model(folders / "vit"), device="cpu"), picture)
+    assert all(torch.equal(a, b) for a, b in zip(lacks.layers, whole.layers))
+
+
+def test_modules_are_taken_instead_of_layers(folders):
+    model, picture = load_vision(locate_model(folders / "vit"), device="cpu"), random_pictures((32, 32))
+    name = next(name for name, _ in model.network.named_modules() if name.endswith("1.mlp"))
+    states = see(model, picture, names=[name, "layernorm"])
+    with torch.inference_mode():
+        last = model.network(model.prepare(picture)).last_hidden_state
+    assert torch.equal(states.layers[1], last)
+    assert states.layers[0].shape == last.shape
+    assert states.grids == ((4, 4), (4, 4))
+
+
+def test_an_efficientnet_has_its_blocks_for_layers(tmp_path):
+    config = {"model_type": "efficientnet-lite", "variant": "efficientnet-lite0", "num_labels": 10}
+    network = build_efficientnet(config, seed=0)
+    folder = tmp_path / "lite"
+    PROCESSOR.save_pretrained(folder)
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file(network.state_dict(), folder / "model.safetensors")
+    picture = random_pictures((32, 32))
+    model = load_vision(locate_model(folder), device="cpu")
+    states = see(model, picture)
+    assert (model.kind, len(states.layers)) == ("modules", 17)
+    assert states.grids[0] == (16, 16)
+    with torch.inference_mode():
+        x = network._bn0(network._conv_stem(model.prepare(picture)))
+        assert torch.equal(states.layers[0], x)
+        assert torch.equal(states.layers[1], network._blocks[0](x.clamp(0, 6)))
+    twin = load_vision(untrained(locate_model(folder), seed=1), device="cpu")
+    assert not torch.equal(see(twin, picture).layers[-1], states.layers[-1])
+    weights = {name: weight for name, weight in network.state_dict().items() if "_blocks.3" not in name}
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(InputError, match=r"model 'lite' could not be loaded from"):
+        load_vision(locate_model(folder), device="cpu")
