@@ -110,7 +110,8 @@ def vision_module(
     Examples
     --------
     >>> import torch
-    >>> vision_module(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval(), ["1"], size=16, name="tiny")
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    >>> vision_module(network, ["1"], size=16, name="tiny")
     VisionModule('tiny', 1 layers, 16 pixels)
     """
     import torch
@@ -166,9 +167,9 @@ def preparing(prepared: Prepared) -> Callable[[Sequence[np.ndarray]], Any]:
         resample=RESAMPLE[prepared.interpolation],
         do_convert_rgb=False,
     )
-    return lambda pictures: processor(
-        images=list(pictures), input_data_format="channels_last", return_tensors="pt"
-    )["pixel_values"]
+    return lambda pictures: processor(images=list(pictures), input_data_format="channels_last", return_tensors="pt")[
+        "pixel_values"
+    ]
 
 
 def placed(module: VisionModule, device: str, dtype: Dtype) -> Any:
