@@ -9,7 +9,6 @@ from typing import Any, Literal
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.beside import read_beside
 from brainalign.features.loading import IMAGE_TEXT, ResolvedModel
-from brainalign.features.models import settled_config
 
 Pool = Literal["mean", "first", "last", "max"]
 POOLS: tuple[Pool, ...] = ("mean", "first", "last", "max")
@@ -79,7 +78,7 @@ def recipe_of(model: ResolvedModel) -> Recipe:
     """
     modules = read_beside(model, "modules.json", list)
     if modules is None:
-        has_towers = settled_config(model).get("model_type") in IMAGE_TEXT
+        has_towers = (read_beside(model, "config.json", dict) or {}).get("model_type") in IMAGE_TEXT
         return Recipe(pool="own", normalise=True) if has_towers else Recipe()
     steps = [(str(m.get("type", "")).rpartition(".")[2], str(m.get("path", ""))) for m in modules]
     kinds = tuple(kind for kind, _ in steps)
