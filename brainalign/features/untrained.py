@@ -19,7 +19,8 @@ def untrained(model: str | Path | ResolvedModel, seed: int = 0) -> ResolvedModel
     model : str, path or ResolvedModel
         A card's name, a folder, or a Hugging Face id.
     seed : int
-        Draws the weights, as the model's configuration says they are drawn before training.
+        Draws the weights, as the model's configuration says they are drawn before training. Batch normalisation has
+        a running mean of 0 and a running variance of 1: it leaves what comes as it is.
 
     Returns
     -------

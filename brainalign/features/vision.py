@@ -279,7 +279,8 @@ def _try_out(model: VisionModel) -> None:
         raise SettingsError(f"model {model.name!r} {does}: {said}") from error
     has_tokens = getattr(getattr(out, "last_hidden_state", None), "ndim", 0) == 3
     if size is not None and has_tokens and patch and (size % patch[0] or size % patch[1]):
+        below = size // patch[0] * patch[0]
+        near = f"{below} or {below + patch[0]}" if below else f"{patch[0]}"
         raise SettingsError(
-            f"size is a multiple of {patch[0]}, the patch of model {model.name!r}, such as "
-            f"{(size // patch[0] + 1) * patch[0]}; found {size}"
+            f"size is a multiple of {patch[0]}, the patch of model {model.name!r}: {near}; found {size}"
         )

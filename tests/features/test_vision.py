@@ -129,7 +129,7 @@ def test_another_size(family, more, folders):
 @pytest.mark.parametrize(
     ("family", "size", "said"),
     [
-        ("vit", 50, r"size is a multiple of 8, the patch of model 'vit', such as 56; found 50"),
+        ("vit", 50, r"size is a multiple of 8, the patch of model 'vit': 48 or 56; found 50"),
         ("levit", 48, r"model 'levit' cannot see at 48 × 48: "),
         ("vit", 0, r"size is a whole number of pixels, such as 224, or None \(the model's own\); found 0"),
         ("vit", 32.0, r"size is a whole number of pixels.*found 32.0"),
