@@ -45,7 +45,11 @@ from .features.captions import multi_hot as multi_hot
 from .features.captions import split_words as split_words
 from .features.conse import conse as conse
 from .features.frequency import word_frequency as word_frequency
+from .features.images import embed_images as embed_images
+from .features.modules import vision_module as vision_module
 from .features.phonemes import phoneme_rate as phoneme_rate
+from .features.reducing import incremental_pca as incremental_pca
+from .features.reducing import random_projection as random_projection
 from .features.sentences import embed_sentences as embed_sentences
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
