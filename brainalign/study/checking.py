@@ -14,14 +14,17 @@ from brainalign.features.models import settled_config
 from brainalign.features.reader import choose_layers
 from brainalign.features.samples import samples_of
 from brainalign.features.vectors import WordVectors
-from brainalign.study.extracting import check_stimuli, reads_a_model
-from brainalign.study.kinds import AnyFeature, Language, ReadsWords, Sentence, Surprisal
+from brainalign.study.extracting import reads_a_model
+from brainalign.study.kinds import AnyFeature
+from brainalign.study.kinds_of_words import Language, ReadsWords, Sentence, Surprisal
+from brainalign.study.made_of_words import check_words
+from brainalign.study.met import Met
 
 BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # what families call the number of their blocks
 
 
 def tests_of(
-    feature: AnyFeature, found: ResolvedModel | WordVectors | None, events: pd.DataFrame, device: str
+    feature: AnyFeature, found: ResolvedModel | WordVectors | None, met: Met, device: str
 ) -> Iterator[Callable[[], Any]]:
     """Functions that raise what `extract` would raise once it got there; none for features that are counted.
 
@@ -33,7 +36,7 @@ def tests_of(
     yield need_language_extra
     if device != "auto":
         yield lambda: choose_device(device)
-    yield lambda: check_events(feature, events)
+    yield lambda: check_events(feature, met.events)
     if isinstance(feature, ReadsWords) and isinstance(found, ResolvedModel):
         yield lambda: check_size(feature, found)
         if feature.ahead or isinstance(feature, Surprisal):
@@ -42,7 +45,7 @@ def tests_of(
 
 def check_events(feature: AnyFeature, events: pd.DataFrame) -> None:
     """Refuse events that a feature's samples cannot be made of."""
-    check_stimuli(feature, events)
+    check_words(feature, events)
     samples_of(events, feature.column if isinstance(feature, Sentence) else "word")
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from brainalign.design.clean import clean
 from brainalign.design.conditions import condition_means
 from brainalign.design.delays import delay
-from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, spacing, sum_within
+from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
@@ -16,7 +16,8 @@ from brainalign.errors import InputError
 from brainalign.io.fmri import read_fmri
 from brainalign.signals import Signal, join
 from brainalign.study.extracting import Named
-from brainalign.study.kinds import Category, Language, Reduced
+from brainalign.study.kinds_of_words import Category
+from brainalign.study.section import Held, Layered, Reduced
 from brainalign.study.settings import Folds, Study
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
@@ -52,9 +53,33 @@ def recording(study: Study) -> Signal:
 
 
 def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:
-    """A feature on the recording's clock: blocks by the share of a TR they fill, words by the study's kernel."""
-    kernel = boxcar if isinstance(feature.settings, Category) else KERNELS[study.design.resample]
-    return resample(feature.signal, onto=brain, kernel=kernel)
+    """A feature on the recording's clock: what lasts by the share of a TR it fills, words by the study's kernel."""
+    return resample(feature.signal, onto=brain, kernel=kernel_of(study, feature))
+
+
+def kernel_of(study: Study, feature: Named) -> Kernel:
+    """How a feature becomes volumes.
+
+    A block, a picture or a frame counts for as long as it was there, so that a volume is the mean over its TR, whatever
+    the rate of a film or a sound. Events of no duration are moments, as BIDS has it: each enters one volume whole.
+
+    Raises
+    ------
+    InputError
+        Some events have a duration, others none: moments and blocks are on no common scale.
+    """
+    if not isinstance(feature.settings, Held):
+        return KERNELS[study.design.resample]
+    samples = feature.signal.samples
+    moments = ~(samples["duration"].to_numpy(float) > 0)
+    if moments.any() and not moments.all():
+        first = samples[moments].iloc[0]
+        raise InputError(
+            f"feature {feature.settings.name!r}: {moments.sum():,} of {len(samples):,} events have no duration, the "
+            f"first in run {first['run']} at {first['time']:g} s ({first['stimulus']}): write how long each was there, "
+            "or 0 for all"
+        )
+    return sum_within if moments.all() else boxcar
 
 
 def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
@@ -100,7 +125,7 @@ def backwards(signal: Signal) -> Signal:
     for run in signal.runs:
         rows = np.flatnonzero((signal.samples["run"] == run).to_numpy())
         values[rows] = values[rows[::-1]]
-    return Signal(values, signal.samples, signal.columns, attrs=signal.attrs)
+    return Signal(values, in_use(signal.samples, values), signal.columns, attrs=signal.attrs)
 
 
 def cleaned(study: Study, brain: Signal, how: str, rule: FoldRule) -> tuple[Signal, list[str]]:
@@ -167,7 +192,7 @@ def bands_of(names: list[str], features: list[Named]) -> list[str]:
 
 def varied(features: list[Named]) -> dict[str, list[str]]:
     """The feature whose layers or contexts are alternatives, if there is one."""
-    return {f.settings.name: f.bands for f in features if isinstance(f.settings, Language) and f.settings.varies}
+    return {f.settings.name: f.bands for f in features if isinstance(f.settings, Layered) and f.settings.varies}
 
 
 def grouped(features: list[Named]) -> dict[str, list[str]]:

@@ -159,7 +159,7 @@ def test_everything_in_the_baseline():
 
 def test_untrained_control_needs_a_network():
     content = changed("features", [{"name": "rate", "kind": "word_rate"}, {"name": "length", "kind": "word_length"}])
-    with pytest.raises(SettingsError, match="controls: untrained needs a feature of kind language"):
+    with pytest.raises(SettingsError, match="controls: untrained needs a feature of kind language, vision or speech"):
         study_from({**content, "controls": ["untrained"]})
 
 
@@ -171,7 +171,8 @@ def test_controls_of_language_need_it_outside_the_baseline():
     fixed = {**GOOD["features"][1], "layers": [3]}
     content = {"data": {"bids": "x"}, "features": [dull[0], fixed], "encoding": {"baseline": "lm"}}
     for name in ("untrained", "static", "position", "shuffled", "residual"):
-        with pytest.raises(SettingsError, match=f"controls: {name} needs a feature of kind language outside encoding"):
+        kinds = "language, vision or speech" if name in ("untrained", "shuffled") else "language"
+        with pytest.raises(SettingsError, match=f"controls: {name} needs a feature of kind {kinds} outside encoding"):
             study_from({**content, "controls": ["reversed", name]})
     with pytest.raises(SettingsError, match="untrained_seeds: Input should be greater than or equal to 1"):
         study_from(changed("untrained_seeds", 0))
