@@ -124,10 +124,11 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
 
 def in_use(samples: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
     """The samples; those of which a value is not known are out of use."""
-    known = ~np.isnan(values).any(1)
+    known = np.isfinite(values).all(axis=1)
     if known.all():
         return samples
-    return samples.assign(use=known & samples["use"].to_numpy(bool) if "use" in samples else known)
+    before = samples["use"].to_numpy(bool) if "use" in samples else np.ones(len(known), bool)
+    return samples.assign(use=known & before)
 
 
 def spacing(times: np.ndarray, run: str) -> float:
