@@ -124,11 +124,10 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
 
 def in_use(samples: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
     """The samples; those of which a value is not known are out of use."""
-    known = np.isfinite(values).all(axis=1)
+    known: np.ndarray = ~np.asarray(np.isnan(values).any(axis=1))
     if known.all():
         return samples
-    before = samples["use"].to_numpy(bool) if "use" in samples else np.ones(len(known), bool)
-    return samples.assign(use=known & before)
+    return samples.assign(use=known & samples["use"].to_numpy(bool) if "use" in samples else known)
 
 
 def spacing(times: np.ndarray, run: str) -> float:

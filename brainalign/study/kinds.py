@@ -8,6 +8,7 @@ from pydantic import Field
 
 from brainalign.study.kinds_of_pictures import (
     Colour,
+    Conse,
     Contrast,
     Gabor,
     Luminance,
@@ -34,9 +35,9 @@ from brainalign.study.section import Feature
 
 OfWords = WordRate | WordLength | WordPosition | WordFrequency | PhonemeRate | WordClass
 OfModels = Language | Surprisal | Sentence | Static
-OfFilm = Vision | Luminance | Contrast | Colour | SpatialFrequency | Gabor | MotionEnergy | Pixels
+OfImages = Vision | Conse | Luminance | Contrast | Colour | SpatialFrequency | Gabor | MotionEnergy | Pixels
 OfSounds = Speech | Mel | Envelope | OnsetStrength | Pitch
-AnyFeature = Annotated[OfWords | Category | OfModels | OfFilm | OfSounds, Field(discriminator="kind")]
+AnyFeature = Annotated[OfWords | Category | OfModels | OfImages | OfSounds, Field(discriminator="kind")]
 
 FEATURE_KINDS: dict[str, type[Feature]] = {
     get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(get_args(AnyFeature)[0])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import partial
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, field_validator
 
-from brainalign.study.section import Held, Layered, Reduced
+from brainalign.features.cards import Sense
+from brainalign.study.section import LAYER_WORDS, Held, Layered, Network, Reduced, check_layers
 
 
 class OfPictures(Held):
@@ -17,14 +19,53 @@ class OfPictures(Held):
     unreadable: Literal["error", "censor"] = "error"
 
 
+PROJECTED = "projected"  # the one vector of an image–text model that is compared with texts
+WORDS = (*LAYER_WORDS, PROJECTED)
+
+
 class Vision(OfPictures, Layered):
     """Hidden states of a vision model."""
 
+    sense: ClassVar[Sense | None] = "pictures"
+
     kind: Literal["vision"]
-    pool: Literal["class", "mean", "tokens", "grid"] = "mean"
-    size: int | None = Field(default=None, ge=1)
-    reduce: int | None = Field(default=None, ge=1)
-    prompt: str | None = None
+    layers: Annotated[str | list[int] | list[str], BeforeValidator(partial(check_layers, words=WORDS, named=True))] = (
+        "best"
+    )
+    pool: Literal["mean", "class", "grid", "tokens", "last"] = "mean"
+    grid: int = Field(default=4, ge=1)  # rows and columns of tiles, with pool: grid
+    size: int | None = Field(default=None, ge=1)  # pixels of each side; else the model's own
+    reduce: int | None = Field(default=None, ge=1)  # random mixtures that are kept of each layer
+    prompt: str | None = None  # what a vision–language model is asked
+
+    @property
+    def asked(self) -> Any:
+        """The layers that are computed: a list, "all", or None for the projected vector."""
+        return None if self.layers == PROJECTED else super().asked
+
+    @property
+    def n_bands(self) -> int:
+        """One per layer; all layers are two at least."""
+        return 1 if self.layers == PROJECTED else super().n_bands
+
+
+class Conse(OfPictures, Network, Reduced):
+    """Where each picture lies among sentences, by the names a network gives it."""
+
+    sense: ClassVar[Sense | None] = "pictures"
+
+    kind: Literal["conse"]
+    model: str = "efficientnet-lite0"
+    sentences: str = "minilm-l6"
+    top: int = Field(default=10, ge=1)
+    prompt: str = "a photo of a {}"
+
+    @field_validator("prompt")
+    @classmethod
+    def _blank(cls, value: str) -> str:
+        if "{}" not in value:
+            raise ValueError("is a sentence with {} where the name goes")
+        return value
 
 
 class Luminance(OfPictures):
@@ -45,16 +86,27 @@ class Colour(OfPictures):
     kind: Literal["colour"]
 
 
-class SpatialFrequency(OfPictures):
+class Detailed(OfPictures):
+    """What is said of any feature of detail, which is counted in cycles per picture."""
+
+    side: int = Field(default=128, ge=8)  # pixels of each side that pictures are resized to
+    log: bool = False
+    degrees: float | None = Field(default=None, gt=0)  # how wide a picture was seen: columns say cycles per degree too
+
+
+class SpatialFrequency(Detailed):
     """How much each picture has of coarse and fine detail."""
 
     kind: Literal["spatial_frequency"]
 
 
-class Gabor(OfPictures, Reduced):
+class Gabor(Detailed, Reduced):
     """Energy of Gabor filters: which orientations and spatial frequencies are where."""
 
     kind: Literal["gabor"]
+    frequencies: list[float] = Field(default=[1, 2, 4, 8, 16, 32], min_length=1)  # cycles per picture
+    orientations: int = Field(default=8, ge=1)
+    octaves: float = Field(default=1.0, gt=0)
 
 
 class MotionEnergy(OfPictures, Reduced):
@@ -68,3 +120,5 @@ class Pixels(OfPictures, Reduced):
     """The picture itself, made small."""
 
     kind: Literal["pixels"]
+    side: int = Field(default=32, ge=1)
+    rgb: bool = False

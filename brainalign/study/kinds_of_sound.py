@@ -2,46 +2,81 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from brainalign.study.section import Held, Layered, Reduced
+from brainalign.features.cards import Sense
+from brainalign.study.section import Feature, Held, Layered, Reduced
 
 
 class OfSound(Held):
-    """What is said of any feature that is made of sound: of files that the events name, or one for each run."""
+    """What is said of any feature that is made of sound: of files that the events name, or of one for each run."""
 
     column: str = "stim_file"  # of the events
+    channel: int | None = Field(default=None, ge=0)  # which is heard; else the mean of all
+    unreadable: Literal["error", "censor"] = "error"
 
 
 class Speech(OfSound, Layered):
     """Hidden states of a speech model."""
+
+    sense: ClassVar[Sense | None] = None
 
     kind: Literal["speech"]
     context_s: float = Field(default=8.0, gt=0)
     step_s: float = Field(default=0.5, gt=0)
 
 
-class Mel(OfSound, Reduced):
+class Framed(OfSound):
+    """What is said of any feature that is made so many times a second."""
+
+    rate: float = Field(default=100.0, gt=0)
+
+
+class InRange(Feature):
+    """What is said of any feature of a range of frequencies."""
+
+    low_hz: float = Field(default=0.0, ge=0)
+    high_hz: float = 8000.0
+
+    @model_validator(mode="after")
+    def _rising(self) -> InRange:
+        if self.low_hz >= self.high_hz:
+            raise ValueError(f"low_hz is below high_hz; found {self.low_hz:g} and {self.high_hz:g}")
+        return self
+
+
+class Banded(Framed, InRange):
+    """What is said of any feature that is made of a mel spectrogram."""
+
+    bands: int = Field(default=80, ge=1)
+    window_s: float = Field(default=0.025, gt=0)
+
+
+class Mel(Banded, Reduced):
     """The mel spectrogram: how loud it is in each band of frequencies."""
 
     kind: Literal["mel"]
 
 
-class Envelope(OfSound):
-    """How loud it is."""
+class Envelope(Framed):
+    """How loud it is altogether."""
 
     kind: Literal["envelope"]
+    window_s: float | None = Field(default=None, gt=0)
 
 
-class OnsetStrength(OfSound):
-    """How much begins."""
+class OnsetStrength(Banded):
+    """How much becomes louder."""
 
     kind: Literal["onset_strength"]
 
 
-class Pitch(OfSound):
+class Pitch(Framed, InRange):
     """How high the voice is, and whether there is one."""
 
     kind: Literal["pitch"]
+    low_hz: float = Field(default=60.0, gt=0)
+    high_hz: float = 500.0
+    reference_hz: float | None = Field(default=None, gt=0)

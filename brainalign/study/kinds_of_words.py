@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from brainalign.study.section import Feature, Held, Layered, Network, Reduced, different
+from brainalign.study.section import Feature, Held, Layered, Network, Reduced, Typed, different
 
 
 class WordRate(Feature):
@@ -59,7 +59,7 @@ class Category(Held):
     column: str = "trial_type"
 
 
-class ReadsWords(Network):
+class ReadsWords(Network, Typed):
     """What is said of any feature that a language model makes of words in context."""
 
     unit: Literal["tokens", "words"] = "tokens"  # of the context

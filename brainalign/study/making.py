@@ -45,10 +45,11 @@ def source(feature: Feature) -> ResolvedModel | WordVectors | None:
     """
     vectors, model = getattr(feature, "vectors", None), getattr(feature, "model", None)
     if model is not None:
-        return locate_model(model)
+        return locate_model(model, getattr(feature, "sense", "text"))
     return None if vectors is None else locate_vectors(vectors)
 
 
-def network(feature: Network) -> str | ResolvedModel:
+def network(feature: Network) -> ResolvedModel:
     """The model a feature names, or its twin with random weights where it asks for that."""
-    return feature.model if feature.untrained is None else untrained(feature.model, seed=feature.untrained)
+    found = locate_model(feature.model, feature.sense)
+    return found if feature.untrained is None else untrained(found, seed=feature.untrained)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from brainalign.features.transcript import Reading, align_words
 from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
+from brainalign.study.files import Files
 from brainalign.study.settings import Study
 
 NO_EVENTS = pd.DataFrame({"onset": np.zeros(0), "duration": np.zeros(0), "run": pd.Series([], dtype=str)})
@@ -69,82 +70,16 @@ def transcript(
     return found
 
 
-@dataclass(frozen=True)
-class Files:
-    """Where pictures, film and sound lie.
-
-    Parameters
-    ----------
-    folder : Path
-        Of the files that events name.
-    film, sound : mapping of run → Path
-        The file of each run; empty where the events name the files.
-    start_s : float
-        The second of film and sound at which the recording begins.
-    """
-
-    folder: Path = Path()
-    film: Mapping[str, Path] = field(default_factory=dict)
-    sound: Mapping[str, Path] = field(default_factory=dict)
-    start_s: float = 0.0
-
-    def of(self, runs: list[str]) -> Files:
-        """Those of some runs."""
-        film, sound = ({run: path for run, path in some.items() if run in runs} for some in (self.film, self.sound))
-        return replace(self, film=film, sound=sound)
-
-
 @dataclass(frozen=True, eq=False)
 class Met:
     """The events, and (`reading`) their words in print where a text was named; the events are its table then."""
 
     events: pd.DataFrame
     reading: Reading | None = None
-    files: Files = Files()
+    files: Files = field(default_factory=Files)
 
 
-def files_of(study: Study, brain: Signal | None) -> Files:
-    """Where pictures, film and sound lie, for each run of the recording where there is one.
-
-    Raises
-    ------
-    InputError
-        Everything that is wrong with the files the study names, in one message.
-    """
-    named, runs = study.stimuli, None if brain is None else brain.runs
-    folder = named.images or study.data.bids / "stimuli"
-    film, sound, problems = *(_of_each(key, getattr(named, key), runs) for key in ("film", "sound")), []
-    problems += [] if named.images is None or folder.is_dir() else [f"stimuli.images: there is no folder {folder}"]
-    problems += [problem for found in (film, sound) for problem in found[1]]
-    if problems:
-        raise one_message(problems)
-    return Files(folder, film[0], sound[0], named.start_s)
-
-
-def _of_each(
-    key: str, named: Path | Mapping[str, Path] | None, runs: list[str] | None
-) -> tuple[dict[str, Path], list[str]]:
-    """The file of each run, and what is wrong with them; without a recording one file is taken to be of one run."""
-    if named is None:
-        return {}, []
-    if not isinstance(named, Mapping):
-        if runs is not None and len(runs) > 1:
-            each = ", ".join(f'"{run}": {named.name}' for run in runs[:2])
-            say = f"stimuli.{key} names one file, but the recording has runs {', '.join(runs)}: name one for each"
-            return {}, [f"{say}, {{{each}{', …' * (len(runs) > 2)}}}"]
-        named = {"1" if runs is None else runs[0]: named}
-    problems = [
-        f"stimuli.{key}: there is no file {path}: check the path" for path in named.values() if not path.is_file()
-    ]
-    if runs is not None and set(named) != set(runs):
-        problems.append(
-            f"stimuli.{key} names files of runs {', '.join(named)}, but the recording has runs {', '.join(runs)}: name "
-            "one for each"
-        )
-    return dict(named), problems
-
-
-def in_print(study: Study, met: pd.DataFrame, files: Files = Files()) -> Met:
+def in_print(study: Study, met: pd.DataFrame, files: Files | None = None) -> Met:
     """The events, their words looked up in the text the study names, if it names one, and the files beside them.
 
     The events' ``attrs`` stay; then the text's hash is among the inputs, and a note says what was found.
@@ -154,7 +89,7 @@ def in_print(study: Study, met: pd.DataFrame, files: Files = Files()) -> Met:
     InputError
         The events have no words, or what `align_words` raises.
     """
-    text = study.stimuli.text
+    files, text = files or Files(), study.stimuli.text
     if text is None:
         return Met(met, files=files)
     if "word" not in met:

@@ -9,7 +9,9 @@ from typing import Any
 from brainalign.shipped import cards
 from brainalign.study.kinds import AnyFeature
 
-FILES = ("model", "vectors", "phones", "tagger")  # the keys of features that may name a file or a folder
+FILES = ("model", "sentences", "vectors", "phones", "tagger")  # the keys of features that may name a file or a folder
+
+MODELS = ("model", "sentences")  # which may as well be a Hugging Face id
 
 
 def beside(base: Path, path: Path | Mapping[str, Path] | None) -> Any:
@@ -27,7 +29,7 @@ def placed(base: Path, feature: AnyFeature) -> AnyFeature:
     for key, name in named.items():
         if isinstance(name, Path):
             changed[key] = base / name
-        elif name and name not in known and (key != "model" or (base / name).is_dir()):
+        elif name and name not in known and (key not in MODELS or (base / name).is_dir()):
             changed[key] = str((base / name).absolute())
     return feature.model_copy(update=changed) if changed else feature
 

@@ -26,12 +26,13 @@ from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
-from brainalign.study.checking import tests_of
+from brainalign.study.checking import is_quick, tests_of
 from brainalign.study.controls import controls_of
 from brainalign.study.extracting import Named, extract, reads_a_model
+from brainalign.study.files import files_of
 from brainalign.study.kinds_of_words import ReadsWords
 from brainalign.study.making import source
-from brainalign.study.met import Met, apart, events_of, files_of, in_print
+from brainalign.study.met import Met, apart, events_of, in_print
 from brainalign.study.section import Layered
 from brainalign.study.settings import Study, written_out
 
@@ -156,7 +157,7 @@ def check_study(study: Study) -> list[str]:
         for feature, found in zip(study.features, sources):
             for test in tests_of(feature, found, met, study.compute.device):
                 attempt(test)
-            if not reads_a_model(feature):
+            if is_quick(feature):
                 attempt(lambda f=feature: extract(f, met, None, "cpu"))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from brainalign.errors import did_you_mean
+from brainalign.features.cards import Sense
 
 LAYER_WORDS = ("each", "best", "stack")
 
@@ -41,28 +42,39 @@ class Reduced(Feature):
 class Network(Feature):
     """What is said of any feature that a network makes, and that an untrained one could make."""
 
+    sense: ClassVar[Sense | None] = "text"  # what its model reads
+
     model: str
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
     untrained: int | None = Field(default=None, ge=0, strict=True)  # a seed: the same network with random weights
 
 
-def _layers(value: Any) -> Any:
-    if isinstance(value, str) and value not in LAYER_WORDS:
-        raise ValueError(f"is one of {', '.join(LAYER_WORDS)} or a list of layers; {did_you_mean(value, LAYER_WORDS)}")
+class Typed(Feature):
+    """What is said of any feature whose network computes in a type that can be chosen."""
+
+    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+
+
+def check_layers(value: Any, words: tuple[str, ...] = LAYER_WORDS, named: bool = False) -> Any:
+    """A word, or a list of different layers; `named`: layers may be names of modules too."""
+    if isinstance(value, str) and value not in words:
+        more = f", as {value!r} would be in brackets" if named else ""
+        raise ValueError(f"is one of {', '.join(words)} or a list of layers{more}; {did_you_mean(value, words)}")
     layers = value if isinstance(value, (list, str)) else [value]
-    if isinstance(layers, list) and not different(layers, least=0):
-        raise ValueError("is a list of different layers such as [3, 5]; 0 is the embedding")
+    by_name = named and isinstance(layers, list) and all(isinstance(layer, str) for layer in layers)
+    if isinstance(layers, list) and not (len(set(layers)) == len(layers) > 0 if by_name else different(layers, 0)):
+        names = ", or of names of modules such as [layer3.0]" * named
+        raise ValueError(f"is a list of different layers such as [3, 5]{names}; 0 is the embedding")
     return layers
 
 
-class Layered(Network, Reduced):
+class Layered(Network, Typed, Reduced):
     """What is said of any feature that is a network's hidden states."""
 
-    layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
+    layers: Annotated[str | list[int], BeforeValidator(check_layers)] = "best"
 
     @property
-    def asked(self) -> list[int] | Literal["all"]:
-        """The layers that are computed."""
+    def asked(self) -> Any:
+        """The layers that are computed: a list, or "all"."""
         return self.layers if isinstance(self.layers, list) else "all"
 
     @property

@@ -70,16 +70,25 @@ def kernel_of(study: Study, feature: Named) -> Kernel:
     """
     if not isinstance(feature.settings, Held):
         return KERNELS[study.design.resample]
-    samples = feature.signal.samples
+    return sum_within if are_moments(feature.settings.name, feature.signal.samples) else boxcar
+
+
+def are_moments(name: str, samples: pd.DataFrame) -> bool:
+    """Whether no sample of a feature has a duration.
+
+    Raises
+    ------
+    InputError
+        Some have one, others none.
+    """
     moments = ~(samples["duration"].to_numpy(float) > 0)
     if moments.any() and not moments.all():
         first = samples[moments].iloc[0]
         raise InputError(
-            f"feature {feature.settings.name!r}: {moments.sum():,} of {len(samples):,} events have no duration, the "
-            f"first in run {first['run']} at {first['time']:g} s ({first['stimulus']}): write how long each was there, "
-            "or 0 for all"
+            f"feature {name!r}: {moments.sum():,} of {len(samples):,} events have no duration, the first in run "
+            f"{first['run']} at {first['time']:g} s ({first['stimulus']}): write how long each was there, or 0 for all"
         )
-    return sum_within if moments.all() else boxcar
+    return bool(moments.all())
 
 
 def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
