@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.pictures import Pictures
+from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array
 from brainalign.rows import RowJob, compute_rows, keep_rows
@@ -47,6 +48,11 @@ class Describer:
     describe: Callable[[list[np.ndarray]], np.ndarray]
     batch: int = 16
     also: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def per_picture(width: int, measure: Callable[[np.ndarray], Any]) -> Describer:
+    """A Describer that measures one picture after the other: (height, width, 3) uint8 → `width` numbers."""
+    return Describer(width, lambda batch: np.array([measure(picture) for picture in batch]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,6 +162,41 @@ def describe(
         arrays = dict(keep_rows(store, whole, start, {"what": what, "n_pictures": len(different)}, progress))
         values = _as_shown(arrays.pop("values"), which, store, whole, what)
     return Described(pictures, values, arrays, _left_out(pictures, values, unreadable))
+
+
+def describe_band(
+    images: Any,
+    begin: Callable[[], Describer],
+    columns: pd.DataFrame,
+    settings: Mapping[str, Any],
+    *,
+    name: str,
+    column: str,
+    root: str | Path | None,
+    unreadable: Unreadable,
+    store: Store | None,
+    progress: Progress,
+) -> Signal:
+    """A band of features, from whatever `pictures_of` takes.
+
+    Parameters
+    ----------
+    columns : DataFrame, one row per number a picture gets
+        What each is; `band` is added.
+    settings : mapping of JSON types
+        `kind`, `method`, and all the numbers depend on; becomes part of the key and of ``attrs["features"][name]``.
+    """
+    found = describe(
+        pictures_of(images, column, root),
+        begin,
+        settings,
+        str(settings["kind"]).replace("_", " "),
+        unreadable=unreadable,
+        store=store,
+        progress=progress,
+    )
+    columns = pd.concat([pd.DataFrame({"band": name}, index=columns.index), columns], axis=1)
+    return found.signal(columns, {name: settings})
 
 
 def _job(
