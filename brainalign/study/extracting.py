@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store
+from brainalign.study.kinds_of_pictures import MotionEnergy, OfPictures
+from brainalign.study.kinds_of_sound import OfSound
 from brainalign.study.kinds_of_words import Sentence, Static
 from brainalign.study.made_of_pictures import OF_PICTURES
 from brainalign.study.made_of_sound import OF_SOUND
@@ -18,6 +20,12 @@ from brainalign.study.met import Met
 from brainalign.study.section import Feature, Held, Network
 
 MAKERS: dict[type[Feature], Make] = {**OF_WORDS, **OF_PICTURES, **OF_SOUND}
+
+READERS: dict[type[Feature], tuple[str, ...]] = {
+    OfPictures: ("pillow", "av"),
+    MotionEnergy: ("pymoten",),
+    OfSound: ("soundfile", "soxr", "av"),
+}
 
 
 @dataclass(frozen=True)
@@ -48,3 +56,11 @@ def extract(feature: Feature, met: Met, store: Store | None, device: str, progre
 def reads_a_model(feature: Feature) -> bool:
     """Whether a feature is made by a network."""
     return isinstance(feature, (Network, Sentence)) or (isinstance(feature, Static) and feature.vectors is None)
+
+
+def packages_of(features: Iterable[Feature]) -> list[str]:
+    """The packages that features are made with, whose versions may make a difference."""
+    features = list(features)
+    models = ["torch", "transformers", "tokenizers"] if any(map(reads_a_model, features)) else []
+    readers = [one for kind, some in READERS.items() if any(isinstance(f, kind) for f in features) for one in some]
+    return models + list(dict.fromkeys(readers))

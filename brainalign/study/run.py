@@ -28,7 +28,7 @@ from brainalign.store import Store
 from brainalign.study import stages
 from brainalign.study.checking import is_quick, tests_of
 from brainalign.study.controls import controls_of
-from brainalign.study.extracting import Named, extract, reads_a_model
+from brainalign.study.extracting import Named, extract, packages_of
 from brainalign.study.files import files_of
 from brainalign.study.kinds_of_words import ReadsWords
 from brainalign.study.making import source
@@ -247,9 +247,8 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
 
 
 def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
-    models = any(reads_a_model(f.settings) for f in ready.features)
     met = (ready.brain.attrs, ready.met.events.attrs, *(feature.signal.attrs for feature in ready.features))
-    packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
+    packages = ("himalaya", "nibabel", "nilearn", *packages_of([f.settings for f in ready.features]))
     return {
         **fit.provenance,
         "inputs": apart(*(attrs.get("inputs", {}) for attrs in met)),

@@ -102,29 +102,29 @@ def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = 
 def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
     """The first seconds of the first run, events and volumes, for a drawing of how one becomes the other.
 
-    Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text`, `feature`, `value`: what the event has, and
-    what the volume gets, before delays.
+    Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text` (of words), `feature`, `value`: what the event
+    has, and what the volume gets, before delays; `kernel`, by which it gets that.
     """
+    events = [f for f in features if "stimulus_time" not in f.signal.samples]  # of a film or a sound there are too many
     # a feature of one column can be drawn; of those, one that differs between events tells most
-    narrow = [f for f in features if f.signal.shape[1] == 1] or [
-        f for f in features if isinstance(f.settings, Category)
-    ]
+    narrow = [f for f in events if f.signal.shape[1] == 1] or [f for f in events if isinstance(f.settings, Category)]
     if not narrow:
         return pd.DataFrame()
-    shown = max(narrow, key=lambda f: float(f.signal.array()[:, 0].std()))
+    shown = max(narrow, key=lambda f: float(np.nanstd(f.signal.array()[:, 0])))
     run = brain.runs[0]
     seen = shown.signal.select(run=run) if run in shown.signal.runs else shown.signal
     volumes = on_clock(study, shown, brain).select(run=run)
     tr = spacing(volumes.samples["time"].to_numpy(float), run)
+    words = "" if isinstance(shown.settings, Held) else seen.samples["stimulus"].astype(str)
     tables = []
     for kind, signal, text, duration in (
-        ("event", seen, seen.samples["stimulus"].astype(str), seen.samples.get("duration", 0.0)),
+        ("event", seen, words, seen.samples.get("duration", 0.0)),
         ("volume", volumes, "", tr),
     ):
         table = signal.samples[["run", "time"]].assign(kind=kind, duration=duration, text=text)
         tables.append(table.assign(feature=shown.settings.name, value=signal.array()[:, 0]))
-    both = pd.concat(tables, ignore_index=True)
-    columns = ["kind", "run", "time", "duration", "text", "feature", "value"]
+    both = pd.concat(tables, ignore_index=True).assign(kernel=volumes.attrs["resampled"])
+    columns = ["kind", "run", "time", "duration", "text", "feature", "value", "kernel"]
     return both.loc[both["time"] < EXCERPT_S, columns].reset_index(drop=True)
 
 

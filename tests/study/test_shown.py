@@ -1,15 +1,24 @@
 """Pictures, films and sounds in a study: planted causes are found again, from the files on."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
+from brainalign.design.resample import boxcar, lanczos, sum_within
+from brainalign.errors import InputError
+from brainalign.provenance import hash_file
+from brainalign.signals import Signal
 from brainalign.store import Store
+from brainalign.study.extracting import Named, extract
+from brainalign.study.files import Files, files_of, naming
+from brainalign.study.met import Met
 from brainalign.study.run import check_study, run_study
-from brainalign.study.settings import read_study
+from brainalign.study.settings import read_study, study_from
+from brainalign.study.stages import kernel_of
 
 pytest.importorskip("PIL")
 soundfile = pytest.importorskip("soundfile")
@@ -105,9 +114,160 @@ BANDS = [
 ]
 
 
+def parts(fit):
+    """Region × feature: the parts of R²."""
+    table = fit.scores.set_index("roi")
+    return table.rename(columns=lambda name: str(name).removeprefix("r2_"))
+
+
 def test_pictures_and_sounds_that_events_name(shown):
     study = study_file(shown, BANDS)
     assert check_study(study) == []
     fit = run_study(study, Store(shown / "cache"))
-    scores = fit.scores.set_index("roi")
-    print(scores.T)
+    found = parts(fit)
+    assert (found["r"] > 0.8).all()  # 0.89 is what the noise leaves
+    assert found.loc["eye", "light"] > 0.6
+    assert found.loc["ear", "loudness"] > 0.6
+    assert found.loc["eye", ["spread", "loudness"]].abs().max() < 0.05
+    assert found.loc["ear", ["spread", "light"]].abs().max() < 0.05
+    record = json.loads((shown / "out/provenance.json").read_text())
+    assert {name: record["inputs"][name] for name in ("p0.png", "s0.wav")} == {
+        name: hash_file(shown / "tree/stimuli" / name) for name in ("p0.png", "s0.wav")
+    }
+    assert {"pillow", "soundfile"} <= set(record["versions"])
+    assert "torch" not in record["versions"]
+    assert fit.excerpt["kernel"].unique().tolist() == ["boxcar"]
+    assert set(fit.excerpt["text"]) == {""}
+
+
+def test_a_picture_that_cannot_be_read_costs_its_own_volumes(shown):
+    whole = shown / "tree/stimuli/p3.png"
+    whole.write_bytes(whole.read_bytes()[:20])
+    study = study_file(shown, BANDS[:1])
+    (problem,) = check_study(study)
+    assert "'p3.png'" in problem
+    with pytest.raises(InputError, match=r"'p3\.png'"):
+        run_study(study, Store(shown / "cache"))
+    study = study_file(shown, [{**BANDS[0], "unreadable": "censor"}])
+    assert check_study(study) == []
+    fit = run_study(study, Store(shown / "cache"))
+    assert any("censored" in note for note in fit.notes)
+    used = fit.scores["n_test"].iloc[0]
+    assert VOLUMES * 0.7 < used < VOLUMES
+    assert fit.scores.set_index("roi").loc["eye", "r"] > 0.8
+
+
+def test_a_film_and_a_sound_of_the_whole_run_need_no_events(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(2)
+    before, seconds = 6.0, VOLUMES + 20  # s that were shown before the recording began, and in all
+    (tmp_path / "tree").mkdir()
+    levels, loud = rng.integers(30, 226, seconds), rng.uniform(0.05, 0.9, seconds)
+    first, *rest = (Image.new("L", (8, 8), int(level)) for level in levels)
+    first.save(tmp_path / "film.gif", save_all=True, append_images=rest, duration=1000)
+    soundfile.write(tmp_path / "talk.wav", noise_of(loud, 1.0, rng), RATE)
+    light = ((levels / 255 + 0.055) / 1.055) ** 2.4
+    begins, lasts = np.arange(seconds) - before, np.ones(seconds)
+    record(tmp_path / "tree", {"eye": held(begins, lasts, light), "ear": held(begins, lasts, loud)})
+    stimuli = {"film": "film.gif", "sound": {1: "talk.wav"}, "start_s": before}
+    study = study_file(tmp_path, [{**BANDS[0], "rate": 4}, BANDS[2]], stimuli=stimuli)
+    assert check_study(study) == []
+    fit = run_study(study, Store(tmp_path / "cache"))
+    found = parts(fit)
+    assert (found["r"] > 0.8).all()
+    assert found.loc["eye", "light"] > 0.6
+    assert found.loc["ear", "loudness"] > 0.6
+    assert max(abs(found.loc["eye", "loudness"]), abs(found.loc["ear", "light"])) < 0.05
+    assert {"film.gif", "talk.wav"} <= set(fit.provenance["inputs"])
+    assert fit.excerpt.empty
+    settings = yaml.safe_load((tmp_path / "out/settings.yaml").read_text())
+    assert settings["stimuli"]["sound"] == {"1": "talk.wav"}
+
+
+def test_a_film_that_events_name_is_seen_as_long_as_its_event_lasts(tmp_path):
+    from PIL import Image
+
+    for name, levels in (("a.gif", (0, 255, 0, 255)), ("b.gif", (255, 255, 0, 0))):
+        first, *rest = (Image.new("L", (8, 8), level) for level in levels)
+        first.save(tmp_path / name, save_all=True, append_images=rest, duration=500)
+        (tmp_path / name).rename(tmp_path / name.replace(".gif", ".mov"))  # what opens it looks into it
+    Image.new("L", (8, 8), 255).save(tmp_path / "white.png")
+    events = pd.DataFrame(
+        {
+            "run": ["1", "1", "1", "2"],
+            "onset": [1.0, 3.0, 5.0, 0.0],
+            "duration": [1.0, 2.0, 3.0, 0.0],
+            "stim_file": ["a.mov", "white.png", "b.mov", "a.mov"],
+        }
+    )
+    feature = study_from({"data": {"bids": "x"}, "features": [{**BANDS[0], "rate": 2}]}).features[0]
+    signal = extract(feature, Met(events, files=Files(tmp_path)), None, "cpu").signal
+    table = signal.samples.assign(value=signal.array()[:, 0])
+    assert table["run"].tolist() == ["1"] * 7 + ["2"] * 4
+    assert table["time"].tolist() == [1.0, 1.5, 3.0, 5.0, 5.5, 6.0, 6.5, 0.0, 0.5, 1.0, 1.5]
+    assert table["duration"].tolist() == [0.5, 0.5, 2.0] + [0.5] * 8
+    assert table["value"].round(2).tolist() == [0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 1]
+    assert set(signal.attrs["inputs"]) == {"a.mov", "b.mov", "white.png"}
+
+
+def test_everything_that_is_wrong_with_the_files_is_said_at_once(shown):
+    stimuli = shown / "tree/stimuli"
+    (stimuli / "p1.png").write_bytes(b"no picture")
+    (stimuli / "p2.png").write_bytes(b"")
+    (stimuli / "s4.wav").write_bytes(b"no sound")
+    features = [*BANDS, {"name": "named", "kind": "pixels", "column": "picture"}]
+    problems = check_study(study_file(shown, features))
+    for said in (r"'p1\.png'", r"'p2\.png'", r"s4\.wav", "'named': the events have no column 'picture'"):
+        assert [problem for problem in problems if re.search(said, problem)], said
+    (stimuli / "p7.png").unlink()
+    assert any("p7.png" in problem for problem in check_study(study_file(shown, BANDS)))
+
+
+@pytest.mark.parametrize(
+    ("stimuli", "problem"),
+    [
+        ({"images": "nowhere"}, "stimuli.images: there is no folder "),
+        ({"film": "none.mp4"}, "stimuli.film: there is no file "),
+        ({"sound": {"1": "tree/stimuli/s0.wav", "2": "tree/stimuli/s1.wav"}}, "stimuli.sound names files of runs 1, 2"),
+    ],
+)
+def test_files_a_study_names(shown, stimuli, problem):
+    study = study_file(shown, BANDS, stimuli=stimuli)
+    (found,) = [one for one in check_study(study) if one.startswith(problem)]
+    with pytest.raises(InputError, match=re.escape(found)):
+        run_study(study, Store(shown / "cache"))
+
+
+def test_one_film_is_not_that_of_several_runs():
+    study = study_from({"data": {"bids": "x"}, "features": BANDS[:1], "stimuli": {"film": __file__}})
+    clock = pd.DataFrame({"run": ["1", "2", "3"], "time": 0.0})
+    brain = Signal(np.zeros((3, 1)), clock, pd.DataFrame({"roi": ["V1"]}))
+    with pytest.raises(
+        InputError, match=r"the recording has runs 1, 2, 3: name one for each, \{\"1\": test_shown.py, .*…\}"
+    ):
+        files_of(study, brain)
+
+
+def samples(durations):
+    table = pd.DataFrame({"run": "1", "time": np.arange(3.0), "duration": durations, "stimulus": list("abc")})
+    return Signal(np.ones((3, 1)), table, pd.DataFrame({"band": ["x"]}))
+
+
+def test_how_what_lasts_becomes_volumes():
+    study = study_from({"data": {"bids": "x"}, "features": [*BANDS, {"name": "rate", "kind": "word_rate"}]})
+    light, *_, rate = study.features
+    assert kernel_of(study, Named(light, samples(0.5))) is boxcar
+    assert kernel_of(study, Named(light, samples(0.0))) is sum_within
+    assert kernel_of(study, Named(rate, samples(0.5))) is lanczos
+    with pytest.raises(
+        InputError, match=r"feature 'light': 1 of 3 events have no duration, the first in run 1 at 1 s \(b\)"
+    ):
+        kernel_of(study, Named(light, samples([2.0, 0.0, 2.0])))
+
+
+def test_events_that_name_nothing():
+    for files, found in ((["a.wav", None], r"found 'a\.wav'"), ([None, None], "found nothing")):
+        events = pd.DataFrame({"run": "1", "onset": [0.0, 1.0], "duration": 1.0, "stim_file": files})
+        with pytest.raises(InputError, match=rf"feature 'light': no event names a picture or a film .*{found}"):
+            naming("light", "stim_file", events, ("picture", "film"))
