@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import InputError, SettingsError, one_message
+from brainalign.errors import InputError, SettingsError, need_package, one_message
 from brainalign.features.decoding import FORMATS
 from brainalign.features.decoding import check_size as check_pixels
 from brainalign.features.loading import ResolvedModel, choose_device, kind_of, need_language_extra
@@ -22,7 +22,7 @@ from brainalign.features.samples import samples_of
 from brainalign.features.vectors import WordVectors
 from brainalign.study.extracting import reads_a_model
 from brainalign.study.kinds import AnyFeature
-from brainalign.study.kinds_of_pictures import Conse, OfPictures, Vision
+from brainalign.study.kinds_of_pictures import Conse, MotionEnergy, OfPictures, Vision
 from brainalign.study.kinds_of_sound import OfSound
 from brainalign.study.kinds_of_words import ReadsWords, Sentence, Surprisal
 from brainalign.study.made_of_pictures import seen
@@ -47,6 +47,8 @@ def tests_of(
     """
     if isinstance(feature, OfPictures):
         yield lambda: check_pictures(feature, met)
+    if isinstance(feature, MotionEnergy):
+        yield lambda: need_package("moten", extra="vision", what="motion energy")
     if isinstance(feature, OfSound):
         yield lambda: heard(feature, met)
     if not reads_a_model(feature):

@@ -113,7 +113,12 @@ class MotionEnergy(OfPictures, Reduced):
     """Energy of spatio-temporal filters: what moves where to, and how fast."""
 
     kind: Literal["motion_energy"]
-    rate: float = Field(default=24.0, gt=0)
+    rate: int = Field(default=15, ge=1)  # type: ignore[assignment]  # whole numbers only
+    spatial_frequencies: list[float] = Field(default=[0, 2, 4, 8, 16], min_length=1)  # cycles per picture height
+    temporal_frequencies: list[float] = Field(default=[0, 2, 4], min_length=1)  # Hz
+    directions: list[float] = Field(default=[0, 45, 90, 135, 180, 225, 270, 315], min_length=1)  # degrees
+    side: int = Field(default=96, ge=2)  # pixels of a frame's height
+    log: bool = True
 
 
 class Pixels(OfPictures, Reduced):
