@@ -57,7 +57,7 @@ class Typed(Feature):
 def check_layers(value: Any, words: tuple[str, ...] = LAYER_WORDS, named: bool = False) -> Any:
     """A word, or a list of different layers; `named`: layers may be names of modules too."""
     if isinstance(value, str) and value not in words:
-        more = f", as {value!r} would be in brackets" if named else ""
+        more = f", such as the module [{value}]" if named else ""
         raise ValueError(f"is one of {', '.join(words)} or a list of layers{more}; {did_you_mean(value, words)}")
     layers = value if isinstance(value, (list, str)) else [value]
     by_name = named and isinstance(layers, list) and all(isinstance(layer, str) for layer in layers)

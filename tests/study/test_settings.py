@@ -20,6 +20,7 @@ GOOD = {
     ],
     "encoding": {"baseline": "rate"},
 }
+VISION = {"name": "v", "kind": "vision", "model": "efficientnet-lite0"}
 SURPRISE = {"name": "s", "kind": "surprisal", "model": "stories260k"}
 
 
@@ -87,6 +88,27 @@ def changed(*path_and_value):
             changed("features", 1, {"name": "f", "kind": "word_frequency", "langage": "de"}),
             r"unknown key 'features.2.langage'; did you mean 'language'\?",
         ),
+        (
+            changed("features", 1, {**VISION, "layers": "blocks.3"}),
+            r"layers: is one of each, best, .* such as the module \[blocks",
+        ),
+        (changed("features", 1, {**VISION, "layers": [3, "stem"]}), r"layers: is a list of different .*or of names of"),
+        (changed("features", 1, {**VISION, "pool": "max"}), r"features.2.pool: 'max' is not known; known: 'mean', 'cl"),
+        (changed("features", 1, {"name": "f", "kind": "luminance", "root": "x"}), r"unknown key 'features.2.root'"),
+        (changed("features", 1, {"name": "f", "kind": "conse", "prompt": "a cat"}), r"prompt: is a sentence with {} "),
+        (
+            changed("features", 1, {"name": "f", "kind": "mel", "low_hz": 9000}),
+            r"low_hz is below high_hz; found 9000 an",
+        ),
+        (
+            changed("features", 1, {"name": "f", "kind": "pitch", "rat": 9}),
+            r"unknown key 'features.2.rat'; did you mean 'r",
+        ),
+        (
+            changed("stimuli", {"images": "a", "film": "b.mp4"}),
+            r"stimuli: stimuli.images and stimuli.film: features of p",
+        ),
+        (changed("stimuli", "film", 3), r"stimuli.film"),
         (changed("features", []), r"features: List should have at least 1 item"),
         (changed("features", 0, "name", "a b"), r"features.1.name: String should match pattern"),
         (changed("features", 1, "name", "rate"), r"two features are called 'rate'"),
@@ -209,6 +231,9 @@ KINDS_WITH_A_MODEL = [
     {"kind": "surprisal"},
     {"kind": "sentence", "column": "caption"},
     {"kind": "static"},
+    {"kind": "vision", "layers": [3]},
+    {"kind": "speech", "layers": [3]},
+    {"kind": "conse"},
 ]
 
 
@@ -283,6 +308,30 @@ def test_files_of_features_lie_beside_the_study_file(tmp_path):
     assert (d.tagger, e.tagger) == (str(tmp_path / "tagger"), "en-core-web-sm")
     assert str(tmp_path) not in yaml.safe_dump(written_out(study))
     assert written_out(study)["features"][0]["vectors"] == "glove.txt"
+
+
+def test_stimuli_lie_beside_the_study_file(tmp_path):
+    stimuli = {"film": {1: "a/one.mp4", "2": "two.mp4"}, "sound": "talk.wav", "words": "talk.TextGrid"}
+    study = study_from({**GOOD, "stimuli": stimuli}, base=tmp_path)
+    assert study.stimuli.film == {"1": tmp_path / "a/one.mp4", "2": tmp_path / "two.mp4"}
+    assert study.stimuli.sound == tmp_path / "talk.wav"
+    full = written_out(study)["stimuli"]
+    assert full["film"] == {"1": "one.mp4", "2": "two.mp4"}
+    assert (full["sound"], full["images"], full["text"]) == ("talk.wav", None, None)
+
+
+def test_whether_a_study_needs_events():
+    film, light = {"stimuli": {"film": "a.mp4"}}, {"name": "light", "kind": "luminance"}
+    loud = {"name": "loud", "kind": "envelope"}
+
+    def needs(features, **more):
+        return study_from({"data": {"bids": "x"}, "features": features, **more}).needs_events
+
+    assert not needs([light], **film)
+    assert needs([light])
+    assert needs([light, loud], **film)
+    assert not needs([light, loud], stimuli={"film": "a.mp4", "sound": "a.mp4"})
+    assert needs([light], **film, targets={"conditions": "trial_type", "reliability": 0.1, "aside": {"run": "1"}})
 
 
 def test_a_number_is_a_name_where_names_are_meant():

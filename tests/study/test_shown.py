@@ -10,9 +10,14 @@ import yaml
 
 from brainalign.design.resample import boxcar, lanczos, sum_within
 from brainalign.errors import InputError
+from brainalign.features import loading
+from brainalign.features.images import embed_images
+from brainalign.features.reducing import random_projection
+from brainalign.progress import silent
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
 from brainalign.store import Store
+from brainalign.study.controls import CONTROLS, controls_of
 from brainalign.study.extracting import Named, extract
 from brainalign.study.files import Files, files_of, naming
 from brainalign.study.met import Met
@@ -267,3 +272,73 @@ def test_events_that_name_nothing():
         events = pd.DataFrame({"run": "1", "onset": [0.0, 1.0], "duration": 1.0, "stim_file": files})
         with pytest.raises(InputError, match=rf"feature 'light': no event names a picture or a film .*{found}"):
             naming("light", "stim_file", events, ("picture", "film"))
+
+
+@pytest.fixture(scope="module")
+def sees(tmp_path_factory):
+    """A folder with a small vision model of random weights."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    folder = tmp_path_factory.mktemp("models") / "sees"
+    sizes = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 16}
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(num_hidden_layers=2, image_size=16, patch_size=8, **sizes)
+    transformers.ViTModel(config, add_pooling_layer=False).save_pretrained(folder)
+    transformers.ViTImageProcessorPil(size={"height": 16, "width": 16}).save_pretrained(folder)
+    return folder
+
+
+VISION = {"name": "v", "kind": "vision", "layers": [0, 2]}
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({}, {}),
+        ({"layers": "stack", "pool": "class"}, {"layers": "all", "pool": "class"}),
+        ({"pool": "grid", "grid": 1, "size": 24}, {"pool": "grid", "grid": 1, "size": 24}),
+        ({"reduce": 3}, {"reduce": random_projection(3)}),
+        ({"layers": ["layers.0"]}, {"layers": ["layers.0"]}),
+    ],
+)
+def test_how_a_vision_model_sees(shown, sees, said, meant):
+    stimuli = shown / "tree/stimuli"
+    events = pd.DataFrame({"run": "1", "onset": [0.0, 1.0], "duration": 1.0, "stim_file": ["p0.png", "p1.png"]})
+    feature = study_from({"data": {"bids": "x"}, "features": [{**VISION, "model": str(sees), **said}]}).features[0]
+    ours = extract(feature, Met(events, files=Files(stimuli)), None, "cpu").signal
+    expected = embed_images(events, sees, **{"layers": [0, 2], "root": stimuli, "name": "v", "device": "cpu", **meant})
+    np.testing.assert_array_equal(ours.array(), expected.array())
+    assert ours.attrs == expected.attrs
+
+
+def test_what_a_vision_model_cannot_do_is_found_without_its_weights(shown, sees, monkeypatch):
+    monkeypatch.setattr(loading, "build_network", None)
+
+    def problems(**said):
+        return check_study(study_file(shown, [BANDS[0], {**VISION, "model": str(sees), **said}]))
+
+    assert problems() == []
+    assert problems(layers=["layers.0"]) == []
+    assert problems(layers=[3]) == ["model 'sees' has no layer 3: it has 3, from 0 (the embedding) to 2"]
+    (problem,) = problems(model="stories260k")
+    assert "is no vision model" in problem
+    (sees / "preprocessor_config.json").rename(sees / "elsewhere.json")
+    (problem,) = problems()
+    assert "does not say how pictures are prepared" in problem
+    (sees / "elsewhere.json").rename(sees / "preprocessor_config.json")
+
+
+def test_controls_change_a_vision_model_too(shown, sees):
+    features = [BANDS[0], {**VISION, "layers": "best", "model": str(sees)}]
+    study = study_file(shown, features, encoding={"baseline": ["light"]}, controls="all")
+    assert list(controls_of(study)) == ["untrained", "shuffled", "reversed", "segment"]
+    names = [f"p{k}.png" for k in range(6)]
+    events = pd.DataFrame({"run": "1", "onset": np.arange(6.0), "duration": 1.0, "stim_file": names})
+    met, store = Met(events, files=Files(shown / "tree/stimuli")), Store(shown / "cache")
+    before = [extract(feature, met, store, "cpu") for feature in study.features]
+    for name in ("untrained", "shuffled"):
+        light, vision = CONTROLS[name].applied(before, met, store, study, silent)
+        assert light is before[0]
+        assert vision.bands == before[1].bands == ["v.0", "v.1", "v.2"]
+        assert (vision.signal.array() != before[1].signal.array()).any()
+    assert sorted(vision.signal.array()[:, 0]) == sorted(before[1].signal.array()[:, 0])
