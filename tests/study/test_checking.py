@@ -24,7 +24,7 @@ GIST = {"name": "gist", "kind": "sentence", "model": "stories260k"}
 @pytest.fixture(autouse=True)
 def no_weights(monkeypatch):
     """Whoever loads weights fails."""
-    monkeypatch.setattr(loading, "_network", None)
+    monkeypatch.setattr(loading, "build_network", None)
 
 
 @pytest.fixture
