@@ -38,7 +38,7 @@ def models_list() -> None:
         for card in model_cards().values()
     ]
     table(("name", "what", "licence", "for", "files"), rows)
-    typer.echo("\nA local folder or a Hugging Face id (org/name) stands wherever a language model's name does.")
+    typer.echo("\nA local folder or a Hugging Face id (org/name) stands wherever a model of text or pictures is named.")
 
 
 @models_app.command("show")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.features.converting import CONVERTERS
@@ -15,19 +15,29 @@ from brainalign.store import key_of
 CONVERSION = 2  # counts up when what `brainalign models fetch` makes of a file changes
 
 
+Sense = Literal["text", "pictures"]
+
+
 class Kind(NamedTuple):
-    """What takes a model of one kind, the numbers its card says, and which one came with brainalign, if any did."""
+    """What takes a model of one kind, the numbers its card says, and which one came with brainalign, if any did.
+
+    `sense` is what a network with layers reads; other kinds have none.
+    """
 
     use: str
     numbers: tuple[str, ...]
+    sense: Sense | None = None
     shipped: str = ""
 
 
 KINDS = {
-    "causal language model": Kind("embed_words", ("layers", "width", "context"), "stories260k"),
-    "sentence encoder": Kind("embed_sentences", ("layers", "width", "context")),
+    "causal language model": Kind("embed_words", ("layers", "width", "context"), "text", "stories260k"),
+    "sentence encoder": Kind("embed_sentences", ("layers", "width", "context"), "text"),
+    "vision transformer": Kind("embed_images", ("layers", "width"), "pictures"),
+    "convolutional vision network": Kind("embed_images", ("layers",), "pictures"),  # its layers differ in width
     "static word vectors": Kind("static_vectors", ("width",)),
     "part-of-speech tagger": Kind("word_class", ()),
+    "class names": Kind("conse", ()),
 }
 NUMBERS = ("layers", "width", "context")
 
@@ -62,8 +72,7 @@ class ModelCard:
     ----------
     name, title : str
     kind : str
-        What it can be asked for: "causal language model", "sentence encoder", "static word vectors" or
-        "part-of-speech tagger".
+        What it can be asked for, a name in `KINDS`: "causal language model", "vision transformer", ….
     licence, upstream, citation, conversion : str
         Under what it may be used, where it was first published, what to cite, and what was done to the files.
     format : str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -101,28 +101,27 @@ def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -
         run its own code.
     """
     need_language_extra()
-    import torch
-    from safetensors import SafetensorError
     from transformers import AutoConfig, AutoTokenizer
 
-    source: dict[str, Any] = {"revision": model.commit} if model.commit else {"local_files_only": True}
-    source["trust_remote_code"] = False
-    with quiet_transformers():
-        try:
-            tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
-            config = AutoConfig.from_pretrained(model.place, **source)
-            kind = kind_of(config)
-            if kind is None:
-                raise SettingsError(
-                    f"model {model.name!r} is no language model: its architecture, {config.model_type}, is not one "
-                    "that transformers can use as a causal, masked or encoder–decoder language model"
-                )
-            network, has_head = _network(model, kind, config, getattr(torch, dtype), source)
-        except (InputError, SettingsError):
-            raise
-        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise load_problem(model, error) from error
-    return LanguageModel(model.name, kind, tokenizer, network.to(choose_device(device)).eval(), has_head)
+    source = source_of(model)
+    with loading(model):
+        tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
+        config = AutoConfig.from_pretrained(model.place, **source)
+        kind = kind_of(config)
+        if kind is None:
+            raise SettingsError(
+                f"model {model.name!r} is no language model: its architecture, {config.model_type}, is not one "
+                "that transformers can use as a causal, masked or encoder–decoder language model"
+            )
+        network, gone = build_network(
+            model, BUILDERS[kind], config, dtype, lambda network: unread(network, _reader(network, kind))
+        )
+    return LanguageModel(model.name, kind, tokenizer, network.to(choose_device(device)).eval(), not gone)
+
+
+def source_of(model: ResolvedModel) -> dict[str, Any]:
+    """What every `from_pretrained` of transformers is told of where a model lies: that commit, and no code."""
+    return {"trust_remote_code": False} | ({"revision": model.commit} if model.commit else {"local_files_only": True})
 
 
 def kind_of(config: Any) -> Kind | None:
@@ -149,34 +148,90 @@ def kind_of(config: Any) -> Kind | None:
     return "causal" if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
 
 
-def _network(model: ResolvedModel, kind: Kind, config: Any, dtype: Any, source: dict[str, Any]) -> tuple[Any, bool]:
-    """The network, and whether the weights of its head were in the file."""
+def build_network(
+    model: ResolvedModel, builder: str, config: Any, dtype: Dtype, spare: Callable[[Any], set[str]]
+) -> tuple[Any, list[str]]:
+    """A model's network with its weights, or with random ones if it is an untrained twin.
+
+    Parameters
+    ----------
+    model : ResolvedModel
+    builder : str
+        A class of transformers: "AutoModel", …
+    config : PretrainedConfig
+    dtype : {"float32", "float16", "bfloat16"}
+    spare : function
+        Network → names of the weights that what is asked for does without.
+
+    Returns
+    -------
+    network
+    missing : list of str
+        Which of the `spare` weights are not in the file: they are random.
+
+    Raises
+    ------
+    InputError
+        Other weights are missing.
+    """
     import torch
     import transformers
 
-    builder = getattr(transformers, BUILDERS[kind])
+    build, precision = getattr(transformers, builder), getattr(torch, dtype)
     if model.seed is not None:
-        with torch.random.fork_rng(devices=[]):  # whoever uses torch beside us keeps their own random numbers
-            torch.default_generator.manual_seed(model.seed)
-            return builder.from_config(config, dtype=dtype, trust_remote_code=False), True
-    network, found = builder.from_pretrained(
-        model.place, dtype=dtype, use_safetensors=True, output_loading_info=True, **source
+        with seeded(model.seed):
+            return build.from_config(config, dtype=precision, trust_remote_code=False), []
+    network, found = build.from_pretrained(
+        model.place,
+        config=config,
+        dtype=precision,
+        use_safetensors=True,
+        output_loading_info=True,
+        **source_of(model),
     )
-    missing = sorted(found["missing_keys"])
-    # weights that are not in the file would be random ones; only what the reader does without may be missing
-    read = {id(tensor) for tensor in _reader(network, kind).state_dict(keep_vars=True).values()}
-    spare = {key for key, tensor in network.state_dict(keep_vars=True).items() if id(tensor) not in read}
-    gone = [key for key in missing if key not in spare]
+    missing, known = sorted(found["missing_keys"]), spare(network)
+    # weights that are not in the file would be random ones
+    gone = [key for key in missing if key not in known]
     if gone:
         raise InputError(
             f"the weights of model {model.name!r} are incomplete: {len(gone)} tensors are missing ({gone[0]}, …); "
             "was it downloaded whole?"
         )
-    return network, not missing
+    return network, missing
+
+
+def unread(network: Any, reader: Any) -> set[str]:
+    """The names of the weights of a network that one part of it, which is used alone, does without."""
+    read = {id(tensor) for tensor in reader.state_dict(keep_vars=True).values()}
+    return {key for key, tensor in network.state_dict(keep_vars=True).items() if id(tensor) not in read}
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Draw with a seed; whoever uses torch beside us keeps their own random numbers."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 def _reader(network: Any, kind: Kind) -> Any:
     return network.get_encoder() if kind == "encoder-decoder" else network.base_model
+
+
+@contextmanager
+def loading(model: ResolvedModel) -> Iterator[None]:
+    """Load quietly, and say to a person why something of a model cannot be loaded."""
+    from safetensors import SafetensorError
+
+    with quiet_transformers():
+        try:
+            yield
+        except (InputError, SettingsError):
+            raise
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise load_problem(model, error) from error
 
 
 def load_problem(model: ResolvedModel, error: Exception) -> InputError | SettingsError:
@@ -203,11 +258,11 @@ def choose_device(device: str) -> str:
     return device
 
 
-def need_language_extra() -> None:
+def need_language_extra(what: str = "language models") -> None:
     """Refuse, with what to install, where torch or transformers is missing."""
     missing = [package for package in ("torch", "transformers") if find_spec(package) is None]
     if missing:
-        raise SettingsError(f"language models need {' and '.join(missing)}: run `pip install 'brainalign[language]'`")
+        raise SettingsError(f"{what} need {' and '.join(missing)}: run `pip install 'brainalign[language]'`")
 
 
 @contextmanager

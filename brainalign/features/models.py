@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
-from brainalign.features.cards import KINDS, ModelCard, model_card
+from brainalign.features.cards import KINDS, ModelCard, Sense, model_card
 from brainalign.features.loading import ResolvedModel, need_language_extra
 from brainalign.provenance import hash_file
 from brainalign.shipped import cards, shipped
@@ -17,6 +17,12 @@ from brainalign.store import Store, key_of
 
 VOLATILE = ("transformers_version", "_name_or_path", "_commit_hash", "dtype", "torch_dtype", "use_cache")
 TOKENIZER_FILES = re.compile(r"(tokenizer|vocab|merges|special_tokens|added_tokens).*|.*\.(model|tiktoken)")
+# what a network that reads it is called, and one that is
+NETWORKS: dict[Sense | None, tuple[str, str]] = {
+    "text": ("language model", "stories260k"),
+    "pictures": ("vision model", "dinov2-small-derived"),
+    None: ("network with layers", "stories260k"),
+}
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -87,15 +93,17 @@ def is_here(name: str) -> bool:
     return card.is_shipped or Store().has(card.key())
 
 
-def locate_model(name_or_path: str | Path) -> ResolvedModel:
+def locate_model(name_or_path: str | Path, sense: Sense | None = "text") -> ResolvedModel:
     """Find a model by the name of its card, by its folder, or by its Hugging Face id.
 
     Parameters
     ----------
     name_or_path : str or path
-        Looked for in this order: the card of a language model or sentence encoder ("smollm2-135m"), a folder with
-        `config.json` and safetensors weights, an id "organisation/name" (from the Hugging Face cache or the hub;
-        HF_HOME and HF_HUB_OFFLINE are honoured).
+        Looked for in this order: a card ("smollm2-135m"), a folder with `config.json` and safetensors weights, an id
+        "organisation/name" (from the Hugging Face cache or the hub; HF_HOME and HF_HUB_OFFLINE are honoured).
+    sense : {"text", "pictures"}, optional
+        What it has to read: only the cards of language models and sentence encoders, or only those of vision models,
+        are taken. None takes either.
 
     Raises
     ------
@@ -112,17 +120,19 @@ def locate_model(name_or_path: str | Path) -> ResolvedModel:
     known = cards("models")
     if isinstance(name_or_path, str) and name_or_path in known:
         card = model_card(name_or_path)
-        if "layers" not in KINDS[card.kind].numbers:
+        reads = KINDS[card.kind].sense
+        if reads is None or (sense is not None and reads != sense):
+            wanted, one = NETWORKS[sense]
             raise SettingsError(
-                f"{card.name!r} is no language model: its kind is {card.kind!r}, and it is for {KINDS[card.kind].use}; "
-                "choose a language model here, such as 'stories260k'"
+                f"{card.name!r} is no {wanted}: its kind is {card.kind!r}, and it is for {KINDS[card.kind].use}; "
+                f"choose a {wanted} here, such as {one!r}"
             )
         return _resolved(card.name, model_files(card.name))
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _resolved(path.resolve().name, ModelFiles(path, {}))
     if isinstance(name_or_path, str) and HUB_ID.fullmatch(name_or_path) and name_or_path[0] not in ".~":
-        return _on_hub(name_or_path)
+        return _on_hub(name_or_path, sense)
     raise SettingsError(
         f"no model {str(name_or_path)!r}; {did_you_mean(str(name_or_path), known)} (a folder with config.json and "
         "safetensors weights works too, and so does a Hugging Face id, organisation/name)"
@@ -178,18 +188,18 @@ def settled_config(model: ResolvedModel) -> dict[str, Any]:
     return _settled(Path(hf_hub_download(model.place, "config.json", revision=model.commit)))
 
 
-def _on_hub(name: str) -> ResolvedModel:
+def _on_hub(name: str, sense: Sense | None) -> ResolvedModel:
     need_language_extra()
     from huggingface_hub import errors, hf_hub_download
 
     try:
         commit = Path(hf_hub_download(name, "config.json")).parent.name
     except (errors.EntryNotFoundError, errors.HFValidationError, OSError) as error:
-        raise SettingsError(hub_problem(name, error)) from error
+        raise SettingsError(hub_problem(name, error, sense)) from error
     return ResolvedModel(name.split("/")[1], name, f"{name}@{commit}", commit, commit=commit)
 
 
-def hub_problem(name: str, error: Exception) -> str:
+def hub_problem(name: str, error: Exception, sense: Sense | None = "text") -> str:
     """What a person is told when the Hugging Face hub does not hand out a model."""
     from huggingface_hub import errors
 
@@ -198,10 +208,10 @@ def hub_problem(name: str, error: Exception) -> str:
     if isinstance(error, errors.RepositoryNotFoundError):
         return f"there is no folder and no Hugging Face model {name!r}: check the spelling"
     if isinstance(error, (errors.LocalEntryNotFoundError, ConnectionError)):
+        instead = "" if sense == "pictures" else ", or use 'stories260k', which came with brainalign"
         return (
             f"there is no folder {name!r}, it is not in the Hugging Face cache, and the hub cannot be reached (no "
-            f"network, or HF_HUB_OFFLINE is set): run `hf download {name}` once with a network, or use 'stories260k', "
-            "which came with brainalign"
+            f"network, or HF_HUB_OFFLINE is set): run `hf download {name}` once with a network{instead}"
         )
     if isinstance(error, errors.EntryNotFoundError):
         return f"{name!r} on the Hugging Face hub is no transformers model: it has no config.json"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features.beside import read_beside
 from brainalign.features.loading import ResolvedModel
 
 Pool = Literal["mean", "first", "last", "max"]
@@ -75,7 +74,7 @@ def recipe_of(model: ResolvedModel) -> Recipe:
     >>> recipe_of(locate_model("stories260k")).pool is None
     True
     """
-    modules = _read(model, "modules.json", list)
+    modules = read_beside(model, "modules.json", list)
     if modules is None:
         return Recipe()
     steps = [(str(m.get("type", "")).rpartition(".")[2], str(m.get("path", ""))) for m in modules]
@@ -85,9 +84,9 @@ def recipe_of(model: ResolvedModel) -> Recipe:
             f"model {model.name!r} makes its sentence embedding by {', '.join(kinds) or 'nothing'} (modules.json): "
             "brainalign does Transformer, Pooling and Normalize, the first in the folder itself; choose another model"
         )
-    limits = next(filter(None, (_read(model, name, dict) for name in LIMITS)), {})
-    general = _read(model, "config_sentence_transformers.json", dict) or {}
-    pooling = _read(model, f"{steps[1][1]}/config.json", dict)
+    limits = next(filter(None, (read_beside(model, name, dict) for name in LIMITS)), {})
+    general = read_beside(model, "config_sentence_transformers.json", dict) or {}
+    pooling = read_beside(model, f"{steps[1][1]}/config.json", dict)
     if pooling is None:
         raise InputError(f"model {model.name!r} lacks {steps[1][1]}/config.json, which its modules.json names")
     prompt = (general.get("prompts") or {}).get(general.get("default_prompt_name"), "")
@@ -116,37 +115,6 @@ def _pool_of(config: Mapping[str, Any], name: str) -> Pool:
             "mean, cls, lasttoken and max; choose another model"
         )
     return MODES[modes[0]]
-
-
-def _read(model: ResolvedModel, name: str, kind: type) -> Any:
-    """A JSON file of a model's folder; None if there is none."""
-    path = Path(model.place, name) if model.commit is None else _on_hub(model, name)
-    if path is None or not path.is_file():
-        return None
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{name} of model {model.name!r} is not JSON: {error}") from error
-    if not isinstance(content, kind):
-        raise InputError(f"{name} of model {model.name!r} is no JSON {kind.__name__}: found {type(content).__name__}")
-    return content
-
-
-def _on_hub(model: ResolvedModel, name: str) -> Path | None:
-    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
-
-    known = try_to_load_from_cache(model.place, name, revision=model.commit)
-    if known is not None:
-        return Path(known) if isinstance(known, str) else None  # else it is known that there is none
-    try:
-        return Path(hf_hub_download(model.place, name, revision=model.commit))
-    except (errors.LocalEntryNotFoundError, ConnectionError) as error:
-        raise SettingsError(
-            f"how model {model.name!r} embeds sentences cannot be seen: {name} is not in the Hugging Face cache, and "
-            "the hub cannot be reached. Use the model once with a network, or give its folder instead of its id"
-        ) from error
-    except errors.EntryNotFoundError:
-        return None
 
 
 def pooled(states: Any, mask: Any, pool: Pool) -> Any:

@@ -12,7 +12,7 @@ from brainalign.store import key_of
 
 
 def untrained(model: str | Path | ResolvedModel, seed: int = 0) -> ResolvedModel:
-    """The untrained twin of a language model: its architecture and tokenizer, with random weights.
+    """The untrained twin of a model: its architecture, and what prepares its input, with random weights.
 
     Parameters
     ----------
@@ -24,7 +24,8 @@ def untrained(model: str | Path | ResolvedModel, seed: int = 0) -> ResolvedModel
     Returns
     -------
     ResolvedModel
-        For `embed_words(model=...)`; its `revision` is made of the configuration and the seed.
+        For `embed_words(model=...)`, or `embed_images(model=...)` for a vision model; its `revision` is made of the
+        configuration and the seed.
 
     Raises
     ------
@@ -38,6 +39,6 @@ def untrained(model: str | Path | ResolvedModel, seed: int = 0) -> ResolvedModel
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise SettingsError(f"seed is a whole number, 0 or more; found {seed!r}")
-    found = model if isinstance(model, ResolvedModel) else locate_model(model)
+    found = model if isinstance(model, ResolvedModel) else locate_model(model, sense=None)
     config = key_of(config=settled_config(found))
     return replace(found, name=f"{found.name}-untrained-{seed}", revision=f"untrained:{config}:seed {seed}", seed=seed)

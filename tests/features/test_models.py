@@ -13,12 +13,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.cards import KINDS, model_card, model_cards, read_card
+from brainalign.features.efficientnet import build_efficientnet, layers_of
 from brainalign.features.models import hub_problem, locate_model, model_folder
+from brainalign.features.untrained import untrained
 from brainalign.features.vectors import locate_vectors
+from brainalign.features.words import embed_words
 from brainalign.provenance import hash_file
 from brainalign.shipped import cards, shipped
 from brainalign.store import Store
@@ -57,7 +61,12 @@ def test_the_numbers_on_a_card_are_those_of_the_model():
         if folder is None or "layers" not in KINDS[card.kind].numbers:
             continue
         config = json.loads((folder / "config.json").read_text())
+        if card.kind == "convolutional vision network":
+            assert len(layers_of(build_efficientnet(config))) == (card.layers or 0) + 1
+            continue
         assert (config["num_hidden_layers"], config["hidden_size"]) == (card.layers, card.width)
+        if "context" not in KINDS[card.kind].numbers:
+            continue
         limits = folder / "sentence_bert_config.json"
         longest = (
             json.loads(limits.read_text())["max_seq_length"] if limits.is_file() else config["max_position_embeddings"]
@@ -148,10 +157,32 @@ def test_not_fetched_yet_names_the_command(tmp_path, monkeypatch):
         locate_model("minilm-l6")
 
 
-@pytest.mark.parametrize(("name", "use"), [("glove-50d", "static_vectors"), ("en-core-web-sm", "word_class")])
+@pytest.mark.parametrize(
+    ("name", "use"),
+    [
+        ("glove-50d", "static_vectors"),
+        ("en-core-web-sm", "word_class"),
+        ("imagenet-classes", "conse"),
+        ("dinov2-small-derived", "embed_images"),
+        ("efficientnet-lite1", "embed_images"),
+    ],
+)
 def test_what_is_no_language_model_says_what_it_is_for(name, use):
     with pytest.raises(SettingsError, match=rf"'{name}' is no language model: its kind is .* it is for {use}; choose"):
         locate_model(name)
+    events = pd.DataFrame({"run": "1", "onset": [0.0], "word": ["dog"]})
+    with pytest.raises(SettingsError, match=rf"'{name}' is no language model: .*, such as 'stories260k'$"):
+        embed_words(events, model=name)
+
+
+def test_what_is_no_vision_model_says_what_it_is_for():
+    said = r"'stories260k' is no vision model: .* it is for embed_words; choose a vision model here, such as 'dinov2-sm"
+    with pytest.raises(SettingsError, match=said):
+        locate_model("stories260k", sense="pictures")
+    with pytest.raises(SettingsError, match=r"'imagenet-classes' is no vision model: its kind is 'class names'"):
+        locate_model("imagenet-classes", sense="pictures")
+    with pytest.raises(SettingsError, match=r"'glove-50d' is no network with layers: .* it is for static_vectors"):
+        untrained("glove-50d")
 
 
 def test_one_model_is_the_same_wherever_it_lies(stories):
@@ -278,4 +309,7 @@ def test_what_the_hub_says_is_told():
     assert "is gated: accept its terms" in hub_problem("a/b", gated)
     assert "no folder and no Hugging Face model 'a/b'" in hub_problem("a/b", absent)
     assert "no transformers model" in hub_problem("a/b", empty)
+    unreachable = errors.LocalEntryNotFoundError("offline")
+    assert hub_problem("a/b", unreachable).endswith("or use 'stories260k', which came with brainalign")
+    assert hub_problem("a/b", unreachable, "pictures").endswith("run `hf download a/b` once with a network")
     assert "could not be found on the Hugging Face hub: odd" in hub_problem("a/b", OSError("odd\nlines"))

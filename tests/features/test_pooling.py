@@ -135,7 +135,7 @@ def test_a_model_of_the_hub_is_read_from_the_cache(tmp_path, monkeypatch):
     repository = tmp_path / "models--org--enc"
     model = ResolvedModel("enc", "org/enc", f"org/enc@{commit}", commit, commit=commit)
     (repository / "snapshots").mkdir(parents=True)
-    with pytest.raises(SettingsError, match=r"how model 'enc' embeds sentences cannot be seen: modules.json is not in"):
+    with pytest.raises(SettingsError, match=r"how model 'enc' is used cannot be seen: modules.json is not in"):
         recipe_of(model)
     encoder(repository / "snapshots" / commit)
     absent = repository / ".no_exist" / commit  # how the cache remembers what a repository does not have
