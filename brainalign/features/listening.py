@@ -82,29 +82,30 @@ def listen(
     InputError
         A sound that is too short to have a sample.
     """
-    counts = [_count(clip.duration, step_s, first_s) for clip in sounds.clips]
+    counts = [count_samples(clip.duration, step_s, first_s) for clip in sounds.clips]
     for clip, count in zip(sounds.clips, counts):
         if count == 0:
             raise InputError(
                 f"{clip.source.name} is too short: it was heard for {clip.duration:.3f} s, and a sample needs "
                 f"{first_s:g} s; take smaller steps, or leave it out"
             )
-    settings = {"step_s": step_s, "first_s": first_s, **settings}
+    every = {"step_s": step_s, "first_s": first_s, **settings}
 
     def start() -> RowJob:
-        return _job(sounds.clips, counts, begin(), settings, what)
+        return _job(sounds.clips, counts, begin(), every, what)
 
     if store is None:
         arrays: Mapping[str, np.ndarray] = compute_rows(start(), progress)
     else:
-        key = key_of(sounds=[clip.digest for clip in sounds.clips], **settings)
-        arrays = keep_rows(store, key, start, {"what": what, "n_sounds": len(counts)}, progress)
+        arrays = keep_rows(
+            store, key_for(sounds, step_s, first_s, settings), start, {"what": what, "n_sounds": len(counts)}, progress
+        )
     first = np.concatenate([[0], np.cumsum(counts)])
     places, pieces = [], []
     heard = sounds.samples
     for row, clip in enumerate(sounds.which.tolist()):
         run, onset, seconds, stimulus = (heard[c].iloc[row] for c in ("run", "time", "duration", "stimulus"))
-        n = counts[clip] if clip >= 0 else _count(float(seconds), step_s, first_s)
+        n = counts[clip] if clip >= 0 else count_samples(float(seconds), step_s, first_s)
         places.append(first[clip] + np.arange(n) if clip >= 0 else np.full(n, -1))
         at = first_s + step_s * np.arange(n)
         piece = {"run": run, "time": float(onset) + at, "duration": step_s, "stimulus": stimulus, "stimulus_time": at}
@@ -119,7 +120,12 @@ def listen(
     return values, samples, {name: array for name, array in arrays.items() if name != "values"}
 
 
-def _count(seconds: float, step_s: float, first_s: float) -> int:
+def key_for(sounds: Sounds, step_s: float, first_s: float, settings: Mapping[str, Any]) -> str:
+    """Under which key `listen` keeps what it found."""
+    return key_of(sounds=[clip.digest for clip in sounds.clips], step_s=step_s, first_s=first_s, **settings)
+
+
+def count_samples(seconds: float, step_s: float, first_s: float) -> int:
     """How many samples a sound has; a thousandth of a step is nothing."""
     last = (seconds - first_s) / step_s
     return max(0, int(np.floor(last + 1e-3)) + 1 if first_s else int(np.ceil(last - 1e-3)))
