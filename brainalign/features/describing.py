@@ -161,7 +161,7 @@ def describe(
         whole = key_of(pictures=different.tolist(), **key)
         arrays = dict(keep_rows(store, whole, start, {"what": what, "n_pictures": len(different)}, progress))
         values = _as_shown(arrays.pop("values"), which, store, whole, what)
-    return Described(pictures, values, arrays, _left_out(pictures, values, unreadable))
+    return Described(pictures, values, arrays, why_left_out(pictures, values, unreadable))
 
 
 def describe_band(
@@ -223,10 +223,10 @@ def _job(
 def _batches(
     pictures: Pictures, rows: np.ndarray, most: int, unreadable: Unreadable
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-    """Pictures with their places in `rows`, as many at once as may be; without those that are censored."""
+    """Readable pictures with their places in `rows`, as many at once as may be."""
     places: list[int] = []
     batch: list[np.ndarray] = []
-    for place, picture in _each(pictures, rows, unreadable):
+    for place, picture in each_readable(pictures, rows, unreadable):
         places.append(place)
         batch.append(picture)
         if len(batch) >= most or sum(one.nbytes for one in batch) >= BATCH_BYTES:
@@ -236,7 +236,8 @@ def _batches(
         yield places, batch
 
 
-def _each(pictures: Pictures, rows: np.ndarray, unreadable: Unreadable) -> Iterator[tuple[int, np.ndarray]]:
+def each_readable(pictures: Pictures, rows: np.ndarray, unreadable: Unreadable) -> Iterator[tuple[int, np.ndarray]]:
+    """Pictures with their places in `rows`; without those that are censored."""
     place = 0
     while place < len(rows):
         try:
@@ -265,8 +266,8 @@ def _as_shown(
     return keep_rows(store, key_of(of=key, rows=hash_array(which)), lambda: job, about)["values"]
 
 
-def _left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) -> dict[str, str]:
-    """Why the pictures could not be read of whose numbers there are none: they are tried again."""
+def why_left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) -> dict[str, str]:
+    """Why there are no numbers of some pictures (their first is NaN): they are read again, to be told."""
     gone = np.flatnonzero(np.isnan(values[:, 0])).tolist()
     if not gone:
         return {}
@@ -279,7 +280,7 @@ def _left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) ->
         if digest not in why:
             try:
                 next(pictures.read([row]))
-                why[digest] = "it could not be read when the others were described; now it can: clear the store"
+                why[digest] = "it can be read, but what is beside it could not"
             except InputError as error:
                 if unreadable == "error":
                     raise

@@ -17,7 +17,7 @@ import pandas as pd
 from brainalign.errors import SettingsError
 from brainalign.features.describing import Unreadable, describe_band, per_picture
 from brainalign.features.light import lightness_of
-from brainalign.features.pixels import resizing, squared
+from brainalign.features.pixels import resized, resizing
 from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store
@@ -193,7 +193,7 @@ def _bank(frequency: float, orientations: int, octaves: float, side: int) -> _Ba
 
 
 def _energies(picture: np.ndarray, banks: Sequence[_Bank], side: int, log: bool) -> np.ndarray:
-    light = lightness_of(squared(picture, side))
+    light = lightness_of(resized(picture, side, side))
     light -= light.mean()
     found = [2 * np.abs(bank.down @ (light @ bank.across.transpose(0, 2, 1))) / bank.weight for bank in banks]
     energy = np.concatenate([one.ravel() for one in found])
