@@ -89,9 +89,8 @@ class Described:
             gone = np.isnan(self.values[:, 0])
             samples = samples.assign(use=~gone)
             attrs["left_out"] = [{"stimulus": one, "why": why} for one, why in self.left_out.items()]
-            notes.append(
-                f"{', '.join(known)}: {int(gone.sum())} of {len(gone)} samples are censored, unreadable pictures"
-            )
+            censored = f"{int(gone.sum())} of {len(gone)} samples are censored: their pictures cannot be read"
+            notes.append(f"{', '.join(known)}: {censored}")
         if self.pictures.inputs:
             attrs["inputs"] = _listed(self.pictures.inputs)
         return Signal(self.values, samples, columns, attrs=attrs | ({"notes": notes} if notes else {}))
