@@ -93,9 +93,8 @@ class Described:
             gone = np.isnan(self.values[:, 0])
             samples = samples.assign(use=~gone)
             attrs["left_out"] = [{"stimulus": one, "why": why} for one, why in self.left_out.items()]
-            notes.append(
-                f"{', '.join(known)}: {int(gone.sum())} of {len(gone)} samples are censored, unreadable pictures"
-            )
+            censored = f"{int(gone.sum())} of {len(gone)} samples are censored: their pictures cannot be read"
+            notes.append(f"{', '.join(known)}: {censored}")
         if self.pictures.inputs:
             attrs["inputs"] = _listed(self.pictures.inputs)
         return Signal(self.values, samples, columns, attrs=attrs | ({"notes": notes} if notes else {}))
@@ -164,7 +163,7 @@ def describe(
         whole = piece_of(pictures, key)
         arrays = dict(keep_rows(store, whole, start, {"what": what, "n_pictures": len(first)}, progress))
         values = _as_shown(arrays.pop("values"), which, store, whole, what)
-    return Described(pictures, values, arrays, _left_out(pictures, values, unreadable))
+    return Described(pictures, values, arrays, why_left_out(pictures, values, unreadable))
 
 
 def describe_band(
@@ -251,7 +250,7 @@ def batches(
     """Some pictures with their places in `rows`, `most` at once or fewer; without those that are censored."""
     places: list[int] = []
     batch: list[np.ndarray] = []
-    for place, picture in _each(pictures, rows, unreadable):
+    for place, picture in each_readable(pictures, rows, unreadable):
         places.append(place)
         batch.append(picture)
         if len(batch) >= most or sum(one.nbytes for one in batch) >= BATCH_BYTES:
@@ -261,7 +260,8 @@ def batches(
         yield places, batch
 
 
-def _each(pictures: Pictures, rows: np.ndarray, unreadable: Unreadable) -> Iterator[tuple[int, np.ndarray]]:
+def each_readable(pictures: Pictures, rows: np.ndarray, unreadable: Unreadable) -> Iterator[tuple[int, np.ndarray]]:
+    """Pictures with their places in `rows`; without those that are censored."""
     place = 0
     while place < len(rows):
         try:
@@ -290,8 +290,8 @@ def _as_shown(
     return keep_rows(store, key_of(of=key, rows=hash_array(which)), lambda: job, about)["values"]
 
 
-def _left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) -> dict[str, str]:
-    """Why the pictures could not be read of whose numbers there are none: they are tried again."""
+def why_left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) -> dict[str, str]:
+    """Why there are no numbers of some pictures (their first is NaN): they are read again, to be told."""
     gone = np.flatnonzero(np.isnan(values[:, 0])).tolist()
     if not gone:
         return {}
@@ -304,7 +304,7 @@ def _left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) ->
         if digest not in why:
             try:
                 next(pictures.read([row]))
-                why[digest] = "it could not be read when the others were described; now it can: clear the store"
+                why[digest] = "it can be read, but what is beside it could not"
             except InputError as error:
                 if unreadable == "error":
                     raise

@@ -17,7 +17,7 @@ import pandas as pd
 from brainalign.errors import SettingsError
 from brainalign.features.describing import Unreadable, describe_band, per_picture
 from brainalign.features.light import lightness_of
-from brainalign.features.pixels import resizing, squared
+from brainalign.features.pixels import resized, resizing
 from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store
@@ -170,7 +170,8 @@ def with_degrees(columns: pd.DataFrame, degrees: float | None) -> pd.DataFrame:
 class _Bank:
     """The filters of one frequency. A Gabor with a round envelope is a product of one along x and one along y.
 
-    across, down : (n_orientations, n_places, side) complex
+    across : (side, n_orientations × n_places) complex
+    down : (n_orientations, n_places, side) complex
     weight : (n_places, n_places), Σ |g|
     """
 
@@ -185,16 +186,20 @@ def _bank(frequency: float, orientations: int, octaves: float, side: int) -> _Ba
     envelope = np.exp(-(away**2) / (2 * sigma**2))
     angles = np.arange(orientations) * np.pi / orientations
     wave = 2j * np.pi * frequency * away
+    across, down = (envelope * np.exp(wave * part[:, None, None]) for part in (np.sin(angles), np.cos(angles)))
     return _Bank(
-        across=envelope * np.exp(wave * np.sin(angles)[:, None, None]),
-        down=envelope * np.exp(wave * np.cos(angles)[:, None, None]),
+        across=np.ascontiguousarray(across.reshape(-1, side).T.astype(np.complex64)),
+        down=down.astype(np.complex64),
         weight=np.outer(envelope.sum(1), envelope.sum(1)),
     )
 
 
 def _energies(picture: np.ndarray, banks: Sequence[_Bank], side: int, log: bool) -> np.ndarray:
-    light = lightness_of(squared(picture, side))
-    light -= light.mean()
-    found = [2 * np.abs(bank.down @ (light @ bank.across.transpose(0, 2, 1))) / bank.weight for bank in banks]
+    light = lightness_of(resized(picture, side, side))
+    light = (light - light.mean()).astype(np.complex64)
+    found = []
+    for bank in banks:
+        lines = (light @ bank.across).reshape(side, len(bank.down), -1).transpose(1, 0, 2)
+        found.append(2 * np.abs(bank.down @ np.ascontiguousarray(lines)) / bank.weight)
     energy = np.concatenate([one.ravel() for one in found])
     return np.log1p(energy) if log else energy

@@ -114,11 +114,11 @@ def pictures_of(
             f"{os.fspath(images)!r} is one file or folder: give a list of pictures, such as [path] or "
             "sorted(folder.glob('*.png')), or open a film with ba.read_film"
         )
-    if isinstance(images, np.ndarray):
-        _check_stack(images)
-    items: Any = images if isinstance(images, np.ndarray) else list(images)
+    items: Any = np.atleast_1d(images) if isinstance(images, np.ndarray) else list(images)
     if len(items) == 0:
         raise InputError("there are no pictures: give at least one")
+    if isinstance(items, np.ndarray):
+        _check_stack(items)
     kinds = {_kind(item) for item in items} if isinstance(items, list) else {"array"}
     if kinds == {"array"}:
         return _from_arrays(items, colour)

@@ -19,26 +19,26 @@ METHOD = 1  # counts up when the same picture would get other numbers
 LUMA = np.array([0.299, 0.587, 0.114])  # Rec. 601, of the values as they are stored
 
 
-def squared(picture: np.ndarray, side: int, box: bool = False) -> np.ndarray:
-    """A picture resized to side × side, whatever its proportions: (height, width, 3) uint8 → (side, side, 3) uint8.
+def resized(picture: np.ndarray, height: int, width: int, *, box: bool = False) -> np.ndarray:
+    """A picture of another size: (.., .., 3) uint8 RGB → (height, width, 3) uint8 RGB.
 
     Smoothed before it is made small: by Lanczos' filter, or with `box` by the mean over the area of each new pixel.
 
     Examples
     --------
-    >>> squared(np.full((30, 20, 3), 7, np.uint8), 4)[..., 0].tolist()
-    [[7, 7, 7, 7], [7, 7, 7, 7], [7, 7, 7, 7], [7, 7, 7, 7]]
+    >>> resized(np.full((30, 20, 3), 7, np.uint8), 2, 3)[..., 0].tolist()
+    [[7, 7, 7], [7, 7, 7]]
     """
     from PIL import Image
 
-    if picture.shape[:2] == (side, side):
+    if picture.shape[:2] == (height, width):
         return picture
     how = Image.Resampling.BOX if box else Image.Resampling.LANCZOS
-    return np.asarray(Image.fromarray(picture).resize((side, side), how))
+    return np.asarray(Image.fromarray(picture).resize((width, height), how))
 
 
 def resizing(side: Any, least: int) -> dict[str, Any]:
-    """What numbers depend on that are computed after `squared`; or what is wrong with its side."""
+    """What numbers depend on that are computed after `resized`; or what is wrong with the side."""
     need_package("PIL", extra="vision", what="resizing pictures")
     if isinstance(side, bool) or not isinstance(side, (int, np.integer)) or side < least:
         raise SettingsError(f"side is how many pixels wide and high pictures are made, {least} or more; found {side!r}")
@@ -100,7 +100,7 @@ def pixels(
         columns = pd.concat(each, ignore_index=True)
 
     def measure(picture: np.ndarray) -> np.ndarray:
-        small = squared(picture, side, box=True) / 255
+        small = resized(picture, side, side, box=True) / 255
         return np.moveaxis(small, -1, 0).ravel() if rgb else (small @ LUMA).ravel()
 
     return describe_band(

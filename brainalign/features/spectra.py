@@ -11,7 +11,7 @@ import pandas as pd
 from brainalign.features.describing import Unreadable, describe_band, per_picture
 from brainalign.features.gabors import with_degrees
 from brainalign.features.light import lightness_of
-from brainalign.features.pixels import resizing, squared
+from brainalign.features.pixels import resized, resizing
 from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store
@@ -85,7 +85,7 @@ def spatial_frequency(
         twice[:, -1] = 1
 
     def measure(picture: np.ndarray) -> np.ndarray:
-        light = lightness_of(squared(picture, side))
+        light = lightness_of(resized(picture, side, side))
         light -= (light * window**2).sum() / (window**2).sum()
         power = twice * np.abs(np.fft.rfft2(light * window)) ** 2 / side**4
         energy = np.sqrt(np.bincount(band.ravel(), power.ravel(), len(octaves) + 2)[1:-1])
