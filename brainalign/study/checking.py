@@ -19,11 +19,13 @@ from brainalign.features.models import locate_model, model_files, settled_config
 from brainalign.features.preprocessing import preprocessing_of
 from brainalign.features.reader import choose_layers
 from brainalign.features.samples import samples_of
+from brainalign.features.sound_spectra import MelBands, MelSpectrum
+from brainalign.features.speech import preparation_of
 from brainalign.features.vectors import WordVectors
 from brainalign.study.extracting import reads_a_model
 from brainalign.study.kinds import AnyFeature
 from brainalign.study.kinds_of_pictures import Conse, MotionEnergy, OfPictures, Vision
-from brainalign.study.kinds_of_sound import OfSound
+from brainalign.study.kinds_of_sound import Banded, OfSound, Pitch, Speech
 from brainalign.study.kinds_of_words import ReadsWords, Sentence, Surprisal
 from brainalign.study.made_of_pictures import seen
 from brainalign.study.made_of_sound import heard
@@ -50,7 +52,9 @@ def tests_of(
     if isinstance(feature, MotionEnergy):
         yield lambda: need_package("moten", extra="vision", what="motion energy")
     if isinstance(feature, OfSound):
-        yield lambda: heard(feature, met)
+        yield lambda: check_sounds(feature, met)
+    if isinstance(feature, (Speech, Pitch)):
+        yield lambda: need_package("soxr", extra="audio", what="resampling sound")
     if not reads_a_model(feature):
         return
     yield need_language_extra
@@ -67,6 +71,8 @@ def tests_of(
         yield lambda: check_layers(feature, found)
     if isinstance(feature, (Vision, Conse)):
         yield lambda: preprocessing_of(found, getattr(feature, "size", None))
+    if isinstance(feature, Speech):
+        yield lambda: preparation_of(found)
     if isinstance(feature, ReadsWords):
         yield lambda: check_size(feature, found)
         if feature.ahead or isinstance(feature, Surprisal):
@@ -110,6 +116,20 @@ def has_header(path: Path) -> bool:
             return getattr(image, "n_frames", 1) == 1
     except Exception:  # decoders raise nearly anything; who reads it for good says what it is
         return False
+
+
+def check_sounds(feature: OfSound, met: Met) -> None:
+    """Refuse sounds that cannot be read, or that have nothing in a feature's bands of frequencies.
+
+    Raises
+    ------
+    InputError, SettingsError
+    """
+    clips = heard(feature, met).clips
+    if isinstance(feature, Banded):
+        bands = MelBands(feature.bands, feature.low_hz, feature.high_hz)
+        for clip in clips:
+            MelSpectrum(clip, bands, feature.rate, feature.window_s)
 
 
 def check_events(feature: AnyFeature, events: pd.DataFrame) -> None:

@@ -24,8 +24,19 @@ class Speech(OfSound, Layered):
     sense: ClassVar[Sense | None] = None
 
     kind: Literal["speech"]
-    context_s: float = Field(default=8.0, gt=0)
-    step_s: float = Field(default=0.5, gt=0)
+    context_s: float = Field(default=8.0, gt=0)  # how far back each sample hears
+    step_s: float = Field(default=0.5, gt=0)  # between samples
+    ahead_s: float = Field(default=0.0, ge=0)  # how much of what follows a sample may have heard
+    pool: Literal["mean", "last"] = "mean"  # over the frames of a step
+
+    @model_validator(mode="after")
+    def _within_the_context(self) -> Speech:
+        if self.step_s > self.context_s or self.ahead_s > self.context_s / 2:
+            raise ValueError(
+                "step_s is at most context_s, and ahead_s at most half of it; found "
+                f"step_s {self.step_s:g}, ahead_s {self.ahead_s:g} and context_s {self.context_s:g}"
+            )
+        return self
 
 
 class Framed(OfSound):

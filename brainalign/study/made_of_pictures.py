@@ -16,6 +16,7 @@ from brainalign.features.films import read_film
 from brainalign.features.gabors import gabor_energy
 from brainalign.features.images import embed_images
 from brainalign.features.light import colour, contrast, luminance
+from brainalign.features.motion import motion_energy
 from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
@@ -29,6 +30,7 @@ from brainalign.study.kinds_of_pictures import (
     Contrast,
     Gabor,
     Luminance,
+    MotionEnergy,
     OfPictures,
     Pixels,
     SpatialFrequency,
@@ -138,5 +140,8 @@ OF_PICTURES: dict[type[Feature], Make] = {
     Colour: _band(colour),
     SpatialFrequency: _band(spatial_frequency, "side", "log", "degrees"),
     Gabor: _band(gabor_energy, "frequencies", "orientations", "octaves", "side", "log", "degrees"),
+    MotionEnergy: _band(
+        motion_energy, "rate", "spatial_frequencies", "temporal_frequencies", "directions", "side", "log"
+    ),
     Pixels: _band(pixels, "side", "rgb"),
 }

@@ -7,12 +7,13 @@ from functools import lru_cache
 from typing import Any
 
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
+from brainalign.features.audio import embed_audio
 from brainalign.features.pitch import pitch
 from brainalign.features.sounds import Sounds, sounds_of
 from brainalign.signals import Signal
 from brainalign.study.files import naming
-from brainalign.study.kinds_of_sound import Envelope, Mel, OfSound, OnsetStrength, Pitch
-from brainalign.study.making import How, Make
+from brainalign.study.kinds_of_sound import Envelope, Mel, OfSound, OnsetStrength, Pitch, Speech
+from brainalign.study.making import How, Make, network
 from brainalign.study.met import Met
 from brainalign.study.section import Feature
 
@@ -39,6 +40,12 @@ def _heard(met: Met, name: str, column: str, channel: int | None, unreadable: An
     return replace(sounds, samples=sounds.samples.assign(time=sounds.samples["time"] - files.start_s))
 
 
+def layers_of_sound(feature: Speech, met: Met, how: How) -> Signal:
+    """A band per layer."""
+    asked = {key: getattr(feature, key) for key in ("context_s", "step_s", "ahead_s", "pool", "name", "dtype")}
+    return embed_audio(heard(feature, met), network(feature), feature.asked, **asked, **how.said)
+
+
 def _band(function: Any, *settings: str) -> Make:
     """The maker of a band: `settings` are those of its keys that its function takes under the same name."""
 
@@ -50,6 +57,7 @@ def _band(function: Any, *settings: str) -> Make:
 
 
 OF_SOUND: dict[type[Feature], Make] = {
+    Speech: layers_of_sound,
     Mel: _band(mel_spectrogram, "bands", "low_hz", "high_hz", "window_s"),
     Envelope: _band(envelope, "window_s"),
     OnsetStrength: _band(onset_strength, "bands", "low_hz", "high_hz", "window_s"),

@@ -108,6 +108,10 @@ def changed(*path_and_value):
             changed("stimuli", {"images": "a", "film": "b.mp4"}),
             r"stimuli: stimuli.images and stimuli.film: features of p",
         ),
+        (
+            changed("features", 1, {"name": "s", "kind": "speech", "model": "x/y", "step_s": 9}),
+            r"step_s is at most context_s, and ahead_s at most half of it; found step_s 9, ahead_s 0 and context_s 8",
+        ),
         (changed("stimuli", "film", 3), r"stimuli.film"),
         (changed("features", []), r"features: List should have at least 1 item"),
         (changed("features", 0, "name", "a b"), r"features.1.name: String should match pattern"),

@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 import yaml
 
+import brainalign as ba
 from brainalign.design.resample import boxcar, lanczos, sum_within
 from brainalign.errors import InputError
 from brainalign.features import loading
-from brainalign.features.images import embed_images
-from brainalign.features.reducing import random_projection
 from brainalign.progress import silent
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
@@ -20,6 +19,8 @@ from brainalign.store import Store
 from brainalign.study.controls import CONTROLS, controls_of
 from brainalign.study.extracting import Named, extract
 from brainalign.study.files import Files, files_of, naming
+from brainalign.study.kinds import FEATURE_KINDS
+from brainalign.study.kinds_of_sound import OfSound
 from brainalign.study.met import Met
 from brainalign.study.run import check_study, run_study
 from brainalign.study.settings import read_study, study_from
@@ -274,6 +275,51 @@ def test_events_that_name_nothing():
             naming("light", "stim_file", events, ("picture", "film"))
 
 
+@pytest.mark.parametrize(
+    ("kind", "function", "said"),
+    [
+        ("contrast", ba.contrast, {}),
+        ("colour", ba.colour, {}),
+        ("spatial_frequency", ba.spatial_frequency, {"side": 32, "log": True, "degrees": 10.0}),
+        ("gabor", ba.gabor_energy, {"side": 32, "frequencies": [2.0], "orientations": 3, "octaves": 1.5, "log": True}),
+        ("pixels", ba.pixels, {"side": 4, "rgb": True}),
+        ("mel", ba.mel_spectrogram, {"bands": 4, "low_hz": 50.0, "high_hz": 1500.0, "window_s": 0.05, "rate": 10.0}),
+        ("envelope", ba.envelope, {"window_s": 0.2, "rate": 10.0}),
+        ("onset_strength", ba.onset_strength, {"bands": 4, "high_hz": 1500.0, "rate": 10.0, "window_s": 0.05}),
+        ("pitch", ba.pitch, {"low_hz": 90.0, "high_hz": 300.0, "reference_hz": 100.0, "rate": 10.0}),
+    ],
+)
+def test_a_dull_band_is_what_its_function_gives(shown, kind, function, said):
+    root = shown / "tree/stimuli"
+    files = ["s0.wav", "p0.png", "s1.wav", "p1.png", None]  # a feature takes what it is made of
+    events = pd.DataFrame({"run": "1", "onset": np.arange(5.0), "duration": 1.0, "stim_file": files})
+    mine = events.iloc[[0, 2]] if issubclass(FEATURE_KINDS[kind], OfSound) else events.iloc[[1, 3]]
+    feature = study_from({"data": {"bids": "x"}, "features": [{"name": "x", "kind": kind, **said}]}).features[0]
+    ours = extract(feature, Met(events, files=Files(root)), None, "cpu").signal
+    expected = function(mine, root=root, name="x", **said)
+    np.testing.assert_array_equal(ours.array(), expected.array())
+    pd.testing.assert_frame_equal(ours.samples, expected.samples)
+    pd.testing.assert_frame_equal(ours.columns, expected.columns)
+    assert ours.attrs == expected.attrs
+
+
+def test_motion_energy_is_of_the_film_of_a_run(tmp_path):
+    pytest.importorskip("moten")
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    first, *rest = (Image.fromarray(rng.integers(0, 256, (16, 16), dtype=np.uint8)) for _ in range(12))
+    first.save(tmp_path / "film.gif", save_all=True, append_images=rest, duration=100)
+    said = {"rate": 10, "side": 16, "spatial_frequencies": [2.0], "temporal_frequencies": [2.0], "directions": [0.0]}
+    kind = {"name": "m", "kind": "motion_energy", "log": False}
+    feature = study_from({"data": {"bids": "x"}, "features": [{**kind, **said}]}).features[0]
+    files = Files(film={"1": tmp_path / "film.gif"}, start_s=-3.0)
+    ours = extract(feature, Met(pd.DataFrame(), files=files), None, "cpu").signal
+    expected = ba.motion_energy(tmp_path / "film.gif", name="m", log=False, **said)
+    np.testing.assert_array_equal(ours.array(), expected.array())
+    np.testing.assert_allclose(ours.samples["time"], expected.samples["time"] + 3.0)
+
+
 @pytest.fixture(scope="module")
 def sees(tmp_path_factory):
     """A folder with a small vision model of random weights."""
@@ -297,7 +343,7 @@ VISION = {"name": "v", "kind": "vision", "layers": [0, 2]}
         ({}, {}),
         ({"layers": "stack", "pool": "class"}, {"layers": "all", "pool": "class"}),
         ({"pool": "grid", "grid": 1, "size": 24}, {"pool": "grid", "grid": 1, "size": 24}),
-        ({"reduce": 3}, {"reduce": random_projection(3)}),
+        ({"reduce": 3}, {"reduce": ba.random_projection(3)}),
         ({"layers": ["layers.0"]}, {"layers": ["layers.0"]}),
     ],
 )
@@ -306,7 +352,9 @@ def test_how_a_vision_model_sees(shown, sees, said, meant):
     events = pd.DataFrame({"run": "1", "onset": [0.0, 1.0], "duration": 1.0, "stim_file": ["p0.png", "p1.png"]})
     feature = study_from({"data": {"bids": "x"}, "features": [{**VISION, "model": str(sees), **said}]}).features[0]
     ours = extract(feature, Met(events, files=Files(stimuli)), None, "cpu").signal
-    expected = embed_images(events, sees, **{"layers": [0, 2], "root": stimuli, "name": "v", "device": "cpu", **meant})
+    expected = ba.embed_images(
+        events, sees, **{"layers": [0, 2], "root": stimuli, "name": "v", "device": "cpu", **meant}
+    )
     np.testing.assert_array_equal(ours.array(), expected.array())
     assert ours.attrs == expected.attrs
 
@@ -342,3 +390,29 @@ def test_controls_change_a_vision_model_too(shown, sees):
         assert vision.bands == before[1].bands == ["v.0", "v.1", "v.2"]
         assert (vision.signal.array() != before[1].signal.array()).any()
     assert sorted(vision.signal.array()[:, 0]) == sorted(before[1].signal.array()[:, 0])
+
+
+def test_how_a_speech_model_hears(shown, tmp_path):
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
+    sizes |= {"conv_dim": (4,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
+    torch.manual_seed(0)
+    transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**sizes)).save_pretrained(tmp_path / "hears")
+    transformers.Wav2Vec2FeatureExtractor(do_normalize=True).save_pretrained(tmp_path / "hears")
+    said = {"layers": [1], "context_s": 1.0, "step_s": 0.25, "ahead_s": 0.25, "pool": "last"}
+    asked = {"name": "s", "kind": "speech", "model": str(tmp_path / "hears")}
+    feature = study_from({"data": {"bids": "x"}, "features": [{**asked, **said}]}).features[0]
+    files = Files(sound={"1": shown / "tree/stimuli/s0.wav"}, start_s=1.0)
+    ours = extract(feature, Met(pd.DataFrame(), files=files), None, "cpu").signal
+    expected = ba.embed_audio(files.sound, tmp_path / "hears", name="s", device="cpu", **said)
+    np.testing.assert_array_equal(ours.array(), expected.array())
+    np.testing.assert_allclose(ours.samples["time"], expected.samples["time"] - 1.0)
+
+    def problems(*features):
+        return check_study(study_file(shown, [BANDS[0], *features], controls="all"))
+
+    assert problems({**asked, **said}) == []
+    assert problems({**asked, "layers": [3]}) == ["model 'hears' has no layer 3: it has 3, from 0 (the embedding) to 2"]
+    assert "does not say how sound is prepared" in problems({**asked, "model": "stories260k"})[0]
+    (problem,) = problems({"name": "mel", "kind": "mel"})
+    assert "nothing above 2,000 Hz, and bands go up to 8,000 Hz" in problem
