@@ -8,10 +8,19 @@ import pandas as pd
 import pytest
 import yaml
 
-import brainalign as ba
 from brainalign.design.resample import boxcar, lanczos, sum_within
 from brainalign.errors import InputError
 from brainalign.features import loading
+from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
+from brainalign.features.audio import embed_audio
+from brainalign.features.gabors import gabor_energy
+from brainalign.features.images import embed_images
+from brainalign.features.light import colour, contrast
+from brainalign.features.motion import motion_energy
+from brainalign.features.pitch import pitch
+from brainalign.features.pixels import pixels
+from brainalign.features.reducing import random_projection
+from brainalign.features.spectra import spatial_frequency
 from brainalign.progress import silent
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
@@ -278,15 +287,15 @@ def test_events_that_name_nothing():
 @pytest.mark.parametrize(
     ("kind", "function", "said"),
     [
-        ("contrast", ba.contrast, {}),
-        ("colour", ba.colour, {}),
-        ("spatial_frequency", ba.spatial_frequency, {"side": 32, "log": True, "degrees": 10.0}),
-        ("gabor", ba.gabor_energy, {"side": 32, "frequencies": [2.0], "orientations": 3, "octaves": 1.5, "log": True}),
-        ("pixels", ba.pixels, {"side": 4, "rgb": True}),
-        ("mel", ba.mel_spectrogram, {"bands": 4, "low_hz": 50.0, "high_hz": 1500.0, "window_s": 0.05, "rate": 10.0}),
-        ("envelope", ba.envelope, {"window_s": 0.2, "rate": 10.0}),
-        ("onset_strength", ba.onset_strength, {"bands": 4, "high_hz": 1500.0, "rate": 10.0, "window_s": 0.05}),
-        ("pitch", ba.pitch, {"low_hz": 90.0, "high_hz": 300.0, "reference_hz": 100.0, "rate": 10.0}),
+        ("contrast", contrast, {}),
+        ("colour", colour, {}),
+        ("spatial_frequency", spatial_frequency, {"side": 32, "log": True, "degrees": 10.0}),
+        ("gabor", gabor_energy, {"side": 32, "frequencies": [2.0], "orientations": 3, "octaves": 1.5, "log": True}),
+        ("pixels", pixels, {"side": 4, "rgb": True}),
+        ("mel", mel_spectrogram, {"bands": 4, "low_hz": 50.0, "high_hz": 1500.0, "window_s": 0.05, "rate": 10.0}),
+        ("envelope", envelope, {"window_s": 0.2, "rate": 10.0}),
+        ("onset_strength", onset_strength, {"bands": 4, "high_hz": 1500.0, "rate": 10.0, "window_s": 0.05}),
+        ("pitch", pitch, {"low_hz": 90.0, "high_hz": 300.0, "reference_hz": 100.0, "rate": 10.0}),
     ],
 )
 def test_a_dull_band_is_what_its_function_gives(shown, kind, function, said):
@@ -315,7 +324,7 @@ def test_motion_energy_is_of_the_film_of_a_run(tmp_path):
     feature = study_from({"data": {"bids": "x"}, "features": [{**kind, **said}]}).features[0]
     files = Files(film={"1": tmp_path / "film.gif"}, start_s=-3.0)
     ours = extract(feature, Met(pd.DataFrame(), files=files), None, "cpu").signal
-    expected = ba.motion_energy(tmp_path / "film.gif", name="m", log=False, **said)
+    expected = motion_energy(tmp_path / "film.gif", name="m", log=False, **said)
     np.testing.assert_array_equal(ours.array(), expected.array())
     np.testing.assert_allclose(ours.samples["time"], expected.samples["time"] + 3.0)
 
@@ -343,7 +352,7 @@ VISION = {"name": "v", "kind": "vision", "layers": [0, 2]}
         ({}, {}),
         ({"layers": "stack", "pool": "class"}, {"layers": "all", "pool": "class"}),
         ({"pool": "grid", "grid": 1, "size": 24}, {"pool": "grid", "grid": 1, "size": 24}),
-        ({"reduce": 3}, {"reduce": ba.random_projection(3)}),
+        ({"reduce": 3}, {"reduce": random_projection(3)}),
         ({"layers": ["layers.0"]}, {"layers": ["layers.0"]}),
     ],
 )
@@ -352,9 +361,7 @@ def test_how_a_vision_model_sees(shown, sees, said, meant):
     events = pd.DataFrame({"run": "1", "onset": [0.0, 1.0], "duration": 1.0, "stim_file": ["p0.png", "p1.png"]})
     feature = study_from({"data": {"bids": "x"}, "features": [{**VISION, "model": str(sees), **said}]}).features[0]
     ours = extract(feature, Met(events, files=Files(stimuli)), None, "cpu").signal
-    expected = ba.embed_images(
-        events, sees, **{"layers": [0, 2], "root": stimuli, "name": "v", "device": "cpu", **meant}
-    )
+    expected = embed_images(events, sees, **{"layers": [0, 2], "root": stimuli, "name": "v", "device": "cpu", **meant})
     np.testing.assert_array_equal(ours.array(), expected.array())
     assert ours.attrs == expected.attrs
 
@@ -404,7 +411,7 @@ def test_how_a_speech_model_hears(shown, tmp_path):
     feature = study_from({"data": {"bids": "x"}, "features": [{**asked, **said}]}).features[0]
     files = Files(sound={"1": shown / "tree/stimuli/s0.wav"}, start_s=1.0)
     ours = extract(feature, Met(pd.DataFrame(), files=files), None, "cpu").signal
-    expected = ba.embed_audio(files.sound, tmp_path / "hears", name="s", device="cpu", **said)
+    expected = embed_audio(files.sound, tmp_path / "hears", name="s", device="cpu", **said)
     np.testing.assert_array_equal(ours.array(), expected.array())
     np.testing.assert_allclose(ours.samples["time"], expected.samples["time"] - 1.0)
 
