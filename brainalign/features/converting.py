@@ -116,7 +116,7 @@ def dinov2_weights(graph: Any) -> dict[str, np.ndarray]:
         There are no two pieces that make position embeddings.
     """
     found, others = weights_below(graph, "backbone")
-    width = found["embeddings.cls_token"].shape[-1]
+    width = found["embeddings.cls_token"].shape[-1] if "embeddings.cls_token" in found else 0
     pieces = [array for array in others.values() if array.ndim == 3 and array.shape[::2] == (1, width)]
     pieces.sort(key=lambda piece: piece.shape[1])  # the class token comes first
     if [piece.shape[1] == 1 for piece in pieces] != [True, False]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,34 +11,21 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import SettingsError
-from brainalign.features.describing import (
-    Described,
-    Describer,
-    Unreadable,
-    batches,
-    describe,
-    different,
-    piece_of,
-)
+from brainalign.features.describing import Described, Describer, Unreadable, describe, piece_of
 from brainalign.features.loading import Dtype, ResolvedModel
 from brainalign.features.models import locate_model
-from brainalign.features.modules import VisionModule, placed, preparing, resized
-from brainalign.features.pictures import Pictures, pictures_of
+from brainalign.features.modules import VisionModule, resized
+from brainalign.features.pictures import pictures_of
 from brainalign.features.preprocessing import preprocessing_of
 from brainalign.features.reader import choose_layers
-from brainalign.features.reducing import Components, Projection, Reduce, Whole, draw, find
-from brainalign.features.viewing import Asked, Pool, check_asked, columns_of, pooled
-from brainalign.features.vision import States, VisionModel, load_vision, see
+from brainalign.features.seeing import describer, open_model
+from brainalign.features.viewing import Asked, Pool, check_asked, columns_of
 from brainalign.progress import Progress, silent
 from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 
 METHOD = 1  # counts up when the same settings would give other numbers
-BATCH = 16  # pictures that are seen together
-GREY = np.full((64, 64, 3), 128, np.uint8)  # what a model is tried out on
-SAMPLE = 64  # pictures in which it is looked how much a reduction keeps
 
 
 def embed_images(
@@ -128,7 +115,7 @@ def embed_images(
     >>> import torch
     >>> from brainalign.features.modules import vision_module
     >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU(), torch.nn.Conv2d(4, 8, 3))
-    >>> tiny = vision_module(network, ["1", "2"], size=16, name="tiny")
+    >>> tiny = vision_module(network.eval(), ["1", "2"], size=16, name="tiny")
     >>> embed_images(np.zeros((3, 20, 20, 3), np.uint8), tiny)
     Signal(3 samples × 12 columns; 1 run; 0.0–2.0 s; bands tiny.0, tiny.1)
     """
@@ -138,35 +125,22 @@ def embed_images(
     prepared = resized(found, size) if isinstance(found, VisionModule) else preprocessing_of(found, size)
     key = partial(_key, found, prepared.describe())
     kept = asked
-    if store is not None and _are_numbers(asked.layers):
+    if store is not None and asked.numbers:
         whole = replace(asked, layers="all")
         kept = whole if store.has(piece_of(pictures, key(whole))) else asked
 
     def begin() -> Describer:
         model = open_model(found, device, dtype, size)
-        return _describer(model, pictures, kept, unreadable, store, key(kept))
+        return describer(model, pictures, kept, unreadable, store, key(kept))
 
     described = describe(
         pictures, begin, key(kept), f"seeing with {found.name}", unreadable=unreadable, store=store, progress=progress
     )
     name = name or found.name
-    columns = _columns(name, described.also, asked.layers)
-    if kept is not asked:
-        chosen = choose_layers(asked.layers, len(described.also["layers"]), found.name)
-        described, columns = _some_layers(described, columns, chosen)
+    if kept is not asked and asked.numbers:
+        described = _some_layers(described, choose_layers(asked.numbers, len(described.also["layers"]), found.name))
     known = _known(found, prepared.describe(), asked, described.also)
-    return described.signal(columns, {name: known}, _notes(asked, name))
-
-
-def open_model(
-    found: ResolvedModel | VisionModule, device: str = "auto", dtype: Dtype = "float32", size: int | None = None
-) -> VisionModel:
-    """A model of transformers, a card's, or a module of one's own, ready to see."""
-    if isinstance(found, ResolvedModel):
-        return load_vision(found, device, dtype, size)
-    prepared = resized(found, size)
-    network = placed(found, device, dtype)
-    return VisionModel(found.name, "convolutional", network, prepared, preparing(prepared), names=found.layers)
+    return described.signal(_columns(name, described.also, asked), {name: known}, _notes(asked, name))
 
 
 def _key(found: ResolvedModel | VisionModule, preprocessing: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
@@ -184,134 +158,22 @@ def _key(found: ResolvedModel | VisionModule, preprocessing: Mapping[str, Any], 
     }
 
 
-def _are_numbers(layers: Any) -> bool:
-    return isinstance(layers, tuple) and isinstance(layers[0], int)
-
-
-def _describer(
-    model: VisionModel, pictures: Pictures, asked: Asked, unreadable: Unreadable, store: Store | None, key: Any
-) -> Describer:
-    """Choose the layers, learn how wide they are, and find or draw what reduces them."""
-    layers, names = _choose(model, asked)
-
-    def look(batch: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """(n, width) of each layer."""
-        states = see(model, batch, asked.prompt, names)
-        if asked.layers is None:
-            return [_projected(states, model.name)]
-        places = range(len(layers)) if names is not None else layers
-        return [pooled(states, place, asked, model.name).cpu().numpy() for place in places]
-
-    _, first = different(pictures)
-    some = _some(pictures, first, look, unreadable) if asked.reduce else look([GREY])
-    steps: list[Projection] = [Whole() for _ in some]
-    also = {"layers": np.array(layers), "modules": np.array(names or [], str)}
-    if asked.reduce is not None:
-        steps = _steps(asked.reduce, some, pictures, look, unreadable, store, key)
-        also["kept"] = np.array([_kept(step, layer) for step, layer in zip(steps, some, strict=True)])
-    widths = [step.apply(layer[:1]).shape[1] for step, layer in zip(steps, some, strict=True)]
-
-    def act(batch: list[np.ndarray]) -> np.ndarray:
-        found = [step.apply(layer) for step, layer in zip(steps, look(batch), strict=True)]
-        _check_widths([one.shape[1] for one in found], widths, model.name)
-        return np.concatenate(found, axis=1)
-
-    return Describer(sum(widths), act, BATCH, {**also, "widths": np.array(widths)})
-
-
-def _choose(model: VisionModel, asked: Asked) -> tuple[list[int], list[str] | None]:
-    """The numbers of the layers, and the modules they are where they are outputs of modules."""
-    if asked.layers is None:
-        return [-1], None
-    if asked.layers != "all" and not _are_numbers(asked.layers):
-        return list(range(len(asked.layers))), [str(layer) for layer in asked.layers]
-    own = model.names
-    n_layers = len(own) if own else len(see(model, [GREY], asked.prompt).layers)
-    numbers = choose_layers(asked.layers, n_layers, model.name)
-    return numbers, [own[number] for number in numbers] if own else None
-
-
-def _projected(states: States, name: str) -> np.ndarray:
-    if states.embedding is None:
-        raise SettingsError(
-            f"layers=None is the vector that an image–text model compares with texts, and {name!r} is none: use "
-            "layers='all', or a list"
-        )
-    return states.embedding.float().cpu().numpy()
-
-
-def _some(
-    pictures: Pictures, first: np.ndarray, look: Callable[..., list[np.ndarray]], unreadable: Unreadable
-) -> list[np.ndarray]:
-    """The layers of a few pictures, by which it is said what a reduction keeps."""
-    parts = [look(batch) for _, batch in batches(pictures, first[:SAMPLE], BATCH, unreadable)]
-    if not parts:
-        next(pictures.read(first[:1].tolist()))  # says what is wrong with it
-    return [np.concatenate(layer) for layer in zip(*parts)]
-
-
-def _steps(
-    reduce: Reduce,
-    some: list[np.ndarray],
-    pictures: Pictures,
-    look: Callable[..., list[np.ndarray]],
-    unreadable: Unreadable,
-    store: Store | None,
-    key: Any,
-) -> list[Projection]:
-    """What reduces each layer; components are kept in the store too, so that they are found once."""
-    if reduce.method == "random projection":
-        return [draw(reduce, layer.shape[1]) for layer in some]
-    fit_on = pictures if reduce.fit_on is None else reduce.fit_on
-    _, first = different(fit_on)
-
-    def fit() -> dict[str, np.ndarray]:
-        found = find((look(batch) for _, batch in batches(fit_on, first, BATCH, unreadable)), reduce.n)
-        return {f"{kind}.{k}": array for k, one in enumerate(found) for kind, array in one.items()}
-
-    if store is None:
-        arrays: Mapping[str, np.ndarray] = fit()
-    else:
-        about = {"what": f"components of {len(first)} pictures"}
-        arrays = store.compute(piece_of(fit_on, {"components": key}), fit, meta=about).arrays
-    return [
-        Components(arrays[f"axes.{k}"], arrays[f"mean.{k}"]) if f"axes.{k}" in arrays else Whole()
-        for k in range(len(some))
-    ]
-
-
-def _kept(step: Projection, layer: np.ndarray) -> float:
-    """The share of the variance that a reduction keeps, over some pictures."""
-    before, after = (float(x.var(axis=0, dtype=np.float64).sum()) for x in (layer, step.apply(layer)))
-    return after / before if before > 0 else 1.0
-
-
-def _check_widths(found: list[int], widths: list[int], name: str) -> None:
-    if found != widths:
-        raise SettingsError(
-            f"model {name!r} makes {found[0]:,} numbers of one picture and {widths[0]:,} of another, which is of "
-            "another shape: use pool='mean' or 'grid', or a size"
-        )
-
-
-def _some_layers(described: Described, columns: pd.DataFrame, layers: Sequence[int]) -> tuple[Described, pd.DataFrame]:
+def _some_layers(described: Described, layers: Sequence[int]) -> Described:
     """Some layers of what is kept of all of them."""
-    also = described.also
-    ends = np.cumsum(also["widths"])
-    taken = np.concatenate([np.arange(ends[layer] - also["widths"][layer], ends[layer]) for layer in layers])
-    values = (
-        described.values[:, taken[0] : taken[-1] + 1] if (np.diff(taken) == 1).all() else described.values[:, taken]
-    )
-    some = {name: array[list(layers)] if len(array) == len(ends) else array for name, array in also.items()}
-    return replace(described, values=values, also=some), columns.iloc[taken].reset_index(drop=True)
+    widths = described.also["widths"]
+    ends = np.cumsum(widths)
+    taken = np.concatenate([np.arange(ends[layer] - widths[layer], ends[layer]) for layer in layers])
+    neighbours = (np.diff(taken) == 1).all()
+    values = described.values[:, taken[0] : taken[-1] + 1] if neighbours else described.values[:, taken]
+    also = {name: array[list(layers)] if len(array) else array for name, array in described.also.items()}
+    return replace(described, values=values, also=also)
 
 
-def _columns(name: str, also: Mapping[str, np.ndarray], layers: Any) -> pd.DataFrame:
+def _columns(name: str, also: Mapping[str, np.ndarray], asked: Asked) -> pd.DataFrame:
     numbers, widths = also["layers"].tolist(), also["widths"].tolist()
-    if layers is None:
+    if asked.layers is None:
         return columns_of([name], numbers, widths).drop(columns="layer")
-    named = also["modules"].tolist() if layers != "all" and not _are_numbers(layers) else numbers
-    return columns_of([f"{name}.{one}" for one in named], numbers, widths)
+    return columns_of([f"{name}.{one}" for one in asked.names or numbers], numbers, widths)
 
 
 def _known(

@@ -110,7 +110,8 @@ def vision_module(
     Examples
     --------
     >>> import torch
-    >>> vision_module(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval(), ["1"], size=16, name="tiny")
+    >>> network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.ReLU()).eval()
+    >>> vision_module(network, ["1"], size=16, name="tiny")
     VisionModule('tiny', 1 layers, 16 pixels)
     """
     import torch

