@@ -43,6 +43,7 @@ from .features.captions import bag_of_words as bag_of_words
 from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
 from .features.captions import split_words as split_words
+from .features.conse import conse as conse
 from .features.frequency import word_frequency as word_frequency
 from .features.phonemes import phoneme_rate as phoneme_rate
 from .features.sentences import embed_sentences as embed_sentences

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -68,7 +68,9 @@ class Described:
     also: Mapping[str, np.ndarray]
     left_out: Mapping[str, str]
 
-    def signal(self, columns: pd.DataFrame, known: Mapping[str, Mapping[str, Any]]) -> Signal:
+    def signal(
+        self, columns: pd.DataFrame, known: Mapping[str, Mapping[str, Any]], notes: Sequence[str] = ()
+    ) -> Signal:
         """The Signal of it.
 
         Parameters
@@ -76,8 +78,10 @@ class Described:
         columns : DataFrame, one row per column
         known : mapping of feature's name → how it was made
             Goes into ``attrs["features"]``, with what was left out.
+        notes : list of str
+            What else a reader of the results should know.
         """
-        samples, notes = self.pictures.samples, [*self.pictures.notes]
+        samples, notes = self.pictures.samples, [*self.pictures.notes, *notes]
         attrs: dict[str, Any] = {"features": {name: dict(one) for name, one in known.items()}}
         if self.left_out:
             gone = np.isnan(self.values[:, 0])
@@ -118,8 +122,8 @@ def describe(
         stay in the store. "censor": its samples are NaN and not in use (`use` False), and named in the Signal's
         ``attrs["left_out"]``; all others are described.
     store : Store, optional
-        Where the numbers are kept, and found again for the same pictures and key, in whatever order and how often they
-        are shown. Memory does not grow with their number.
+        Where the numbers are kept, and found again for the same pictures and key. Memory does not grow with their
+        number.
     progress : function (done, total, what), optional
         Told after each part.
     part_bytes : int
@@ -142,8 +146,7 @@ def describe(
     """
     if unreadable not in get_args(Unreadable):
         raise SettingsError(f"unreadable is one of {', '.join(map(repr, get_args(Unreadable)))}; found {unreadable!r}")
-    # sorted, so that the order in which they were shown makes no difference to what is kept
-    different, first, which = np.unique(np.array(pictures.digests), return_index=True, return_inverse=True)
+    which, first = different(pictures)
 
     def start() -> RowJob:
         return _job(pictures, first, begin(), what, unreadable, part_bytes)
@@ -152,10 +155,32 @@ def describe(
         arrays: dict[str, np.ndarray] = compute_rows(start(), progress)
         values = _as_shown(arrays.pop("values"), which)
     else:
-        whole = key_of(pictures=different.tolist(), **key)
-        arrays = dict(keep_rows(store, whole, start, {"what": what, "n_pictures": len(different)}, progress))
+        whole = piece_of(pictures, key)
+        arrays = dict(keep_rows(store, whole, start, {"what": what, "n_pictures": len(first)}, progress))
         values = _as_shown(arrays.pop("values"), which, store, whole, what)
     return Described(pictures, values, arrays, _left_out(pictures, values, unreadable))
+
+
+def different(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the different pictures each row shows, and the row where each of those was shown first.
+
+    In the order of their first showing: where none comes twice, what is kept is what is given back, without a copy.
+
+    Examples
+    --------
+    >>> from brainalign.features.pictures import pictures_of
+    >>> which, first = different(pictures_of(np.array([[[7]], [[3]], [[7]]], np.uint8)))
+    >>> which.tolist(), first.tolist()
+    ([0, 1, 0], [0, 1])
+    """
+    which, _ = pd.factorize(np.array(pictures.digests, object))
+    return which, np.unique(which, return_index=True)[1]
+
+
+def piece_of(pictures: Pictures, key: Mapping[str, Any]) -> str:
+    """The store's key of what `describe` keeps."""
+    _, first = different(pictures)
+    return key_of(pictures=[pictures.digests[row] for row in first], **key)
 
 
 def _job(
@@ -168,7 +193,7 @@ def _job(
     def compute(part: int) -> np.ndarray:
         rows = parts[part]
         block = np.full((len(rows), width), np.nan, np.float32)
-        for places, batch in _batches(pictures, first[rows], describer.batch, unreadable):
+        for places, batch in batches(pictures, first[rows], describer.batch, unreadable):
             block[places] = describer.describe(batch)
             odd = ~np.isfinite(block[places]).all(axis=1)
             if odd.any():
@@ -179,10 +204,10 @@ def _job(
     return RowJob((n, width), parts, compute, describer.also, f"{what} of {n:,} pictures")
 
 
-def _batches(
+def batches(
     pictures: Pictures, rows: np.ndarray, most: int, unreadable: Unreadable
 ) -> Iterator[tuple[list[int], list[np.ndarray]]]:
-    """Pictures with their places in `rows`, as many at once as may be; without those that are censored."""
+    """Some pictures with their places in `rows`, `most` at once or fewer; without those that are censored."""
     places: list[int] = []
     batch: list[np.ndarray] = []
     for place, picture in _each(pictures, rows, unreadable):

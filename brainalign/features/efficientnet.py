@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from brainalign.errors import InputError, did_you_mean, need_package
+from brainalign.features.loading import seeded
 
 if TYPE_CHECKING:
     from torch import nn
 
 MODEL_TYPE = "efficientnet-lite"  # what a folder's config.json says of itself
+CLASSES = 1000  # of ImageNet
 VARIANTS = tuple(f"{MODEL_TYPE}{size}" for size in range(5))
 
 
@@ -25,8 +27,8 @@ def build_efficientnet(config: Mapping[str, Any], seed: int | None = None) -> nn
         are not 1,000, `num_labels`.
     seed : int, optional
         Draws the weights as TensorFlow's original draws them before training: kernels from a normal distribution of
-        variance 2 / fan-out, the last layer uniformly between ±1 / √classes. Without one they are as torch leaves
-        them, to be overwritten.
+        variance 2 / fan-out, the last layer uniformly between ±1 / √classes. Without one they are left to be
+        overwritten.
 
     Returns
     -------
@@ -56,16 +58,13 @@ def build_efficientnet(config: Mapping[str, Any], seed: int | None = None) -> nn
     if variant not in VARIANTS:
         raise InputError(
             f"an EfficientNet-Lite's config.json names its variant; found {variant!r}, "
-            + (did_you_mean(str(variant), VARIANTS))
+            + did_you_mean(str(variant), VARIANTS)
         )
     need_package("efficientnet_lite_pytorch", extra="vision", what=variant)
-    import torch
     from efficientnet_lite_pytorch import EfficientNet
 
-    with torch.random.fork_rng(devices=[]):  # whoever uses torch beside us keeps their own random numbers
-        if seed is not None:
-            torch.default_generator.manual_seed(seed)
-        network = EfficientNet.from_name(variant, image_size=None, num_classes=config.get("num_labels", 1000))
+    with seeded(seed or 0):
+        network = EfficientNet.from_name(variant, image_size=None, num_classes=config.get("num_labels", CLASSES))
         if seed is not None:
             _draw(network)
     return network.eval()
