@@ -1,4 +1,4 @@
-"""Speech models in look-back windows: what a plain forward pass of each window gives, and nothing of what is to come."""
+"""Speech models in look-back windows: what a plain pass over each window gives, and nothing of what is to come."""
 
 from __future__ import annotations
 
