@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, field_validator
 
 from brainalign.features.cards import Sense
-from brainalign.study.section import LAYER_WORDS, Held, Layered, Network, Reduced, check_layers
+from brainalign.study.section import LAYER_WORDS, Held, Layered, Layers, Network, Reduced, check_layers
 
 
 class OfPictures(Held):
@@ -29,9 +29,7 @@ class Vision(OfPictures, Layered):
     sense: ClassVar[Sense | None] = "pictures"
 
     kind: Literal["vision"]
-    layers: Annotated[str | list[int] | list[str], BeforeValidator(partial(check_layers, words=WORDS, named=True))] = (
-        "best"
-    )
+    layers: Annotated[Layers, BeforeValidator(partial(check_layers, words=WORDS, named=True))] = "best"
     pool: Literal["mean", "class", "grid", "tokens", "last"] = "mean"
     grid: int = Field(default=4, ge=1)  # rows and columns of tiles, with pool: grid
     size: int | None = Field(default=None, ge=1)  # pixels of each side; else the model's own

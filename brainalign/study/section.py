@@ -67,10 +67,13 @@ def check_layers(value: Any, words: tuple[str, ...] = LAYER_WORDS, named: bool =
     return layers
 
 
+Layers = str | list[int] | list[str]  # a word, numbers, or names of modules
+
+
 class Layered(Network, Typed, Reduced):
     """What is said of any feature that is a network's hidden states."""
 
-    layers: Annotated[str | list[int], BeforeValidator(check_layers)] = "best"
+    layers: Annotated[Layers, BeforeValidator(check_layers)] = "best"
 
     @property
     def asked(self) -> Any:

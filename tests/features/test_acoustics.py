@@ -13,7 +13,7 @@ from brainalign.errors import InputError, SettingsError
 from brainalign.features import listening, spectra
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
 from brainalign.features.pitch import pitch
-from brainalign.features.spectra import FLOOR_DB, MelBands, fast_length, hz_of, mel_of
+from brainalign.features.sound_spectra import FLOOR_DB, MelBands, fast_length, hz_of, mel_of
 from brainalign.store import Store
 
 RATE = 16_000
