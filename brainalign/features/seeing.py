@@ -71,7 +71,7 @@ def _choose(model: VisionModel, asked: Asked) -> tuple[list[int], list[str] | No
     """The numbers of the layers, and the modules they are where they are outputs of modules."""
     if asked.numbers is None:
         return (list(range(len(asked.names))), list(asked.names)) if asked.names else ([-1], None)
-    n_layers = len(model.names or ()) or len(see(model, [GREY], asked.prompt).layers)
+    n_layers = len(model.names) or len(see(model, [GREY], asked.prompt).layers)
     numbers = choose_layers(asked.numbers, n_layers, model.name)
     return numbers, [model.names[number] for number in numbers] if model.names else None
 
