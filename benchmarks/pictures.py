@@ -6,14 +6,12 @@ python benchmarks/pictures.py memory   1,000 and 10,000 pictures into a store, e
 """
 
 import os
-import sys
-import tempfile
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import RESULTS, facts, save_json, today
+from measure import RESULTS
 
 import brainalign as ba
 
