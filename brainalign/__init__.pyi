@@ -44,10 +44,19 @@ from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
 from .features.captions import split_words as split_words
 from .features.conse import conse as conse
+from .features.films import read_film as read_film
 from .features.frequency import word_frequency as word_frequency
+from .features.gabors import gabor_energy as gabor_energy
 from .features.images import embed_images as embed_images
+from .features.light import colour as colour
+from .features.light import contrast as contrast
+from .features.light import luminance as luminance
 from .features.modules import vision_module as vision_module
+from .features.motion import motion_energy as motion_energy
 from .features.phonemes import phoneme_rate as phoneme_rate
+from .features.pictures import Pictures as Pictures
+from .features.pictures import pictures_of as pictures_of
+from .features.pixels import pixels as pixels
 from .features.reducing import incremental_pca as incremental_pca
 from .features.reducing import random_projection as random_projection
 from .features.sentences import embed_sentences as embed_sentences
@@ -55,6 +64,7 @@ from .features.simple import categories as categories
 from .features.simple import word_length as word_length
 from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
+from .features.spectra import spatial_frequency as spatial_frequency
 from .features.static import static_vectors as static_vectors
 from .features.texts import average_texts as average_texts
 from .features.transcript import Reading as Reading

@@ -10,13 +10,16 @@ from typing import Any, Literal
 
 from brainalign.errors import InputError, SettingsError
 
-Kind = Literal["causal", "masked", "encoder-decoder"]
+Kind = Literal["causal", "masked", "encoder-decoder", "image-text"]
 Dtype = Literal["float32", "float16", "bfloat16"]
 BUILDERS: dict[Kind, str] = {
     "causal": "AutoModelForCausalLM",
     "masked": "AutoModelForMaskedLM",
     "encoder-decoder": "AutoModelForSeq2SeqLM",
+    "image-text": "AutoModel",
 }
+# two towers, one for pictures and one for texts, which end in the same space
+IMAGE_TEXT = ("align", "altclip", "chinese_clip", "clip", "metaclip_2", "siglip")
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,9 @@ class LanguageModel:
     ----------
     name : str
         What bands are called after.
-    kind : {"causal", "masked", "encoder-decoder"}
-        What it was trained to do. A causal model never looks ahead; the two others read both ways.
+    kind : {"causal", "masked", "encoder-decoder", "image-text"}
+        What it was trained to do. A causal model never looks ahead; the two others read both ways. An image–text model
+        reads a text to compare it with pictures.
     tokenizer, network : objects of transformers
         `network` is the whole model, with what turns states into predictions.
     has_head : bool
@@ -71,11 +75,11 @@ class LanguageModel:
 
     @property
     def reader(self) -> Any:
-        """The part that gives hidden states of a text: all but the head, or the encoder of an encoder–decoder."""
+        """The part that gives hidden states of a text: all but the head; an encoder; the tower for texts."""
         return _reader(self.network, self.kind)
 
 
-def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -> LanguageModel:
+def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32", towers: bool = False) -> LanguageModel:
     """A language model with its tokenizer: causal, masked or encoder–decoder.
 
     Parameters
@@ -86,6 +90,8 @@ def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -
         What torch calls it; "auto" is the first GPU, else the CPU.
     dtype : {"float32", "float16", "bfloat16"}
         Of the weights, and of what is computed with them.
+    towers : bool
+        Whether an image–text model is taken too.
 
     Returns
     -------
@@ -107,15 +113,13 @@ def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -
     with loading(model):
         tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
         config = AutoConfig.from_pretrained(model.place, **source)
-        kind = kind_of(config)
+        kind = "image-text" if towers and config.model_type in IMAGE_TEXT else kind_of(config)
         if kind is None:
             raise SettingsError(
                 f"model {model.name!r} is no language model: its architecture, {config.model_type}, is not one "
                 "that transformers can use as a causal, masked or encoder–decoder language model"
             )
-        network, gone = build_network(
-            model, BUILDERS[kind], config, dtype, lambda network: unread(network, _reader(network, kind))
-        )
+        network, gone = build_network(model, BUILDERS[kind], config, dtype, lambda network: _spare(network, kind))
     return LanguageModel(model.name, kind, tokenizer, network.to(choose_device(device)).eval(), not gone)
 
 
@@ -200,6 +204,10 @@ def build_network(
     return network, missing
 
 
+def _spare(network: Any, kind: Kind) -> set[str]:
+    return set() if kind == "image-text" else unread(network, _reader(network, kind))
+
+
 def unread(network: Any, reader: Any) -> set[str]:
     """The names of the weights of a network that one part of it, which is used alone, does without."""
     read = {id(tensor) for tensor in reader.state_dict(keep_vars=True).values()}
@@ -217,6 +225,8 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _reader(network: Any, kind: Kind) -> Any:
+    if kind == "image-text":
+        return network.text_model
     return network.get_encoder() if kind == "encoder-decoder" else network.base_model
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.beside import read_beside
-from brainalign.features.loading import ResolvedModel
+from brainalign.features.loading import IMAGE_TEXT, ResolvedModel
 
 Pool = Literal["mean", "first", "last", "max"]
 POOLS: tuple[Pool, ...] = ("mean", "first", "last", "max")
@@ -35,8 +35,9 @@ class Recipe:
 
     Parameters
     ----------
-    pool : {"mean", "first", "last", "max"}, optional
-        Of the tokens' last states; None where the folder says nothing.
+    pool : {"mean", "first", "last", "max", "own"}, optional
+        Of the tokens' last states; "own": an image–text model does it itself, and projects what comes. None where the
+        folder says nothing.
     normalise : bool
         Whether the vector is divided by its length.
     max_tokens : int, optional
@@ -47,7 +48,7 @@ class Recipe:
         What is put before every sentence.
     """
 
-    pool: Pool | None = None
+    pool: Pool | Literal["own"] | None = None
     normalise: bool = False
     max_tokens: int | None = None
     lower: bool = False
@@ -58,7 +59,8 @@ def recipe_of(model: ResolvedModel) -> Recipe:
     """What a model's folder says of how sentences are embedded with it.
 
     Read are `modules.json`, the configuration of its pooling, `sentence_bert_config.json` and the default prompt. A
-    model without `modules.json` is no sentence encoder: nothing is asked for.
+    model without `modules.json` is no sentence encoder: nothing is asked for, but of an image–text model its own
+    embedding of a text, of length 1.
 
     Raises
     ------
@@ -76,7 +78,8 @@ def recipe_of(model: ResolvedModel) -> Recipe:
     """
     modules = read_beside(model, "modules.json", list)
     if modules is None:
-        return Recipe()
+        has_towers = (read_beside(model, "config.json", dict) or {}).get("model_type") in IMAGE_TEXT
+        return Recipe(pool="own", normalise=True) if has_towers else Recipe()
     steps = [(str(m.get("type", "")).rpartition(".")[2], str(m.get("path", ""))) for m in modules]
     kinds = tuple(kind for kind, _ in steps)
     if kinds not in (MODULES, MODULES[:2]) or steps[0][1]:

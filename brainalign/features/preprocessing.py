@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from brainalign.errors import InputError, SettingsError, need_package
-from brainalign.features.beside import read_beside
+from brainalign.features.beside import beside, read_beside
 from brainalign.features.loading import ResolvedModel, loading, source_of
 from brainalign.provenance import versions
 
 # what changes when the same settings are saved again, or names what goes with them
-VOLATILE = (
-    "processor_class",
-    "transformers_version",
-    "_name_or_path",
-    "_processor_class",
-    "auto_map",
-    "feature_extractor_type",
-)
+VOLATILE = ("auto_map", "feature_extractor_type", "processor_class", "transformers_version", "_name_or_path")
 MOST_PIXELS = 64 << 20  # a picture may have after it was resized: a thin one grows with its shorter side
 
 
@@ -35,7 +28,8 @@ class Preprocessing:
     settings : dict
         What `preprocessor_config.json` says (or `processor_config.json` under "image_processor", as newer folders
         have it): resizing, crop, interpolation, mean, standard deviation, size. What it leaves out is what transformers
-        does by default.
+        does by default. Of a model that also reads a prompt: the rest of `processor_config.json`, and the template of
+        its chat, too.
     size : int, optional
         Pixels of each side that the model sees instead.
     """
@@ -59,8 +53,8 @@ def preprocessing_of(model: ResolvedModel, size: int | None = None) -> Preproces
     size : int, optional
         Let the model see `size` × `size` pixels instead of what it was made for. A model that takes the middle square
         of a picture takes the whole middle square: the shorter side is resized to `size`, and no margin is cut off
-        first. One that squeezes pictures into a square squeezes them into this one. Interpolation, mean and standard
-        deviation stay the model's own.
+        first. One that squeezes pictures into a square (as ConvNeXt does from 384 pixels on) squeezes them into this
+        one. Interpolation, mean and standard deviation stay the model's own.
 
     Raises
     ------
@@ -77,8 +71,19 @@ def preprocessing_of(model: ResolvedModel, size: int | None = None) -> Preproces
             "preprocessor_config.json. Save the model's own beside the weights: "
             "`AutoImageProcessor.from_pretrained(ID).save_pretrained(FOLDER)`"
         )
-    kept = {key: value for key, value in settings.items() if key not in VOLATILE}
-    return Preprocessing(model, kept, None if size is None else int(size))
+    chat = beside(model, "chat_template.jinja")
+    kept = {
+        **_lasting(settings),
+        "together": _lasting(together),
+        "chat": chat.read_text(encoding="utf-8") if chat else read_beside(model, "chat_template.json", dict),
+    }
+    return Preprocessing(
+        model, {key: value for key, value in kept.items() if value}, None if size is None else int(size)
+    )
+
+
+def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in settings.items() if key not in (*VOLATILE, "image_processor")}
 
 
 def load_preprocessor(preprocessing: Preprocessing) -> Callable[[Sequence[np.ndarray]], Any]:
@@ -99,16 +104,17 @@ def load_preprocessor(preprocessing: Preprocessing) -> Callable[[Sequence[np.nda
     processor = load_processor(preprocessing.model, "AutoImageProcessor")
     given = {} if preprocessing.size is None else _sized(processor, preprocessing)
 
+    edge = (given.get("size") or dict(getattr(processor, "size", None) or {})).get("shortest_edge")
+
     def prepare(pictures: Sequence[np.ndarray]) -> Any:
-        check_pictures(pictures, given.get("size", getattr(processor, "size", None)))
+        images = as_images(pictures, edge)
         try:
-            made = processor(images=list(pictures), input_data_format="channels_last", return_tensors="pt", **given)
-        except ValueError as error:  # pictures of different sizes cannot be one tensor
+            return processor(images=images, return_tensors="pt", **given)["pixel_values"]
+        except ValueError as error:  # pictures of different sizes are no tensor
             raise SettingsError(
-                f"the pictures do not become one batch for model {preprocessing.model.name!r} "
-                f"({str(error).splitlines()[0]}): choose a size, such as size=224"
+                f"pictures do not become one batch for model {preprocessing.model.name!r}: its preprocessing leaves "
+                f"them as different as they are ({_first_line(error)}); choose a size, such as size=224"
             ) from error
-        return made["pixel_values"]
 
     if preprocessing.size is not None:
         side = preprocessing.size
@@ -122,20 +128,25 @@ def load_preprocessor(preprocessing: Preprocessing) -> Callable[[Sequence[np.nda
 
 
 def load_processor(model: ResolvedModel, kind: str) -> Any:
-    """A processor of transformers ("AutoImageProcessor", "AutoProcessor"), which prepares pictures with Pillow."""
+    """A processor of transformers ("AutoImageProcessor", "AutoProcessor"), one that prepares pictures with Pillow."""
     need_package("PIL", extra="vision", what=f"preparing pictures for model {model.name!r}")
     import transformers
 
     with loading(model):
         try:
             return getattr(transformers, kind).from_pretrained(model.place, backend="pil", **source_of(model))
-        except (ValueError, ImportError) as error:
-            if "orchvision" not in str(error):
+        except (ImportError, AttributeError, ValueError) as error:
+            if isinstance(error, ValueError) and "torchvision" not in str(error):
                 raise
             raise SettingsError(
-                f"how model {model.name!r} prepares pictures needs torchvision, in the version that goes with this "
-                f"torch: install it, or choose another model ({str(error).strip().splitlines()[0]})"
+                f"what prepares pictures for model {model.name!r} needs a package that is not here (torchvision, "
+                f"mostly, in the version that goes with this torch): {_first_line(error)}; install it, or choose "
+                "another model"
             ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _sized(processor: Any, preprocessing: Preprocessing) -> dict[str, Any]:
@@ -150,16 +161,30 @@ def _sized(processor: Any, preprocessing: Preprocessing) -> dict[str, Any]:
     return given
 
 
-def check_pictures(pictures: Sequence[np.ndarray], size: Any = None) -> None:
-    """Refuse what is no picture, and what would become too large a one."""
-    edge = dict(size).get("shortest_edge") if size else None
+def as_images(pictures: Sequence[np.ndarray], edge: int | None = None) -> list[Any]:
+    """Pictures as Pillow has them.
+
+    Parameters
+    ----------
+    pictures : list of (height, width, 3) uint8 arrays
+    edge : int, optional
+        What their shorter sides will be resized to.
+
+    Raises
+    ------
+    InputError
+        An array that is no picture, or one that would become enormous.
+    """
+    from PIL import Image
+
     for picture in pictures:
         shape, kind = getattr(picture, "shape", None), getattr(picture, "dtype", type(picture).__name__)
         if shape is None or len(shape) != 3 or shape[2] != 3 or 0 in shape or kind != np.uint8:
             raise InputError(f"a picture is an array (height, width, 3) of uint8; found {kind} of shape {shape}")
-        thin = max(shape[:2]) / min(shape[:2])
-        if edge and thin * edge**2 > MOST_PIXELS and not dict(size).get("longest_edge"):
+        n_pixels = (edge or 0) ** 2 * max(shape[:2]) / min(shape[:2])
+        if n_pixels > MOST_PIXELS:
             raise InputError(
-                f"a picture of {shape[1]} × {shape[0]} pixels is too thin: with its shorter side at {edge}, as the "
-                f"model wants it, it would have {thin * edge**2 / 1e6:.0f} million pixels; crop it first"
+                f"a picture of {shape[1]} × {shape[0]} pixels is too thin: with a shorter side of {edge}, as the model "
+                f"wants it, it would have {n_pixels / 1e6:,.0f} million pixels; crop it first"
             )
+    return [Image.fromarray(picture) for picture in pictures]

@@ -33,7 +33,7 @@ def open_model(
         return load_vision(found, device, dtype, size)
     prepared = resized(found, size)
     network = placed(found, device, dtype)
-    return VisionModel(found.name, "convolutional", network, prepared, preparing(prepared), names=found.layers)
+    return VisionModel(found.name, "modules", network, prepared, preparing(prepared), names=found.layers)
 
 
 def describer(

@@ -17,6 +17,7 @@ from brainalign.features.models import locate_model
 from brainalign.features.pooling import POOLS, Pool, Recipe, pooled, recipe_of
 from brainalign.features.reader import choose_layers, choose_pad, forward, limit_of
 from brainalign.features.texts import as_table, averaged, sample_each
+from brainalign.features.towers import as_trained, projected
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_frame, versions
 from brainalign.rows import RowJob, compute_rows, keep_rows, parts_of
@@ -48,6 +49,10 @@ def embed_sentences(
     whether the vector is divided by its length, how many tokens are read. Where a folder says nothing, the vector is
     the mean over the tokens of a masked or encoder–decoder model (its encoder), and the last token of a causal one,
     which alone has read them all; nothing is divided. The special tokens that the tokenizer adds count as tokens.
+
+    An image–text model (CLIP, SigLIP and their kind) gives its own projected embedding of a text, of length 1: its dot
+    product with the projected embedding of a picture (`embed_images` with ``layers=None``) is their cosine, which the
+    model was trained on.
 
     Parameters
     ----------
@@ -212,13 +217,18 @@ def _columns(name: str, layers: np.ndarray, n_columns: int, apart: bool) -> pd.D
 
 def _begin(texts: list[str], found: ResolvedModel, recipe: Recipe, asked: _Asked, device: str) -> RowJob:
     """Load the model and cut the texts into tokens; nothing is computed yet."""
-    model = load(found, device, asked.dtype)
-    pool = asked.pool or recipe.pool or ("last" if model.kind == "causal" else "mean")
+    model = load(found, device, asked.dtype, towers=True)
+    own = recipe.pool if asked.layers is None or recipe.pool != "own" else "last"
+    pool = asked.pool or own or ("last" if model.kind == "causal" else "mean")
     limit = min(filter(None, (recipe.max_tokens, limit_of(model))), default=None)
     tokens, left_out = _tokenize(model.tokenizer, texts, recipe, limit)
+    if model.kind == "image-text":
+        tokens = as_trained(model, tokens, limit)
     order = np.argsort([len(ids) for ids in tokens], kind="stable")  # texts of a length side by side
     shortest = _states(model, [tokens[order[0]]])
-    n_states, width = len(shortest), int(shortest[0].shape[-1])
+    n_states, width = len(shortest), int(shortest[-1].shape[-1])
+    if pool == "own":
+        width = int(projected(model, [tokens[order[0]]]).shape[-1])
     chosen = [n_states - 1] if asked.layers is None else choose_layers(asked.layers, n_states, found.name)
     parts = [order[part.start : part.stop] for part in parts_of([4 * width * len(chosen) / PART_BYTES] * len(texts))]
     lengths = np.array([len(ids) for ids in tokens])
@@ -265,15 +275,18 @@ def _states(model: LanguageModel, batch: list[list[int]]) -> Any:
 
 
 def _vectors(
-    model: LanguageModel, batch: list[list[int]], layers: Sequence[int], pool: Pool, normalise: bool
+    model: LanguageModel, batch: list[list[int]], layers: Sequence[int], pool: Pool | Literal["own"], normalise: bool
 ) -> np.ndarray:
     """(n_texts, n_layers × width): the vectors of texts that are read together."""
     import torch
 
-    states = _states(model, batch)
-    lengths = torch.tensor([[len(ids)] for ids in batch], device=states[0].device)
-    mask = torch.arange(states[0].shape[1], device=lengths.device)[None, :] < lengths
-    vectors = [pooled(states[layer], mask, pool) for layer in layers]
+    if pool == "own":
+        vectors = [projected(model, batch)]
+    else:
+        states = _states(model, batch)
+        lengths = torch.tensor([[len(ids)] for ids in batch], device=states[0].device)
+        mask = torch.arange(states[0].shape[1], device=lengths.device)[None, :] < lengths
+        vectors = [pooled(states[layer], mask, pool) for layer in layers]
     if normalise:
         vectors = [torch.nn.functional.normalize(one, dim=-1) for one in vectors]
     return torch.cat(vectors, dim=1).cpu().numpy()

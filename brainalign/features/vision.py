@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from brainalign.errors import SettingsError
+from brainalign.features.hooks import outputs_of
+from brainalign.features.layout import Layout, States, grid_of, layout_of
 from brainalign.features.loading import (
+    IMAGE_TEXT,
     Dtype,
     ResolvedModel,
     build_network,
@@ -22,14 +26,10 @@ from brainalign.features.loading import (
 from brainalign.features.models import settled_config
 from brainalign.features.preprocessing import Preprocessing, load_preprocessor, preprocessing_of
 
-VisionKind = Literal["vision", "image-text", "vision-language", "convolutional"]
+if TYPE_CHECKING:
+    from brainalign.features.modules import Prepared
 
-# what transformers' embeddings call the tokens that stand before the patches
-CLASS_TOKENS = ("cls_token", "class_embedding")
-OTHER_TOKENS = ("distillation_token", "register_tokens")
-# weights that hidden states do without: what makes one vector of the last ones, and what training hides patches with
-UNREAD = ("pooler.", "mask_token")
-EFFICIENTNET = "efficientnet-lite"
+VisionKind = Literal["vision", "image-text", "vision-language", "modules"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,64 +40,28 @@ class VisionModel:
     ----------
     name : str
         What bands are called after.
-    kind : {"vision", "image-text", "vision-language", "convolutional"}
-        A model of transformers that takes pictures; one that also has a tower for texts to compare them with; a
-        language model that reads a picture and a prompt; a network whose layers are the outputs of its modules.
+    kind : {"vision", "image-text", "vision-language", "modules"}
+        A model of transformers that takes pictures; one that also has a tower for texts, to compare them with pictures;
+        a language model that reads a picture and a prompt; any network whose layers are the outputs of its modules.
     network : torch module
         The whole model.
-    preprocessing : Preprocessing
+    preprocessing : Preprocessing or Prepared
         What decides the pixels it sees.
     prepare : function
-        Pictures → what the network takes, bit for bit as the model's own processor does it.
-    class_token : int or None
-        Which token stands for the whole picture.
-    n_special : int
-        How many tokens stand before the patches: the class token, registers, a distillation token.
-    patch : (int, int) or None
-        Rows and columns of pixels of a patch.
-    names : tuple of str or None
-        The modules whose outputs are its layers; None: its hidden states are.
+        Pictures (and a prompt) → what the network takes, bit for bit as the model's own processor makes it.
+    layout : Layout
+        How its tokens are ordered.
+    names : tuple of str
+        Of "modules": those that are its layers, in order.
     """
 
     name: str
     kind: VisionKind
     network: Any
-    preprocessing: Preprocessing
+    preprocessing: Preprocessing | Prepared
     prepare: Callable[..., Any]
-    class_token: int | None = None
-    n_special: int = 0
-    patch: tuple[int, int] | None = None
-    names: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class States:
-    """What a model made of some pictures.
-
-    Parameters
-    ----------
-    layers : tuple of tensor
-        Each (n, n_tokens, width), or (n, channels, rows, columns) where a layer is a stack of maps.
-    grids : tuple of (rows, columns) or None
-        How the patches of each layer lie in the picture: row by row from the upper left. None: they are not known to.
-    class_token : int or None
-        Which token stands for the whole picture.
-    n_special : int
-        How many tokens stand before the patches.
-    embedding : tensor (n, width), optional
-        Of an image–text model: the projected picture, of length 1, which is compared with the projected text.
-    image, prompt : bool tensor (n, n_tokens), optional
-        Of a vision–language model: which tokens stand for the picture, and which for what else was said (the words of
-        the chat's template too). Neither: padding.
-    """
-
-    layers: tuple[Any, ...]
-    grids: tuple[tuple[int, int] | None, ...]
-    class_token: int | None = None
-    n_special: int = 0
-    embedding: Any = None
-    image: Any = None
-    prompt: Any = None
+    layout: Layout = field(default_factory=Layout)
+    names: tuple[str, ...] = ()
 
 
 def load_vision(
@@ -108,8 +72,8 @@ def load_vision(
     Parameters
     ----------
     found : ResolvedModel
-        From `locate_model` or `untrained`. An untrained twin with batch normalisation has a running mean of 0 and a
-        running variance of 1: it does not normalise.
+        From `locate_model` or `untrained`. The batch normalisation of an untrained twin has a running mean of 0 and a
+        running variance of 1: it leaves what comes as it is.
     device : str
         What torch calls it; "auto" is the first GPU, else the CPU.
     dtype : {"float32", "float16", "bfloat16"}
@@ -135,41 +99,45 @@ def load_vision(
     need_language_extra("vision models")
     preprocessing = preprocessing_of(found, size)
     content = settled_config(found)
-    if content.get("model_type") == EFFICIENTNET:
-        from brainalign.features.efficientnet import layers_of
-
-        kind, network, config = "convolutional", _efficientnet(found, content, dtype), None
-        names = tuple(layers_of(network))
+    if content.get("model_type") == "efficientnet-lite":
+        network, names = _efficientnet(found, content)
+        kind, prepare, layout = "modules", load_preprocessor(preprocessing), Layout()
     else:
-        from transformers import AutoConfig
+        kind, network, prepare = _of_transformers(found, preprocessing, dtype)
+        names, layout = (), layout_of(network)
+    import torch
 
-        with loading(found):
-            config = AutoConfig.from_pretrained(found.place, **source_of(found))
-            kind = vision_kind_of(config)
-            if kind is None:
-                raise SettingsError(
-                    f"model {found.name!r} takes no pictures: its architecture, {config.model_type}, is not one that "
-                    "transformers can use as a vision, image–text or vision–language model"
-                )
-            if config.model_type == "vit_mae":
-                config.mask_ratio = 0.0
-            network, _ = build_network(found, "AutoModel", config, dtype, _spare)
-            names = None
-    network = network.to(choose_device(device)).eval()
-    special, n_special = _special_tokens(network)
-    model = VisionModel(
-        name=found.name,
-        kind=kind,
-        network=network,
-        preprocessing=preprocessing,
-        prepare=load_preprocessor(preprocessing),
-        class_token=special,
-        n_special=n_special,
-        patch=_patch_of(config),
-        names=names,
-    )
-    _check(model)
+    network = network.to(choose_device(device), getattr(torch, dtype)).eval()
+    model = VisionModel(found.name, kind, network, preprocessing, prepare, layout, names)
+    if kind != "vision-language":
+        _try_out(model)
     return model
+
+
+def _of_transformers(
+    found: ResolvedModel, preprocessing: Preprocessing, dtype: Dtype
+) -> tuple[VisionKind, Any, Callable[..., Any]]:
+    """Kind, network, and what prepares pictures for it."""
+    from transformers import AutoConfig
+
+    with loading(found):
+        config = AutoConfig.from_pretrained(found.place, **source_of(found))
+        kind = vision_kind_of(config)
+        if kind is None:
+            raise SettingsError(
+                f"model {found.name!r} takes no pictures: its architecture, {config.model_type}, is not one that "
+                "transformers can use as a vision, image–text or vision–language model"
+            )
+        if kind == "vision-language":
+            from brainalign.features.prompted import load_prompted
+
+            if preprocessing.size is not None:
+                raise SettingsError(f"size is not for vision–language models such as {found.name!r}: leave it out")
+            return kind, *load_prompted(found, config, dtype)
+        if config.model_type == "vit_mae":
+            config.mask_ratio = 0.0
+        network, _ = build_network(found, "AutoModel", config, dtype, _spare)
+    return kind, network, load_preprocessor(preprocessing)
 
 
 def vision_kind_of(config: Any) -> VisionKind | None:
@@ -177,12 +145,31 @@ def vision_kind_of(config: Any) -> VisionKind | None:
     from transformers.models.auto import modeling_auto as auto
 
     family = config.model_type
-    if family in auto.MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES:
+    if family in IMAGE_TEXT:
         return "image-text"
     if family in auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
         return "vision-language"
     bare = auto.MODEL_MAPPING.get(type(config), None)
     return "vision" if getattr(bare, "main_input_name", None) == "pixel_values" else None
+
+
+def _spare(network: Any) -> set[str]:
+    """What hidden states do without: what makes one vector of the last, and what training hides patches with."""
+    return {key for key in network.state_dict() if key.startswith("pooler.") or key.endswith("mask_token")}
+
+
+def _efficientnet(found: ResolvedModel, config: dict[str, Any]) -> tuple[Any, tuple[str, ...]]:
+    """A network that is none of transformers', and the names of its layers."""
+    from safetensors.torch import load_file
+
+    from brainalign.features.efficientnet import build_efficientnet, layers_of
+
+    network = build_efficientnet(config, seed=found.seed)
+    if found.seed is None:
+        with loading(found):
+            parts = [load_file(path) for path in sorted(Path(found.place).glob("*.safetensors"))]
+            network.load_state_dict({name: weight for part in parts for name, weight in part.items()}, strict=True)
+    return network, tuple(layers_of(network))
 
 
 def see(
@@ -198,165 +185,101 @@ def see(
     prompt : str, optional
         What a vision–language model is asked about each picture.
     names : list of str, optional
-        Modules (`network.named_modules`) whose outputs are the layers, instead of the model's hidden states.
+        Modules (`network.named_modules`) whose outputs are taken, instead of the model's own layers.
 
     Returns
     -------
     States
-        As transformers gives `hidden_states`: 0 is the embedding, L the last block. What vision transformers do after
-        the last block, the final norm, is not in it (DINOv2, ViT, CLIP, SigLIP).
+        Layers as transformers gives `hidden_states`: 0 is the embedding, L the last block. Of vision transformers (ViT,
+        DINOv2, CLIP, SigLIP) the final norm, which follows the last block, is not in it; of the language model of a
+        vision–language model it is.
 
     Raises
     ------
     InputError
         An array that is no picture.
     SettingsError
-        A prompt for a model that takes none, or no layers in a model of another kind.
+        A prompt that the model does not take, or none where it needs one; no such module.
     """
     import torch
 
+    if model.kind == "vision-language":
+        return _with_prompt(model, pictures, prompt, names)
     if prompt is not None:
         raise SettingsError(f"model {model.name!r} reads no prompt: leave it out")
     weight = next(model.network.parameters())
     pixels = model.prepare(pictures).to(weight.device, weight.dtype)
-    names = names or model.names
+    names, embedding = names or model.names, None
     with torch.inference_mode():
         if names:
-            from brainalign.features.hooks import outputs_of
-
-            layers = tuple(outputs_of(model.network, names, lambda: _run(model, pixels), torch.clone))
-            embedding = None
+            layers = outputs_of(model.network, names, lambda: _run(model, pixels), torch.clone)
         else:
             out = _run(model, pixels, output_hidden_states=True)
             layers = getattr(out, "hidden_states", None)
             if layers is None:
                 raise SettingsError(
                     f"model {model.name!r} ({type(model.network).__name__}) gives no hidden states of pictures: name "
-                    f"modules, such as {_some(model)}"
+                    f"modules of it, such as {next(iter(dict(model.network.named_children())))!r}"
                 )
-            embedding = out.pooler_output if model.kind == "image-text" else None
-        if embedding is not None:
-            embedding = torch.nn.functional.normalize(embedding.float(), dim=-1)
-    grids = tuple(grid_of(layer.shape, pixels.shape[-2:], model.patch, model.n_special) for layer in layers)
-    return States(tuple(layers), grids, model.class_token, model.n_special, embedding)
+            if model.kind == "image-text":
+                embedding = torch.nn.functional.normalize(out.pooler_output.float(), dim=-1)
+    grids = tuple(grid_of(layer.shape, pixels.shape[-2:], model.layout) for layer in layers)
+    return States(tuple(layers), grids, model.layout.class_token, model.layout.n_special, embedding)
 
 
-def grid_of(
-    shape: Sequence[int], pixels: Sequence[int], patch: tuple[int, int] | None, n_special: int
-) -> tuple[int, int] | None:
-    """How the patches of a layer lie: rows and columns; None where its tokens are no grid.
+def _with_prompt(
+    model: VisionModel, pictures: Sequence[np.ndarray], prompt: str | None, names: Sequence[str] | None
+) -> States:
+    from brainalign.features.prompted import read_together
 
-    A transformer whose patches are merged on the way halves the grid, rounding up.
-
-    Examples
-    --------
-    >>> grid_of((1, 17, 32), pixels=(32, 32), patch=(8, 8), n_special=1)
-    (4, 4)
-    >>> grid_of((1, 6, 32), pixels=(32, 48), patch=(8, 8), n_special=0)
-    (2, 3)
-    >>> grid_of((1, 64, 7, 5), pixels=(224, 160), patch=None, n_special=0)
-    (7, 5)
-    """
-    if len(shape) == 4:
-        return int(shape[2]), int(shape[3])
-    if len(shape) != 3 or patch is None:
-        return None
-    rows, columns, wanted = pixels[0] // patch[0], pixels[1] // patch[1], shape[1] - n_special
-    while rows * columns > wanted and rows * columns > 1:
-        rows, columns = -(-rows // 2), -(-columns // 2)
-    return (rows, columns) if rows * columns == wanted else None
+    if prompt is None:
+        raise SettingsError(
+            f"model {model.name!r} reads a picture together with what is asked about it: say it, such as "
+            "prompt='What is in this picture?'"
+        )
+    if names:
+        raise SettingsError(f"modules are not for vision–language models such as {model.name!r}: ask for layers")
+    layers, image, said = read_together(model.network, model.prepare(pictures, prompt), model.name)
+    return States(layers, (None,) * len(layers), image=image, prompt=said)
 
 
 def _run(model: VisionModel, pixels: Any, **asked: Any) -> Any:
     """The network's own output."""
-    if model.kind == "convolutional":
+    if model.kind == "modules":
         return model.network(pixels)
-    call = model.network.get_image_features if model.kind == "image-text" else model.network
-    takes = inspect.signature(model.network.get_image_features if model.kind == "image-text" else model.network.forward)
-    if model.preprocessing.size is not None and "interpolate_pos_encoding" in takes.parameters:
+    images_only = model.kind == "image-text"
+    call = model.network.get_image_features if images_only else model.network
+    takes = inspect.signature(call if images_only else model.network.forward).parameters
+    if model.preprocessing.size is not None and "interpolate_pos_encoding" in takes:
         asked["interpolate_pos_encoding"] = True
-    if getattr(model.network.config, "mask_ratio", None) == 0 and "noise" in takes.parameters and model.patch:
+    if getattr(model.network.config, "model_type", "") == "vit_mae":
         import torch
 
-        n_patches = (pixels.shape[-2] // model.patch[0]) * (pixels.shape[-1] // model.patch[1])
-        # a masked autoencoder orders its patches by random numbers: these keep them in order
-        asked["noise"] = torch.arange(n_patches, device=pixels.device).expand(len(pixels), -1)
+        rows, columns = (n // side for n, side in zip(pixels.shape[-2:], model.layout.patch or (1, 1)))
+        # a masked autoencoder orders its patches by random numbers: with these they stay in order
+        asked["noise"] = torch.arange(rows * columns, device=pixels.device).expand(len(pixels), -1)
     return call(pixel_values=pixels, **asked)
 
 
-def _spare(network: Any) -> set[str]:
-    return {key for key in network.state_dict() if key.startswith(UNREAD[0]) or key.endswith(UNREAD[1])}
-
-
-def _efficientnet(found: ResolvedModel, config: dict[str, Any], dtype: Dtype) -> Any:
-    """A network that is none of transformers', with its weights or drawn ones."""
-    from pathlib import Path
-
-    import torch
-    from safetensors.torch import load_file
-
-    from brainalign.features.efficientnet import build_efficientnet
-
-    network = build_efficientnet(config, seed=found.seed)
-    if found.seed is None:
-        weights: dict[str, Any] = {}
-        with loading(found):
-            for path in sorted(Path(found.place).glob("*.safetensors")):
-                weights |= load_file(path)
-            network.load_state_dict(weights, strict=True)
-    return network.to(getattr(torch, dtype))
-
-
-def _special_tokens(network: Any) -> tuple[int | None, int]:
-    """Which token stands for the whole picture, and how many tokens stand before the patches."""
-    tower = getattr(network, "vision_model", network)
-    counts = dict.fromkeys((*CLASS_TOKENS, *OTHER_TOKENS), 0)
-    for name, weight in tower.named_parameters():
-        module, _, last = name.rpartition(".")
-        if last in counts and module.rpartition(".")[2] == "embeddings":
-            counts[last] = weight.shape[1] if weight.dim() == 3 else 1
-    return (0 if any(counts[name] for name in CLASS_TOKENS) else None), sum(counts.values())
-
-
-def _patch_of(config: Any) -> tuple[int, int] | None:
-    """Rows and columns of pixels of a patch, where patches do not overlap or say how far they lie apart."""
-    of = getattr(config, "vision_config", config)
-    patch = getattr(of, "patch_stride", None) or getattr(of, "patch_size", None)
-    if isinstance(patch, int):
-        return patch, patch
-    return (int(patch[0]), int(patch[1])) if patch is not None and len(patch) == 2 else None
-
-
-def _check(model: VisionModel) -> None:
-    """Try a model on a grey picture: does it take pictures alone, and of this size?"""
+def _try_out(model: VisionModel) -> None:
+    """Refuse, after one grey picture, a model that takes more than pictures, or not of this size."""
     import torch
 
-    size = model.preprocessing.size
-    if model.kind == "convolutional":
-        return
-    side = size or 32
+    size, patch, weight = model.preprocessing.size, model.layout.patch, next(model.network.parameters())
+    pixels = model.prepare([np.full((size or 32, size or 32, 3), 128, np.uint8)]).to(weight.device, weight.dtype)
     try:
-        layers = see(model, [np.full((side, side, 3), 128, np.uint8)]).layers
-    except (ValueError, RuntimeError, TypeError) as error:
-        if isinstance(error, (SettingsError, torch.OutOfMemoryError)):
-            raise
+        with torch.inference_mode():
+            out = _run(model, pixels)
+    except (IndexError, RuntimeError, TypeError, ValueError) as error:
         said = str(error).strip().splitlines()[0]
-        if size is not None:
-            raise SettingsError(
-                f"model {model.name!r} cannot see at {size} × {size}: {said}; leave size out"
-            ) from error
+        if size is None:
+            does = "takes more than pictures, or other pictures than its preprocessing gives"
+        else:
+            does = f"cannot see at {size} × {size}"
+        raise SettingsError(f"model {model.name!r} {does}: {said}") from error
+    has_tokens = getattr(getattr(out, "last_hidden_state", None), "ndim", 0) == 3
+    if size is not None and has_tokens and patch and (size % patch[0] or size % patch[1]):
         raise SettingsError(
-            f"model {model.name!r} does not take pictures alone, as brainalign gives them: {said}"
-        ) from error
-    if size is not None and layers[0].ndim == 3 and model.patch and (size % model.patch[0] or size % model.patch[1]):
-        patch = model.patch[0]
-        raise SettingsError(
-            f"size is a multiple of {patch}, the patch of model {model.name!r}: {size // patch * patch} or "
-            f"{(size // patch + 1) * patch}; found {size}"
+            f"size is a multiple of {patch[0]}, the patch of model {model.name!r}, such as "
+            f"{(size // patch[0] + 1) * patch[0]}; found {size}"
         )
-
-
-def _some(model: VisionModel) -> str:
-    """A few names of modules."""
-    names = [name for name, _ in model.network.named_children()]
-    return ", ".join(map(repr, names[:4]))
