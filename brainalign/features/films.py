@@ -38,7 +38,7 @@ def read_film(
     Parameters
     ----------
     film : path, or mapping of run → path
-        Whatever FFmpeg opens, animated GIF and PNG included; its first video stream.
+        MP4/MOV, Matroska/WebM, AVI, MPEG, ASF, FLV, Ogg, animated GIF and PNG; its first video stream.
     rate : float
         Frames a second (Hz); faster than the film's own, frames repeat.
     onset : float, or mapping of run → float

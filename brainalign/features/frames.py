@@ -14,6 +14,8 @@ from brainalign.errors import InputError, need_package
 from brainalign.features.decoding import as_rgb, check_size
 
 SHORT_S = 0.5  # a film that ends so much before its header says was cut short
+# what may be opened: others of FFmpeg's formats are text, or lists that have it open further files and addresses
+FORMATS = ("apng", "asf", "avi", "flv", "gif", "h264", "hevc", "matroska", "mov", "mpeg", "mpegts", "mpegvideo", "ogg")
 WITHOUT_TIMES = ("avi",)  # such packets are stamped in the order of decoding, which with B-frames is another
 
 
@@ -117,11 +119,12 @@ def _listed(path: Path, name: str) -> Film:
     from av.error import FFmpegError
 
     try:
-        container = av.open(str(path))
+        container = _container(path)
     except (FFmpegError, UnicodeDecodeError) as error:
         raise InputError(
-            f"film {name!r} cannot be opened: FFmpeg says '{error}'; found {path.stat().st_size:,} bytes; a film that "
-            "was not copied whole may lack its table of contents: copy it again"
+            f"film {name!r} cannot be opened: found {path.stat().st_size:,} bytes, of which FFmpeg says "
+            f"'{getattr(error, 'strerror', error)}'; it is none of {', '.join(FORMATS)}, or was not copied whole and "
+            "lacks its table of contents: copy it again, or save it as MP4"
         ) from error
     with container:
         stream = _video(container, name)
@@ -168,6 +171,12 @@ def _listed(path: Path, name: str) -> Film:
         )
 
 
+def _container(path: Path) -> Any:
+    import av
+
+    return av.open(str(path), options={"format_whitelist": ",".join(FORMATS), "protocol_whitelist": "file"})
+
+
 def _video(container: Any, name: str) -> Any:
     """The first video stream that is no cover picture."""
     from av.stream import Disposition
@@ -206,10 +215,9 @@ def _decoded(film: Film, begin: int, broken: set[int]) -> Iterator[tuple[int, An
 
 
 def _decoded_from(film: Film, key: int, broken: set[int]) -> Generator[tuple[int, Any], None, None]:
-    import av
     from av.error import FFmpegError
 
-    with av.open(str(film.path)) as container:
+    with _container(film.path) as container:
         stream = _video(container, film.name)
         number = -1
         with contextlib.suppress(FFmpegError):  # no seeking, or the container ends in the middle of something
@@ -223,6 +231,8 @@ def _decoded_from(film: Film, key: int, broken: set[int]) -> Generator[tuple[int
                     broken.add(number)
                     continue
                 for frame in frames:
+                    if not film.counted and frame.pts is not None and frame.pts > film.stamps[-1]:
+                        return  # what is left of a frame at which a film was cut off
                     number = number + 1 if film.counted or frame.pts is None else _number(film, frame.pts)
                     yield number, frame
 
