@@ -39,6 +39,10 @@ from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
+from .features.acoustics import envelope as envelope
+from .features.acoustics import mel_spectrogram as mel_spectrogram
+from .features.acoustics import onset_strength as onset_strength
+from .features.audio import embed_audio as embed_audio
 from .features.captions import bag_of_words as bag_of_words
 from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
@@ -46,11 +50,14 @@ from .features.captions import split_words as split_words
 from .features.conse import conse as conse
 from .features.frequency import word_frequency as word_frequency
 from .features.phonemes import phoneme_rate as phoneme_rate
+from .features.pitch import pitch as pitch
 from .features.sentences import embed_sentences as embed_sentences
 from .features.simple import categories as categories
 from .features.simple import word_length as word_length
 from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
+from .features.sounds import Sounds as Sounds
+from .features.sounds import sounds_of as sounds_of
 from .features.static import static_vectors as static_vectors
 from .features.texts import average_texts as average_texts
 from .features.transcript import Reading as Reading
