@@ -39,6 +39,10 @@ from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
+from .features.acoustics import envelope as envelope
+from .features.acoustics import mel_spectrogram as mel_spectrogram
+from .features.acoustics import onset_strength as onset_strength
+from .features.audio import embed_audio as embed_audio
 from .features.captions import bag_of_words as bag_of_words
 from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
@@ -56,6 +60,7 @@ from .features.motion import motion_energy as motion_energy
 from .features.phonemes import phoneme_rate as phoneme_rate
 from .features.pictures import Pictures as Pictures
 from .features.pictures import pictures_of as pictures_of
+from .features.pitch import pitch as pitch
 from .features.pixels import pixels as pixels
 from .features.reducing import incremental_pca as incremental_pca
 from .features.reducing import random_projection as random_projection
@@ -64,6 +69,8 @@ from .features.simple import categories as categories
 from .features.simple import word_length as word_length
 from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
+from .features.sounds import Sounds as Sounds
+from .features.sounds import sounds_of as sounds_of
 from .features.spectra import spatial_frequency as spatial_frequency
 from .features.static import static_vectors as static_vectors
 from .features.texts import average_texts as average_texts

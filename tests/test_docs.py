@@ -98,6 +98,12 @@ def test_the_python_of_transcripts_prints_what_the_page_says(capsys):
     assert len(names["reading"].table) == 2127
 
 
+def test_the_python_of_sound_prints_what_the_page_says(capsys):
+    run_blocks("docs/ideas/sound.md", {})
+    (shown,) = blocks("docs/ideas/sound.md", "text")
+    assert capsys.readouterr().out == shown
+
+
 def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from brainalign.features.listening import Listener, Rows, check_positive, listen, signal_of
-from brainalign.features.sounds import Clip, Sounds, Unreadable, sounds_of
 from brainalign.features.sound_spectra import FLOOR_DB, Frames, MelBands, MelSpectrum, check_bands
+from brainalign.features.sounds import Clip, Sounds, Unreadable, sounds_of
 from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store

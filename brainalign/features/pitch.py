@@ -11,8 +11,8 @@ import pandas as pd
 from brainalign.errors import SettingsError
 from brainalign.features.acoustics import describe
 from brainalign.features.listening import Rows, check_positive
-from brainalign.features.sounds import Clip, Unreadable, sounds_of
 from brainalign.features.sound_spectra import Frames
+from brainalign.features.sounds import Clip, Unreadable, sounds_of
 from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store
