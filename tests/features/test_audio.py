@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +58,20 @@ def made(kind: str) -> tuple[Any, Any]:
     return getattr(t, f"{kinds[kind]}Model")(config), t.Wav2Vec2FeatureExtractor(do_normalize=True)
 
 
+@cache
+def plain_model(folder: Path) -> tuple[Any, Any]:
+    from transformers import AutoFeatureExtractor, AutoModel
+
+    network = AutoModel.from_pretrained(folder).eval()
+    whole = AutoFeatureExtractor.from_pretrained(folder)
+    return network.get_encoder() if network.config.is_encoder_decoder else network, whole
+
+
 def states_alone(folder: Path, sound: np.ndarray) -> list[np.ndarray]:
     """Every layer's frames (n_frames, width) of one stretch heard alone, by transformers' plain AutoModel."""
     import torch
-    from transformers import AutoFeatureExtractor, AutoModel
 
-    network, extractor = AutoModel.from_pretrained(folder).eval(), AutoFeatureExtractor.from_pretrained(folder)
-    network = network.get_encoder() if network.config.is_encoder_decoder else network
+    network, extractor = plain_model(folder)
     given = extractor(sound, sampling_rate=RATE, return_tensors="pt")
     with torch.inference_mode():
         out = network(**{k: v for k, v in given.items() if k != "attention_mask"}, output_hidden_states=True)
