@@ -276,11 +276,11 @@ def image(drawing: Drawing, path):
     return f"![{drawing.alt}](benchmarks/{path.name})"
 
 
-def fill(text, name, content):
+def fill(text, name, content, by="benchmarks/page.py", page="docs/benchmarks.md"):
     """The page with new content between the marks of that name."""
-    begin, end = f"<!-- {name}: made by benchmarks/page.py -->", f"<!-- end of {name} -->"
+    begin, end = f"<!-- {name}: made by {by} -->", f"<!-- end of {name} -->"
     if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f"docs/benchmarks.md has the marks {begin} and {end} once each, in this order")
+        raise ValueError(f"{page} has the marks {begin} and {end} once each, in this order")
     pattern = re.escape(begin) + ".*?" + re.escape(end)
     return re.sub(pattern, lambda _: f"{begin}\n\n{content}\n\n{end}", text, flags=re.DOTALL)
 

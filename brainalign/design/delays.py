@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from brainalign.design.resample import spacing
+from brainalign.design.resample import in_use, spacing
 from brainalign.errors import SettingsError
 from brainalign.signals import Signal
 
@@ -26,7 +26,8 @@ def delay(signal: Signal, volumes: Sequence[int] = (1, 2, 3, 4, 5)) -> Signal:
     Returns
     -------
     Signal (n_samples, n_columns × n_delays)
-        `columns` gain `delay` (samples). What would come from before or after the run is 0; no run sees another.
+        `columns` gain `delay` (samples). What would come from before or after the run is 0; no run sees another. What
+        is not known is not known at every delay, and its samples are out of use.
 
     Raises
     ------
@@ -58,4 +59,4 @@ def delay(signal: Signal, volumes: Sequence[int] = (1, 2, 3, 4, 5)) -> Signal:
             inside = (source >= 0) & (source < len(rows))
             out[rows[inside], k * width : (k + 1) * width] = values[rows[source[inside]]]
     columns = pd.concat([signal.columns.assign(delay=shift) for shift in shifts], ignore_index=True)
-    return Signal(out, signal.samples, columns, attrs={**signal.attrs, "delays_volumes": shifts})
+    return Signal(out, in_use(signal.samples, out), columns, attrs={**signal.attrs, "delays_volumes": shifts})

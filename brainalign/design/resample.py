@@ -12,9 +12,10 @@ from brainalign.errors import InputError
 from brainalign.signals import Signal
 
 LOBES = 3  # of the Lanczos window: words up to three volumes away have a say
+WEIGHTS = 1 << 22  # kept in memory at a time: an hour of sound has a million samples a band
 
 Kernel = Callable[[np.ndarray, np.ndarray, np.ndarray, float], np.ndarray]
-"""(volume times (v,), onsets (e,), durations (e,), spacing in s) → weights (v, e)."""
+"""(volume times (v,), onsets (e,), durations (e,), spacing in s) → weights (v, e); of many, some volumes at a time."""
 
 
 def lanczos(times: np.ndarray, onsets: np.ndarray, durations: np.ndarray, tr: float) -> np.ndarray:
@@ -46,7 +47,17 @@ def mean_within(times: np.ndarray, onsets: np.ndarray, durations: np.ndarray, tr
 
 
 def boxcar(times: np.ndarray, onsets: np.ndarray, durations: np.ndarray, tr: float) -> np.ndarray:
-    """The share of the TR around each volume's time during which the event was on: for blocks and states."""
+    """The share of the TR around each volume's time during which the event was on: for blocks, pictures, frames.
+
+    Of samples that follow one another without a gap, such as the frames of a film, it is their mean over the TR,
+    whatever their rate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> boxcar(np.array([0.0, 2.0]), np.array([0.5]), np.array([2.0]), tr=2.0).tolist()  # 0.5 to 2.5 s
+    [[0.25], [0.75]]
+    """
     start = np.maximum(onsets[None, :], times[:, None] - tr / 2)
     stop = np.minimum((onsets + durations)[None, :], times[:, None] + tr / 2)
     return np.clip(stop - start, 0, None) / tr
@@ -67,7 +78,8 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
     Returns
     -------
     Signal (n_volumes, n_columns)
-        On `onto`'s samples; a run without events is 0.
+        On `onto`'s samples; a run without events is 0. A volume that an event enters which is not in use (its `use` is
+        False: a picture that could not be read) is not known, and not in use either.
 
     Raises
     ------
@@ -93,16 +105,29 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
     out = np.zeros((len(samples), signal.shape[1]), np.float32)
     onsets = signal.samples["time"].to_numpy(float)
     durations = signal.samples["duration"].to_numpy(float) if "duration" in signal.samples else np.zeros(len(onsets))
-    values = signal.array()
+    values, known = signal.array(), signal.use
+    clock, run_of = samples["time"].to_numpy(float), signal.samples["run"].to_numpy()
     for run in signal.runs:
         rows = np.flatnonzero((samples["run"] == run).to_numpy())
-        events = np.flatnonzero((signal.samples["run"] == run).to_numpy())
-        times = samples["time"].to_numpy(float)[rows]
-        weights = kernel(times, onsets[events], durations[events], spacing(times, run))
-        out[rows] = weights @ values[events]
+        events = np.flatnonzero(run_of == run)
+        tr, step = spacing(clock[rows], run), max(1, WEIGHTS // len(events))
+        for some in (rows[k : k + step] for k in range(0, len(rows), step)):
+            weights = kernel(clock[some], onsets[events], durations[events], tr)
+            near = weights.any(0)
+            there = near & known[events]
+            out[some] = weights[:, there] @ values[events[there]]
+            out[some[weights[:, near & ~there].any(1)]] = np.nan
     keep = [c for c in ("run", "time", "stimulus", "stimulus_time", "repeat", "use") if c in samples]
     attrs: dict[str, Any] = {**signal.attrs, "resampled": getattr(kernel, "__name__", repr(kernel))}
-    return Signal(out, samples[keep], signal.columns, attrs=attrs)
+    return Signal(out, in_use(samples[keep], out), signal.columns, attrs=attrs)
+
+
+def in_use(samples: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
+    """The samples; those of which a value is not known are out of use."""
+    known: np.ndarray = ~np.asarray(np.isnan(values).any(axis=1))
+    if known.all():
+        return samples
+    return samples.assign(use=known & samples["use"].to_numpy(bool) if "use" in samples else known)
 
 
 def spacing(times: np.ndarray, run: str) -> float:

@@ -73,7 +73,7 @@ def decode(path: str | Path, name: str | None = None, ground: Sequence[int] = MI
             if n_frames > 1 and image.format != "MPO":  # which is a camera's JPEG with a preview behind it
                 raise InputError(
                     f"picture {name!r} is not one picture: it is a {image.format} of {n_frames} frames or pages; open "
-                    "what is animated with ba.read_film, or save the frame that was shown as a picture of its own"
+                    "an animated GIF or PNG with ba.read_film, or save the frame that was shown as a picture of its own"
                 )
             found = f"it begins as {image.format}, {image.width} × {image.height} pixels"
             try:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.pictures import Pictures
+from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array
 from brainalign.rows import RowJob, compute_rows, keep_rows
@@ -47,6 +48,11 @@ class Describer:
     describe: Callable[[list[np.ndarray]], np.ndarray]
     batch: int = 16
     also: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def per_picture(width: int, measure: Callable[[np.ndarray], Any]) -> Describer:
+    """A Describer that measures one picture after the other: (height, width, 3) uint8 → `width` numbers."""
+    return Describer(width, lambda batch: np.array([measure(picture) for picture in batch]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,9 +93,8 @@ class Described:
             gone = np.isnan(self.values[:, 0])
             samples = samples.assign(use=~gone)
             attrs["left_out"] = [{"stimulus": one, "why": why} for one, why in self.left_out.items()]
-            notes.append(
-                f"{', '.join(known)}: {int(gone.sum())} of {len(gone)} samples are censored, unreadable pictures"
-            )
+            censored = f"{int(gone.sum())} of {len(gone)} samples are censored: their pictures cannot be read"
+            notes.append(f"{', '.join(known)}: {censored}")
         if self.pictures.inputs:
             attrs["inputs"] = _listed(self.pictures.inputs)
         return Signal(self.values, samples, columns, attrs=attrs | ({"notes": notes} if notes else {}))
@@ -158,7 +163,42 @@ def describe(
         whole = piece_of(pictures, key)
         arrays = dict(keep_rows(store, whole, start, {"what": what, "n_pictures": len(first)}, progress))
         values = _as_shown(arrays.pop("values"), which, store, whole, what)
-    return Described(pictures, values, arrays, _left_out(pictures, values, unreadable))
+    return Described(pictures, values, arrays, why_left_out(pictures, values, unreadable))
+
+
+def describe_band(
+    images: Any,
+    begin: Callable[[], Describer],
+    columns: pd.DataFrame,
+    settings: Mapping[str, Any],
+    *,
+    name: str,
+    column: str,
+    root: str | Path | None,
+    unreadable: Unreadable,
+    store: Store | None,
+    progress: Progress,
+) -> Signal:
+    """A band of features, from whatever `pictures_of` takes.
+
+    Parameters
+    ----------
+    columns : DataFrame, one row per number a picture gets
+        What each is; `band` is added.
+    settings : mapping of JSON types
+        `kind`, `method`, and all the numbers depend on; becomes part of the key and of ``attrs["features"][name]``.
+    """
+    found = describe(
+        pictures_of(images, column, root),
+        begin,
+        settings,
+        str(settings["kind"]).replace("_", " "),
+        unreadable=unreadable,
+        store=store,
+        progress=progress,
+    )
+    columns = pd.concat([pd.DataFrame({"band": name}, index=columns.index), columns], axis=1)
+    return found.signal(columns, {name: settings})
 
 
 def different(pictures: Pictures) -> tuple[np.ndarray, np.ndarray]:
@@ -210,7 +250,7 @@ def batches(
     """Some pictures with their places in `rows`, `most` at once or fewer; without those that are censored."""
     places: list[int] = []
     batch: list[np.ndarray] = []
-    for place, picture in _each(pictures, rows, unreadable):
+    for place, picture in each_readable(pictures, rows, unreadable):
         places.append(place)
         batch.append(picture)
         if len(batch) >= most or sum(one.nbytes for one in batch) >= BATCH_BYTES:
@@ -220,7 +260,8 @@ def batches(
         yield places, batch
 
 
-def _each(pictures: Pictures, rows: np.ndarray, unreadable: Unreadable) -> Iterator[tuple[int, np.ndarray]]:
+def each_readable(pictures: Pictures, rows: np.ndarray, unreadable: Unreadable) -> Iterator[tuple[int, np.ndarray]]:
+    """Pictures with their places in `rows`; without those that are censored."""
     place = 0
     while place < len(rows):
         try:
@@ -249,8 +290,8 @@ def _as_shown(
     return keep_rows(store, key_of(of=key, rows=hash_array(which)), lambda: job, about)["values"]
 
 
-def _left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) -> dict[str, str]:
-    """Why the pictures could not be read of whose numbers there are none: they are tried again."""
+def why_left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) -> dict[str, str]:
+    """Why there are no numbers of some pictures (their first is NaN): they are read again, to be told."""
     gone = np.flatnonzero(np.isnan(values[:, 0])).tolist()
     if not gone:
         return {}
@@ -263,7 +304,7 @@ def _left_out(pictures: Pictures, values: np.ndarray, unreadable: Unreadable) ->
         if digest not in why:
             try:
                 next(pictures.read([row]))
-                why[digest] = "it could not be read when the others were described; now it can: clear the store"
+                why[digest] = "it can be read, but what is beside it could not"
             except InputError as error:
                 if unreadable == "error":
                     raise

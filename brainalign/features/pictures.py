@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,23 +114,32 @@ def pictures_of(
             f"{os.fspath(images)!r} is one file or folder: give a list of pictures, such as [path] or "
             "sorted(folder.glob('*.png')), or open a film with ba.read_film"
         )
-    if isinstance(images, np.ndarray):
-        _check_stack(images)
-    items: Any = images if isinstance(images, np.ndarray) else list(images)
+    items: Any = np.atleast_1d(images) if isinstance(images, np.ndarray) else list(images)
     if len(items) == 0:
         raise InputError("there are no pictures: give at least one")
+    if isinstance(items, np.ndarray):
+        _check_stack(items)
     kinds = {_kind(item) for item in items} if isinstance(items, list) else {"array"}
     if kinds == {"array"}:
         return _from_arrays(items, colour)
     if kinds == {"path"}:
-        parents = [Path(path).absolute().parent for path in items]
-        folder = check_inside(".", os.path.commonpath(parents) if root is None else root)
+        folder = common_folder(items) if root is None else check_inside(".", root)
         paths = [check_inside(Path(path).absolute() if root is None else path, folder) for path in items]
         return _from_files(_no_clock([str(p) for p in items]), paths, folder, colour)
     raise InputError(
         f"the pictures are {' and '.join(sorted(kinds))}: give only paths or only arrays; what Pillow or torch holds "
         "becomes an array with np.asarray (a Pillow image first .convert('RGB'))"
     )
+
+
+def common_folder(paths: Iterable[str | Path]) -> Path:
+    """The folder all these files are in, or below."""
+    return check_inside(".", os.path.commonpath([Path(path).absolute().parent for path in paths]))
+
+
+def relative_names(paths: Iterable[Path], root: Path) -> dict[Path, str]:
+    """What each different file is called in results: nothing of the machine, and no two alike."""
+    return {path: os.path.relpath(path, root).replace(os.sep, "/") for path in paths}
 
 
 def _kind(item: Any) -> str:
@@ -166,7 +175,7 @@ def _from_files(samples: pd.DataFrame, paths: Sequence[Path], root: Path, ground
     need_package("PIL", extra="vision", what="reading pictures")
     different = dict.fromkeys(paths)
     _check_there(list(different), root)
-    names = {path: os.path.relpath(path, root).replace(os.sep, "/") for path in different}
+    names = relative_names(different, root)
     hashes = {path: hash_file(path) for path in different}
     settled = {"decoding": METHOD, "ground": ground, "pillow": versions("pillow")["pillow"].split(".")[0]}
     digests = {path: key_of(file=sha256, **settled) for path, sha256 in hashes.items()}

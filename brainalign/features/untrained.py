@@ -25,8 +25,8 @@ def untrained(model: str | Path | ResolvedModel, seed: int = 0) -> ResolvedModel
     Returns
     -------
     ResolvedModel
-        For `embed_words(model=...)`, or `embed_images(model=...)` for a vision model; its `revision` is made of the
-        configuration and the seed.
+        For `embed_words(model=...)`, `embed_images(model=...)` of a vision model, `embed_audio(model=...)` of a speech
+        model; its `revision` is made of the configuration and the seed.
 
     Raises
     ------

@@ -207,8 +207,7 @@ def see(
         return _with_prompt(model, pictures, prompt, names)
     if prompt is not None:
         raise SettingsError(f"model {model.name!r} reads no prompt: leave it out")
-    weight = next(model.network.parameters())
-    pixels = model.prepare(pictures).to(weight.device, weight.dtype)
+    pixels = _placed(model, pictures)
     names, embedding = names or model.names, None
     with torch.inference_mode():
         if names:
@@ -225,6 +224,13 @@ def see(
                 embedding = torch.nn.functional.normalize(out.pooler_output.float(), dim=-1)
     grids = tuple(grid_of(layer.shape, pixels.shape[-2:], model.layout) for layer in layers)
     return States(tuple(layers), grids, model.layout.class_token, model.layout.n_special, embedding)
+
+
+def _placed(model: VisionModel, pictures: Sequence[np.ndarray]) -> Any:
+    """What the network takes, where its weights are, if it has any."""
+    pixels = model.prepare(pictures)
+    weight = next(model.network.parameters(), pixels)
+    return pixels.to(weight.device, weight.dtype)
 
 
 def _with_prompt(
@@ -265,8 +271,8 @@ def _try_out(model: VisionModel) -> None:
     """Refuse, after one grey picture, a model that takes more than pictures, or not of this size."""
     import torch
 
-    size, patch, weight = model.preprocessing.size, model.layout.patch, next(model.network.parameters())
-    pixels = model.prepare([np.full((size or 32, size or 32, 3), 128, np.uint8)]).to(weight.device, weight.dtype)
+    size, patch = model.preprocessing.size, model.layout.patch
+    pixels = _placed(model, [np.full((size or 32, size or 32, 3), 128, np.uint8)])
     try:
         with torch.inference_mode():
             out = _run(model, pixels)

@@ -35,7 +35,7 @@ def draw_excerpt(fit: Encoding) -> Drawing | None:
         return None
     feature = str(table["feature"].iloc[0])
     delays = [int(d) for d in asked(fit, "design", "delays_volumes", default=[0])]
-    kernel = str(asked(fit, "design", "resample", default=""))
+    kernel = str(table["kernel"].iloc[0]) if "kernel" in table else ""
     tr = float(volumes["time"].diff().median())
     span = [min(delays) * tr, max(delays) * tr]
     what = "words" if _has_text(events) else "events"

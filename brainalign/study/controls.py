@@ -13,14 +13,14 @@ from brainalign.design.residual import previous, residualise
 from brainalign.errors import InputError
 from brainalign.features.simple import word_length, word_position
 from brainalign.features.static import static_vectors
-from brainalign.features.untrained import untrained
 from brainalign.progress import Progress
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study.extracting import Named, extract
-from brainalign.study.kinds import Language
+from brainalign.study.making import network
 from brainalign.study.met import Met
-from brainalign.study.settings import ON_LANGUAGE, Study
+from brainalign.study.section import Layered
+from brainalign.study.settings import CHANGED, Study
 
 TRACE = 0.01  # share of a layer's variance up to which what is left of it is no layer
 Change = Callable[[Named, Met, Store, Study, Progress], Named]
@@ -28,10 +28,11 @@ Change = Callable[[Named, Met, Store, Study, Progress], Named]
 
 @dataclass(frozen=True)
 class Control:
-    """One thing changed: what becomes of every language feature outside the baseline, of time, or of the cleaning."""
+    """One thing changed: what becomes of a model's features outside the baseline, of time, or of the cleaning."""
 
     what: str
     change: Change | None = None
+    of: type[Layered] = Layered
     reverse: bool = False
     clean: str | None = None
 
@@ -39,7 +40,7 @@ class Control:
         """The study's features, those that are asked about changed."""
         if self.change is None:
             return features
-        asked = study.language
+        asked = study.asked_about(self.of)
         return [self.change(f, met, store, study, progress) if f.settings.name in asked else f for f in features]
 
 
@@ -62,11 +63,11 @@ def position_and_length(feature: Named, met: Met, store: Store, study: Study, pr
 
 
 def dealt_out(feature: Named, met: Met, store: Store, study: Study, progress: Progress) -> Named:
-    """The vectors of each run given to its words at random, the same way in every layer; onsets stay."""
+    """The vectors of each run given to its words, pictures or frames at random, alike in every layer; onsets stay."""
     values = feature.signal.array().copy()
     rng = np.random.default_rng(study.encoding.seed)
     for run in feature.signal.runs:
-        rows = np.flatnonzero((feature.signal.samples["run"] == run).to_numpy())
+        rows = np.flatnonzero((feature.signal.samples["run"] == run).to_numpy() & feature.signal.use)
         values[rows] = values[rng.permutation(rows)]
     return replace(feature, signal=replace(feature.signal, values=values))
 
@@ -91,22 +92,23 @@ def beyond_words(feature: Named, met: Met, store: Store, study: Study, progress:
     return replace(feature, signal=left.select(columns=kept))
 
 
-CONTROLS: dict[str, Control] = {
+_CONTROLS = {
     "untrained": Control("the same network with random weights", change=twin),
     "static": Control("each word's embedding, without context", change=context_free),
     "position": Control("position and length of the words instead of the model", change=position_and_length),
-    "shuffled": Control("the model's vectors dealt out to the words at random", change=dealt_out),
+    "shuffled": Control("the model's vectors dealt out at random", change=dealt_out),
     "reversed": Control("the stimulus reversed in time", reverse=True),
     "residual": Control("less what the word's and the previous word's embeddings predict", change=beyond_words),
     "segment": Control("drift and motion removed apart in each fold's segment", clean="segment"),
 }
+CONTROLS = {name: replace(control, of=CHANGED.get(name, Layered)) for name, control in _CONTROLS.items()}
 
 
 def controls_of(study: Study) -> dict[str, Control]:
     """The controls a study asks for, by the name of their row; "all" is every one that changes something in it."""
     names = list(dict.fromkeys(study.controls))
     if "all" in names:
-        names = [name for name in CONTROLS if study.language or name not in ON_LANGUAGE]
+        names = [name for name in CONTROLS if name not in CHANGED or study.asked_about(CHANGED[name])]
         names = [name for name in names if name != "segment" or study.design.clean == "run"]
     out: dict[str, Control] = {}
     for name in names:
@@ -118,12 +120,10 @@ def controls_of(study: Study) -> dict[str, Control]:
     return out
 
 
-def _changed(feature: Named, **settings: int | None) -> Language:
-    assert isinstance(feature.settings, Language)  # others are never changed
+def _changed(feature: Named, **settings: int | None) -> Layered:
+    assert isinstance(feature.settings, Layered)  # others are never changed
     return feature.settings.model_copy(update=settings)
 
 
 def _static(feature: Named, met: Met, store: Store) -> Signal:
-    settings = _changed(feature)
-    model = settings.model if settings.untrained is None else untrained(settings.model, seed=settings.untrained)
-    return static_vectors(met.events, model=model, name=settings.name, store=store)
+    return static_vectors(met.events, model=network(_changed(feature)), name=feature.settings.name, store=store)

@@ -1,222 +1,44 @@
-"""Which features may a study name, and what may it say of each?"""
+"""Which features may a study name?"""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator, model_validator
-
-from brainalign.errors import did_you_mean
-
-LAYER_WORDS = ("each", "best", "stack")
-
-
-def _layers(value: Any) -> Any:
-    if isinstance(value, str) and value not in LAYER_WORDS:
-        raise ValueError(f"is one of {', '.join(LAYER_WORDS)} or a list of layers; {did_you_mean(value, LAYER_WORDS)}")
-    layers = value if isinstance(value, (list, str)) else [value]
-    if isinstance(layers, list) and not _different(layers, least=0):
-        raise ValueError("is a list of different layers such as [3, 5]; 0 is the embedding")
-    return layers
-
-
-def _different(numbers: list[Any], least: int) -> bool:
-    """Whether these are whole numbers, at least one, each at least `least` and named once."""
-    good = {n for n in numbers if isinstance(n, int) and not isinstance(n, bool) and n >= least}
-    return bool(numbers) and len(good) == len(numbers)
-
-
-class Section(BaseModel):
-    """A part of a study file: unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Feature(Section):
-    """What every feature has."""
-
-    name: str = Field(pattern=r"^[A-Za-z][\w-]*$")
-
-
-class WordRate(Feature):
-    """One per word."""
-
-    kind: Literal["word_rate"]
-
-
-class WordLength(Feature):
-    """Characters per word."""
-
-    kind: Literal["word_length"]
-
-
-class WordPosition(Feature):
-    """Where each word stands in its run, and in its sentence if the words say which that is."""
-
-    kind: Literal["word_position"]
-
-
-class WordFrequency(Feature):
-    """How frequent each word is in its language."""
-
-    kind: Literal["word_frequency"]
-    language: str = "en"
-
-
-class PhonemeRate(Feature):
-    """Phonemes per word, from a transcript of them or a dictionary."""
-
-    kind: Literal["phoneme_rate"]
-    phones: Path | None = None
-    tier: str = "phone"
-    start_s: float = 0.0  # the second of that file's clock at which the recording's begins
-
-
-class WordClass(Feature):
-    """Noun, verb, …: one column each."""
-
-    kind: Literal["word_class"]
-    tags: str | None = None
-    tagger: str | None = None
-
-
-class Category(Feature):
-    """One column per category of a column of the events."""
-
-    kind: Literal["category"]
-    column: str = "trial_type"
-
-
-class Reduced(Feature):
-    """What is said of any feature that can be reduced to principal components, found on training samples."""
-
-    pca: int | None = Field(default=None, ge=1)
-
-    @property
-    def n_bands(self) -> int:
-        """How many bands it has, or at least has where that depends on the model."""
-        return 1
-
-
-class ReadsWords(Feature):
-    """What is said of any feature that a language model makes of words in context."""
-
-    model: str
-    unit: Literal["tokens", "words"] = "tokens"  # of the context
-    exact: bool = False
-    context: int | list[int] = 128
-    ahead: bool = False
-    reset: Literal["run"] | None = "run"
-    dtype: Literal["float32", "float16", "bfloat16"] = "float32"
-    untrained: int | None = Field(default=None, ge=0, strict=True)  # a seed: the same network with random weights
-
-    @field_validator("context", mode="before")
-    @classmethod
-    def _sizes(cls, value: Any, info: ValidationInfo) -> Any:
-        many = value if isinstance(value, list) else [value]
-        unit = info.data.get("unit", "tokens")
-        least = 1 if info.data.get("exact") and unit == "words" else 2
-        if not _different(many, least):
-            raise ValueError(f"is a number of {unit}, at least {least}, or a list of different ones")
-        return many[0] if len(many) == 1 else value
-
-    @property
-    def contexts(self) -> list[int]:
-        """The context, or those that are compared."""
-        return self.context if isinstance(self.context, list) else [self.context]
-
-
-class Language(ReadsWords, Reduced):
-    """Hidden states of a language model."""
-
-    kind: Literal["language"]
-    layers: Annotated[str | list[int], BeforeValidator(_layers)] = "best"
-    pool: Literal["mean", "last", "first"] = "mean"
-
-    @property
-    def n_bands(self) -> int:
-        """One per layer or context; all layers are two at least."""
-        return len(self.contexts) * (len(self.layers) if isinstance(self.layers, list) else 2)
-
-    @property
-    def varies(self) -> str:
-        """What its alternatives differ in: layer or context; "" where it has none."""
-        return "context" if isinstance(self.context, list) else "layer" if self.layers in ("each", "best") else ""
-
-    @model_validator(mode="after")
-    def _one_axis(self) -> Language:
-        if isinstance(self.context, list) and not (isinstance(self.layers, list) and len(self.layers) == 1):
-            raise ValueError(
-                f"several contexts are compared at one layer, layers: [12]; found layers {self.layers} and contexts "
-                f"{self.context}: name one layer, or one context"
-            )
-        return self
-
-
-class Surprisal(ReadsWords):
-    """How expected each word was to a language model: one band, a column per measure."""
-
-    kind: Literal["surprisal"]
-    measures: list[Literal["surprisal", "entropy", "log_probability"]] = Field(default=["surprisal"], min_length=1)
-
-    @field_validator("context", mode="after")
-    @classmethod
-    def _one_context(cls, value: int | list[int]) -> int | list[int]:
-        if isinstance(value, list):
-            raise ValueError("is one number: contexts are compared in features of kind language")
-        return value
-
-
-class Sentence(Reduced):
-    """What a sentence encoder makes of each event's text."""
-
-    kind: Literal["sentence"]
-    model: str = "minilm-l6"
-    column: str
-
-
-class Static(Reduced):
-    """A vector of each word without context: a language model's, or from a file of word vectors."""
-
-    kind: Literal["static"]
-    model: str | None = None
-    vectors: str | None = None
-    unknown: Literal["mean", "zero", "error"] = "mean"
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Static:
-        if (self.model is None) == (self.vectors is None):
-            raise ValueError("static needs one of model (a language model) and vectors (a file of word vectors)")
-        return self
-
-
-AnyFeature = Annotated[
-    WordRate
-    | WordLength
-    | WordPosition
-    | WordFrequency
-    | PhonemeRate
-    | WordClass
-    | Category
-    | Language
-    | Surprisal
-    | Sentence
-    | Static,
-    Field(discriminator="kind"),
-]
-
-
-FEATURE_KINDS = {
-    "word_rate": WordRate,
-    "word_length": WordLength,
-    "word_position": WordPosition,
-    "word_frequency": WordFrequency,
-    "phoneme_rate": PhonemeRate,
-    "word_class": WordClass,
-    "category": Category,
-    "language": Language,
-    "surprisal": Surprisal,
-    "sentence": Sentence,
-    "static": Static,
+from typing import Annotated, get_args
+
+from pydantic import Field
+
+from brainalign.study.kinds_of_pictures import (
+    Colour,
+    Conse,
+    Contrast,
+    Gabor,
+    Luminance,
+    MotionEnergy,
+    Pixels,
+    SpatialFrequency,
+    Vision,
+)
+from brainalign.study.kinds_of_sound import Envelope, Mel, OnsetStrength, Pitch, Speech
+from brainalign.study.kinds_of_words import (
+    Category,
+    Language,
+    PhonemeRate,
+    Sentence,
+    Static,
+    Surprisal,
+    WordClass,
+    WordFrequency,
+    WordLength,
+    WordPosition,
+    WordRate,
+)
+from brainalign.study.section import Feature
+
+OfWords = WordRate | WordLength | WordPosition | WordFrequency | PhonemeRate | WordClass
+OfModels = Language | Surprisal | Sentence | Static
+OfImages = Vision | Conse | Luminance | Contrast | Colour | SpatialFrequency | Gabor | MotionEnergy | Pixels
+OfSounds = Speech | Mel | Envelope | OnsetStrength | Pitch
+AnyFeature = Annotated[OfWords | Category | OfModels | OfImages | OfSounds, Field(discriminator="kind")]
+
+FEATURE_KINDS: dict[str, type[Feature]] = {
+    get_args(one.model_fields["kind"].annotation)[0]: one for one in get_args(get_args(AnyFeature)[0])
 }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, one_message
@@ -14,17 +15,24 @@ from brainalign.features.transcript import Reading, align_words
 from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
+from brainalign.study.files import Files
 from brainalign.study.settings import Study
+
+NO_EVENTS = pd.DataFrame({"onset": np.zeros(0), "duration": np.zeros(0), "run": pd.Series([], dtype=str)})
 
 
 def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
     """The events of the study; with a recording, those past the end of their run are an error.
+
+    None where nothing is made of events: features are of a film and a sound alone.
 
     Raises
     ------
     InputError
         Everything that is wrong with them, in one message.
     """
+    if not study.needs_events:
+        return NO_EVENTS.copy()
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
         return transcript(study.stimuli.words, study.stimuli.start_s, "stimuli.words", ends=ends)
@@ -68,10 +76,11 @@ class Met:
 
     events: pd.DataFrame
     reading: Reading | None = None
+    files: Files = field(default_factory=Files)
 
 
-def in_print(study: Study, met: pd.DataFrame) -> Met:
-    """The events, their words looked up in the text the study names, if it names one.
+def in_print(study: Study, met: pd.DataFrame, files: Files | None = None) -> Met:
+    """The events, their words looked up in the text the study names, if it names one, and the files beside them.
 
     The events' ``attrs`` stay; then the text's hash is among the inputs, and a note says what was found.
 
@@ -80,9 +89,9 @@ def in_print(study: Study, met: pd.DataFrame) -> Met:
     InputError
         The events have no words, or what `align_words` raises.
     """
-    text = study.stimuli.text
+    files, text = files or Files(), study.stimuli.text
     if text is None:
-        return Met(met)
+        return Met(met, files=files)
     if "word" not in met:
         raise InputError(f"stimuli.text: the events have no 'word' (found {', '.join(map(str, met))})")
     try:
@@ -92,7 +101,7 @@ def in_print(study: Study, met: pd.DataFrame) -> Met:
     paths = list(text.values()) if isinstance(text, dict) else [text]
     inputs = apart(met.attrs.get("inputs", {}), *({path.name: hash_file(path)} for path in paths))
     found.table.attrs = {**met.attrs, "inputs": inputs, "notes": [*met.attrs.get("notes", []), f"text: {found}"]}
-    return Met(found.table, found)
+    return Met(found.table, found, files)
 
 
 def apart(*inputs: Mapping[str, str]) -> dict[str, str]:

@@ -26,11 +26,14 @@ from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
-from brainalign.study.checking import tests_of
+from brainalign.study.checking import is_quick, tests_of
 from brainalign.study.controls import controls_of
-from brainalign.study.extracting import Named, extract, reads_a_model, source
-from brainalign.study.kinds import Language, ReadsWords
+from brainalign.study.extracting import Named, extract, packages_of
+from brainalign.study.files import files_of
+from brainalign.study.kinds_of_words import ReadsWords
+from brainalign.study.making import source
 from brainalign.study.met import Met, apart, events_of, in_print
+from brainalign.study.section import Layered
 from brainalign.study.settings import Study, written_out
 
 CEILINGS: dict[str, CeilingRule] = {
@@ -109,16 +112,16 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     sources = [source(feature) for feature in study.features]  # what is missing is an error before anything is computed
     tell(0, 1, "reading the recording")
     brain = stages.recording(study)
-    events = events_of(study, brain)
+    events, files = events_of(study, brain), files_of(study, brain)
     chosen = stages.chosen(study, brain, events)
     if chosen is not None:
         brain = chosen.of(brain)
         events = events[events["run"].isin(brain.runs)].reset_index(drop=True)  # of what is not scored nothing is asked
-    met = in_print(study, events)
+    met = in_print(study, events, files.of(brain.runs))
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
     for feature, found in zip(study.features, sources):
-        for test in tests_of(feature, found, met.events, study.compute.device):
+        for test in tests_of(feature, found, met, study.compute.device):
             test()
     features = []
     for k, feature in enumerate(study.features):
@@ -141,6 +144,7 @@ def check_study(study: Study) -> list[str]:
     sources = [attempt(lambda f=feature: source(f)) for feature in study.features]
     brain = attempt(lambda: stages.recording(study))
     events = attempt(lambda: events_of(study, brain))
+    files = attempt(lambda: files_of(study, brain))
     if brain is not None and events is not None:
         chosen = attempt(lambda: stages.chosen(study, brain, events))
         brain = brain if chosen is None else chosen.of(brain)
@@ -148,12 +152,12 @@ def check_study(study: Study) -> list[str]:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         if rule is not None and attempt(lambda: rule(brain)) is not None:
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
-    if events is not None:
-        met = attempt(lambda: in_print(study, events)) or Met(events)
+    if events is not None and files is not None:
+        met = attempt(lambda: in_print(study, events, files)) or Met(events, files=files)
         for feature, found in zip(study.features, sources):
-            for test in tests_of(feature, found, met.events, study.compute.device):
+            for test in tests_of(feature, found, met, study.compute.device):
                 attempt(test)
-            if not reads_a_model(feature):
+            if is_quick(feature):
                 attempt(lambda f=feature: extract(f, met, None, "cpu"))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 
@@ -216,7 +220,7 @@ def _asked(study: Study, ready: Prepared) -> dict[str, Any]:
         "inner": study.encoding.folds.inner,
         "baseline": stages.bands_of(study.encoding.baseline, ready.features),
         "alternatives": alternatives,
-        "choose_one": not any(isinstance(f.settings, Language) and f.settings.layers == "each" for f in ready.features),
+        "choose_one": not any(isinstance(f.settings, Layered) and f.settings.layers == "each" for f in ready.features),
         "within_fold": stages.reductions(ready.features, study.encoding.matched),
         "solver": _solver(study),
         "seed": study.encoding.seed,
@@ -243,9 +247,8 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
 
 
 def _provenance(ready: Prepared, fit: Encoding) -> dict[str, Any]:
-    models = any(reads_a_model(f.settings) for f in ready.features)
     met = (ready.brain.attrs, ready.met.events.attrs, *(feature.signal.attrs for feature in ready.features))
-    packages = ("himalaya", "nibabel", "nilearn", *(("torch", "transformers", "tokenizers") if models else ()))
+    packages = ("himalaya", "nibabel", "nilearn", *packages_of([f.settings for f in ready.features]))
     return {
         **fit.provenance,
         "inputs": apart(*(attrs.get("inputs", {}) for attrs in met)),

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.maths.cost import parse_bytes
-from brainalign.study.kinds import FEATURE_KINDS, AnyFeature, Language, Reduced, Section
-from brainalign.study.places import placed
+from brainalign.study.kinds import AnyFeature
+from brainalign.study.kinds_of_pictures import OfPictures
+from brainalign.study.kinds_of_sound import OfSound
+from brainalign.study.kinds_of_words import Language
+from brainalign.study.mistakes import in_words
+from brainalign.study.places import FILES, beside, last_parts, placed
+from brainalign.study.section import Layered, Reduced, Section
 
 
 def _listed(value: Any) -> Any:
@@ -22,6 +26,7 @@ Names = Annotated[
     list[str], BeforeValidator(lambda v: [str(x) for x in _listed(v)] if isinstance(v, (str, int, list)) else v)
 ]
 Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]  # task: 1 is a name, not a number
+Files = Path | dict[Text, Path]  # one for all runs, or one for each
 
 
 class Data(Section):
@@ -44,11 +49,30 @@ class Stimuli(Section):
     """What was met; by default what the BIDS events say."""
 
     words: Path | None = None
-    start_s: float = 0.0  # the second of that file's clock at which the recording's begins
-    text: Path | dict[Text, Path] | None = None  # the words in print, of all runs or of each
+    images: Path | None = None  # the folder of the files that events name; else stimuli/ of the BIDS tree
+    film: Files | None = None
+    sound: Files | None = None
+    start_s: float = 0.0  # the second of words, film and sound at which the recording begins
+    text: Files | None = None  # the words in print
+
+    @model_validator(mode="after")
+    def _one_to_see(self) -> Stimuli:
+        if self.images is not None and self.film is not None:
+            raise ValueError(
+                "stimuli.images and stimuli.film: features of pictures are made of one of the two, of the files that "
+                "events name or of a film: leave one out"
+            )
+        return self
 
 
-ON_LANGUAGE = ("untrained", "static", "position", "shuffled", "residual")  # the controls that change those features
+# the controls that change a model's features, and which kinds of them
+CHANGED: dict[str, type[Layered]] = {
+    "untrained": Layered,
+    "static": Language,
+    "position": Language,
+    "shuffled": Layered,
+    "residual": Language,
+}
 Control = Literal["all", "untrained", "static", "position", "shuffled", "reversed", "residual", "segment"]
 
 
@@ -147,6 +171,9 @@ class Compute(Section):
         return value
 
 
+STIMULI = ("words", "images", "film", "sound", "text")  # files and folders
+
+
 class Study(Section):
     """A whole study file; the saved `settings.yaml` is this with every default written out."""
 
@@ -174,14 +201,14 @@ class Study(Section):
         for name in self.encoding.baseline:
             if name not in names:
                 raise ValueError(f"encoding.baseline names {name!r}, which is no feature; {did_you_mean(name, names)}")
-        varied = [f.name for f in self.features if isinstance(f, Language) and f.varies]
+        varied = [f.name for f in self.features if isinstance(f, Layered) and f.varies]
         if len(varied) > 1:
             raise ValueError(
                 f"features {', '.join(map(repr, varied))} all vary their layers or contexts: one feature at a time can "
                 "have layers: each or best, or several contexts; give the others a list of layers and one context"
             )
         if set(varied) & set(self.encoding.baseline):
-            axis = next(f.varies for f in self.features if f.name == varied[0] and isinstance(f, Language))
+            axis = next(f.varies for f in self.features if f.name == varied[0] and isinstance(f, Layered))
             raise ValueError(f"feature {varied[0]!r} varies its {axis}s and is in the baseline: a baseline is fixed")
         if self.encoding.matched and sum(f.n_bands for f in self.features if isinstance(f, Reduced)) < 2:
             raise ValueError("encoding.matched compares layers or language models at one width: give at least two")
@@ -189,18 +216,24 @@ class Study(Section):
             raise ValueError("every feature is in encoding.baseline: there is nothing to compare with it")
         if self.data.average == "subjects" and self.data.subjects != "all" and len(self.data.subjects) < 2:
             raise ValueError("data.average: subjects needs more than one subject; use average: none")
-        changing = [name for name in self.controls if name in ON_LANGUAGE]
-        if changing and not self.language:
-            raise ValueError(
-                f"controls: {changing[0]} needs a feature of kind language outside encoding.baseline: it is what is "
-                "changed"
-            )
+        for name in self.controls:
+            if name in CHANGED and not self.asked_about(CHANGED[name]):
+                kinds = "language" if CHANGED[name] is Language else "language, vision or speech"
+                raise ValueError(
+                    f"controls: {name} needs a feature of kind {kinds} outside encoding.baseline: it is what is changed"
+                )
         return self
 
     @property
-    def language(self) -> list[str]:
-        """The features of kind language that are asked about: those outside the baseline."""
-        return [f.name for f in self.features if isinstance(f, Language) and f.name not in self.encoding.baseline]
+    def needs_events(self) -> bool:
+        """Whether anything is made of events: not where all features are of a film and a sound."""
+        sources = ((OfPictures, self.stimuli.film), (OfSound, self.stimuli.sound))
+        named = tuple(kind for kind, file in sources if file is not None)
+        return self.targets.conditions is not None or not all(isinstance(f, named) for f in self.features)
+
+    def asked_about(self, kind: type[Layered]) -> list[str]:
+        """The features of a kind that are asked about: those outside the baseline."""
+        return [f.name for f in self.features if isinstance(f, kind) and f.name not in self.encoding.baseline]
 
 
 def read_study(path: str | Path) -> Study:
@@ -232,11 +265,10 @@ def study_from(content: dict[str, Any], base: Path = Path(), name: str = "study"
     try:
         study = Study.model_validate(content)
     except ValidationError as error:
-        raise one_message((f"{name}: {line}" for line in _in_words(error)), SettingsError) from None
-    data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": _under(base, study.data.mask)})
-    text = study.stimuli.text
-    printed = {run: base / path for run, path in text.items()} if isinstance(text, dict) else _under(base, text)
-    stimuli = study.stimuli.model_copy(update={"words": _under(base, study.stimuli.words), "text": printed})
+        raise one_message((f"{name}: {line}" for line in in_words(error, Study)), SettingsError) from None
+    data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": beside(base, study.data.mask)})
+    named = {key: beside(base, getattr(study.stimuli, key)) for key in STIMULI}
+    stimuli = study.stimuli.model_copy(update=named)
     features = [placed(base, feature) for feature in study.features]
     changed = {"data": data, "stimuli": stimuli, "features": features, "output": base / study.output}
     return study.model_copy(update=changed)
@@ -248,51 +280,9 @@ def written_out(study: Study) -> dict[str, Any]:
     content["data"]["bids"] = study.data.bids.resolve().name
     content["output"] = study.output.name
     for feature in content["features"]:
-        for key in ("model", "vectors", "phones", "tagger"):
+        for key in FILES:
             if Path(feature.get(key) or "").is_absolute():
-                feature[key] = Path(feature[key]).name
-    for section, key in (("data", "mask"), ("stimuli", "words"), ("stimuli", "text")):
-        value = content[section][key]
-        if isinstance(value, dict):
-            content[section][key] = {run: Path(path).name for run, path in value.items()}
-        elif value is not None:
-            content[section][key] = Path(value).name
+                feature[key] = last_parts(feature[key])
+    for section, key in (("data", "mask"), *(("stimuli", key) for key in STIMULI)):
+        content[section][key] = last_parts(content[section][key])
     return content
-
-
-def _under(base: Path, path: Path | None) -> Path | None:
-    return None if path is None else base / path
-
-
-def _in_words(error: ValidationError) -> Iterable[str]:
-    """Pydantic's findings as a person would say them; unknown keys name the close one."""
-    for item in error.errors():
-        place = [part for part in item["loc"] if part not in FEATURE_KINDS]
-        where = ".".join(str(p + 1) if isinstance(p, int) else str(p) for p in place)
-        if item["type"] == "extra_forbidden":
-            yield f"unknown key {where!r}; {did_you_mean(str(place[-1]), _keys_at(item['loc']))}"
-        elif item["type"] == "missing":
-            yield f"{where} is missing"
-        elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
-            found = item["input"].get("kind") if isinstance(item["input"], dict) else item["input"]
-            say = did_you_mean(str(found), FEATURE_KINDS) if found else "known: " + ", ".join(FEATURE_KINDS)
-            yield f"{where}: no feature is of kind {found!r}; {say}"
-        elif item["type"] == "literal_error" and isinstance(item["input"], str):
-            known = [
-                word.strip(" '") for word in item.get("ctx", {}).get("expected", "").replace(" or ", ",").split(",")
-            ]
-            yield f"{where}: {item['input']!r} is not known; {did_you_mean(item['input'], known)}"
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            yield f"{where}: {message}; found {item['input']!r}" if place else message
-
-
-def _keys_at(loc: tuple[Any, ...]) -> list[str]:
-    """The keys that may stand where the unknown one was found."""
-    model: Any = Study
-    for part in loc[:-1]:
-        if part in FEATURE_KINDS:
-            model = FEATURE_KINDS[part]
-        elif isinstance(part, str) and isinstance(model, type) and part in model.model_fields:
-            model = model.model_fields[part].annotation
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []

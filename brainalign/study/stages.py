@@ -8,7 +8,7 @@ import pandas as pd
 from brainalign.design.clean import clean
 from brainalign.design.conditions import condition_means
 from brainalign.design.delays import delay
-from brainalign.design.resample import Kernel, boxcar, lanczos, mean_within, resample, spacing, sum_within
+from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
@@ -16,7 +16,8 @@ from brainalign.errors import InputError
 from brainalign.io.fmri import read_fmri
 from brainalign.signals import Signal, join
 from brainalign.study.extracting import Named
-from brainalign.study.kinds import Category, Language, Reduced
+from brainalign.study.kinds_of_words import Category
+from brainalign.study.section import Held, Layered, Reduced
 from brainalign.study.settings import Folds, Study
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
@@ -52,9 +53,42 @@ def recording(study: Study) -> Signal:
 
 
 def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:
-    """A feature on the recording's clock: blocks by the share of a TR they fill, words by the study's kernel."""
-    kernel = boxcar if isinstance(feature.settings, Category) else KERNELS[study.design.resample]
-    return resample(feature.signal, onto=brain, kernel=kernel)
+    """A feature on the recording's clock: what lasts by the share of a TR it fills, words by the study's kernel."""
+    return resample(feature.signal, onto=brain, kernel=kernel_of(study, feature))
+
+
+def kernel_of(study: Study, feature: Named) -> Kernel:
+    """How a feature becomes volumes.
+
+    A block, a picture or a frame counts for as long as it was there, so that a volume is the mean over its TR, whatever
+    the rate of a film or a sound. Events of no duration are moments, as BIDS has it: each enters one volume whole.
+
+    Raises
+    ------
+    InputError
+        Some events have a duration, others none: moments and blocks are on no common scale.
+    """
+    if not isinstance(feature.settings, Held):
+        return KERNELS[study.design.resample]
+    return sum_within if are_moments(feature.settings.name, feature.signal.samples) else boxcar
+
+
+def are_moments(name: str, samples: pd.DataFrame) -> bool:
+    """Whether no sample of a feature has a duration.
+
+    Raises
+    ------
+    InputError
+        Some have one, others none.
+    """
+    moments = ~(samples["duration"].to_numpy(float) > 0)
+    if moments.any() and not moments.all():
+        first = samples[moments].iloc[0]
+        raise InputError(
+            f"feature {name!r}: {moments.sum():,} of {len(samples):,} events have no duration, the first in run "
+            f"{first['run']} at {first['time']:g} s ({first['stimulus']}): write how long each was there, or 0 for all"
+        )
+    return bool(moments.all())
 
 
 def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
@@ -68,29 +102,29 @@ def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = 
 def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
     """The first seconds of the first run, events and volumes, for a drawing of how one becomes the other.
 
-    Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text`, `feature`, `value`: what the event has, and
-    what the volume gets, before delays.
+    Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text` (of words), `feature`, `value`: what the event
+    has, and what the volume gets, before delays; `kernel`, by which it gets that.
     """
+    events = [f for f in features if "stimulus_time" not in f.signal.samples]  # of a film or a sound there are too many
     # a feature of one column can be drawn; of those, one that differs between events tells most
-    narrow = [f for f in features if f.signal.shape[1] == 1] or [
-        f for f in features if isinstance(f.settings, Category)
-    ]
+    narrow = [f for f in events if f.signal.shape[1] == 1] or [f for f in events if isinstance(f.settings, Category)]
     if not narrow:
         return pd.DataFrame()
-    shown = max(narrow, key=lambda f: float(f.signal.array()[:, 0].std()))
+    shown = max(narrow, key=lambda f: float(np.nanstd(f.signal.array()[:, 0])))
     run = brain.runs[0]
     seen = shown.signal.select(run=run) if run in shown.signal.runs else shown.signal
     volumes = on_clock(study, shown, brain).select(run=run)
     tr = spacing(volumes.samples["time"].to_numpy(float), run)
+    words = "" if isinstance(shown.settings, Held) else seen.samples["stimulus"].astype(str)
     tables = []
     for kind, signal, text, duration in (
-        ("event", seen, seen.samples["stimulus"].astype(str), seen.samples.get("duration", 0.0)),
+        ("event", seen, words, seen.samples.get("duration", 0.0)),
         ("volume", volumes, "", tr),
     ):
         table = signal.samples[["run", "time"]].assign(kind=kind, duration=duration, text=text)
         tables.append(table.assign(feature=shown.settings.name, value=signal.array()[:, 0]))
-    both = pd.concat(tables, ignore_index=True)
-    columns = ["kind", "run", "time", "duration", "text", "feature", "value"]
+    both = pd.concat(tables, ignore_index=True).assign(kernel=volumes.attrs["resampled"])
+    columns = ["kind", "run", "time", "duration", "text", "feature", "value", "kernel"]
     return both.loc[both["time"] < EXCERPT_S, columns].reset_index(drop=True)
 
 
@@ -100,7 +134,7 @@ def backwards(signal: Signal) -> Signal:
     for run in signal.runs:
         rows = np.flatnonzero((signal.samples["run"] == run).to_numpy())
         values[rows] = values[rows[::-1]]
-    return Signal(values, signal.samples, signal.columns, attrs=signal.attrs)
+    return Signal(values, in_use(signal.samples, values), signal.columns, attrs=signal.attrs)
 
 
 def cleaned(study: Study, brain: Signal, how: str, rule: FoldRule) -> tuple[Signal, list[str]]:
@@ -167,7 +201,7 @@ def bands_of(names: list[str], features: list[Named]) -> list[str]:
 
 def varied(features: list[Named]) -> dict[str, list[str]]:
     """The feature whose layers or contexts are alternatives, if there is one."""
-    return {f.settings.name: f.bands for f in features if isinstance(f.settings, Language) and f.settings.varies}
+    return {f.settings.name: f.bands for f in features if isinstance(f.settings, Layered) and f.settings.varies}
 
 
 def grouped(features: list[Named]) -> dict[str, list[str]]:

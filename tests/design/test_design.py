@@ -65,6 +65,46 @@ def test_runs_do_not_touch_each_other():
     np.testing.assert_allclose(out[5:], [[1, 0], [0, 1], [0, 0], [0, 0], [1, 0]], atol=1e-7)
 
 
+@given(st.integers(1, 40), st.floats(0.3, 3))
+def test_frames_without_gaps_are_their_mean_whatever_their_rate(rate, tr):
+    """A quantity that rises evenly is, in a volume, what it is in its middle."""
+    time = np.arange(0, 12 * tr, 1 / rate)
+    middle = time + 0.5 / rate
+    frames = events(time, middle[:, None], duration=1 / rate)
+    out = resample(frames, clock(12, tr), boxcar).values.ravel()
+    np.testing.assert_allclose(out[1:-1], np.arange(1, 11) * tr, atol=1 / rate)
+    ones = events(time, duration=1 / rate)
+    np.testing.assert_allclose(resample(ones, clock(12, tr), boxcar).values[1:-1], 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("kernel", [lanczos, sum_within, mean_within, boxcar])
+def test_many_samples_are_resampled_some_volumes_at_a_time(monkeypatch, kernel):
+    rng = np.random.default_rng(0)
+    frames = events(np.arange(400) * 0.1, rng.standard_normal((400, 3)), duration=0.1)
+    whole = resample(frames, clock(20), kernel).values
+    monkeypatch.setattr("brainalign.design.resample.WEIGHTS", 1200)
+    asked = []
+
+    def watched(times, *rest):
+        asked.append(len(times))
+        return kernel(times, *rest)
+
+    np.testing.assert_allclose(resample(frames, clock(20), watched).values, whole, atol=1e-6)
+    assert asked == [3] * 6 + [2]
+
+
+def test_a_picture_that_could_not_be_read_takes_the_volumes_it_enters_out_of_use():
+    samples = pd.DataFrame({"run": "1", "time": [1.0, 5.0, 9.0], "duration": 2.0, "use": [True, False, True]})
+    pictures = Signal([[1.0], [np.nan], [3.0]], samples, pd.DataFrame({"band": ["x"]}))
+    out = resample(pictures, clock(8).assign(use=np.arange(8) != 7), boxcar)
+    np.testing.assert_array_equal(out.values.ravel(), [0, 1, 0, np.nan, 0, 3, 0, 0])
+    assert out.use.tolist() == [True, True, True, False, True, True, True, False]
+    later = delay(out, volumes=(1, 2))
+    assert later.use.tolist() == [True, True, True, False, False, False, True, False]
+    np.testing.assert_array_equal(later.values[6], [3, 0])
+    assert "use" not in resample(events([0.0]), clock(4)).samples
+
+
 def test_events_of_a_run_that_was_not_recorded():
     with pytest.raises(InputError, match="events in run 3, but the recording has run 1"):
         resample(events([0.0], run="3"), clock(4))

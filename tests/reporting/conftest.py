@@ -100,7 +100,7 @@ def excerpt(seconds: float = 36.0) -> pd.DataFrame:
     volumes = np.where(np.abs(t) < 3, np.sinc(t) * np.sinc(t / 3), 0) @ length
     events = pd.DataFrame({"kind": "event", "run": "1", "time": onset, "duration": 0.2, "text": words, "value": length})
     after = pd.DataFrame({"kind": "volume", "run": "1", "time": times, "duration": TR, "text": "", "value": volumes})
-    both = pd.concat([events, after], ignore_index=True)
+    both = pd.concat([events, after], ignore_index=True).assign(kernel="lanczos")
     both.insert(5, "feature", "length")
     return both
 

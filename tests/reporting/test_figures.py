@@ -157,8 +157,9 @@ class TestTimelines:
         assert "2 to 10 s earlier" in drawn.title
 
     def test_events_without_words_and_other_kernels(self, listening):
-        settings = {**listening.settings, "design": {"resample": "sum", "delays_volumes": [0]}}
-        drawn = draw_excerpt(replace(listening, excerpt=listening.excerpt.assign(text=np.nan), settings=settings))
+        settings = {**listening.settings, "design": {"resample": "lanczos", "delays_volumes": [0]}}
+        blocks = listening.excerpt.assign(text=np.nan, kernel="boxcar")  # which blocks have, whatever words have
+        drawn = draw_excerpt(replace(listening, excerpt=blocks, settings=settings))
         assert drawn.title == "From events to volumes: each volume is predicted from the events."
         assert not [t for t in texts(drawn) if "Lanczos" in t]
 

@@ -11,6 +11,7 @@ from brainalign.features import loading
 from brainalign.shipped import shipped
 from brainalign.store import Store
 from brainalign.study import checking
+from brainalign.study.met import Met
 from brainalign.study.run import check_study, prepare
 from brainalign.study.settings import read_study, study_from
 
@@ -23,7 +24,7 @@ GIST = {"name": "gist", "kind": "sentence", "model": "stories260k"}
 @pytest.fixture(autouse=True)
 def no_weights(monkeypatch):
     """Whoever loads weights fails."""
-    monkeypatch.setattr(loading, "_network", None)
+    monkeypatch.setattr(loading, "build_network", None)
 
 
 @pytest.fixture
@@ -81,6 +82,6 @@ def test_a_device_that_is_not_there(said):
 def test_words_that_are_not_there(feature):
     events = pd.DataFrame({"run": ["1"], "onset": [0.0], "trial_type": ["face"]})
     asked = study_from({"data": {"bids": "x"}, "features": [feature]}).features[0]
-    *_, test = checking.tests_of(asked, None, events, "auto")
+    *_, test = checking.tests_of(asked, None, Met(events), "auto")
     with pytest.raises(BrainalignError, match=r"needs words, but the events have no 'word' \(found run, onset, trial"):
         test()

@@ -9,7 +9,7 @@ import pytest
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features import tagging, words
-from brainalign.features.models import is_here
+from brainalign.features.models import ModelFiles, is_here
 from brainalign.features.sentences import embed_sentences
 from brainalign.features.tagging import CARD
 from brainalign.features.transcript import align_words
@@ -124,7 +124,7 @@ def test_a_tagger_is_the_card_or_a_folder_and_no_installed_package(rules, tmp_pa
     loaded = []
     load = spacy.load
     monkeypatch.setattr(spacy, "load", lambda place, **how: loaded.append(place) or load(place, **how))
-    monkeypatch.setattr(tagging, "model_folder", {CARD: rules}.get)  # whether it was fetched or not
+    monkeypatch.setattr(tagging, "model_files", lambda name: ModelFiles({CARD: rules}[name], {}))  # fetched or not
     for tagger in (None, CARD, str(rules)):
         signal = made(name="class", kind="word_class", tagger=tagger)
         assert set(signal.columns["unit"][signal.array().argmax(1)]) == {"VERB"}

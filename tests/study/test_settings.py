@@ -20,6 +20,7 @@ GOOD = {
     ],
     "encoding": {"baseline": "rate"},
 }
+VISION = {"name": "v", "kind": "vision", "model": "efficientnet-lite0"}
 SURPRISE = {"name": "s", "kind": "surprisal", "model": "stories260k"}
 
 
@@ -87,6 +88,31 @@ def changed(*path_and_value):
             changed("features", 1, {"name": "f", "kind": "word_frequency", "langage": "de"}),
             r"unknown key 'features.2.langage'; did you mean 'language'\?",
         ),
+        (
+            changed("features", 1, {**VISION, "layers": "blocks.3"}),
+            r"layers: is one of each, best, .* such as the module \[blocks",
+        ),
+        (changed("features", 1, {**VISION, "layers": [3, "stem"]}), r"layers: is a list of different .*or of names of"),
+        (changed("features", 1, {**VISION, "pool": "max"}), r"features.2.pool: 'max' is not known; known: 'mean', 'cl"),
+        (changed("features", 1, {"name": "f", "kind": "luminance", "root": "x"}), r"unknown key 'features.2.root'"),
+        (changed("features", 1, {"name": "f", "kind": "conse", "prompt": "a cat"}), r"prompt: is a sentence with {} "),
+        (
+            changed("features", 1, {"name": "f", "kind": "mel", "low_hz": 9000}),
+            r"low_hz is below high_hz; found 9000 an",
+        ),
+        (
+            changed("features", 1, {"name": "f", "kind": "pitch", "rat": 9}),
+            r"unknown key 'features.2.rat'; did you mean 'r",
+        ),
+        (
+            changed("stimuli", {"images": "a", "film": "b.mp4"}),
+            r"stimuli: stimuli.images and stimuli.film: features of p",
+        ),
+        (
+            changed("features", 1, {"name": "s", "kind": "speech", "model": "x/y", "step_s": 9}),
+            r"step_s is at most context_s, and ahead_s at most half of it; found step_s 9, ahead_s 0 and context_s 8",
+        ),
+        (changed("stimuli", "film", 3), r"stimuli.film"),
         (changed("features", []), r"features: List should have at least 1 item"),
         (changed("features", 0, "name", "a b"), r"features.1.name: String should match pattern"),
         (changed("features", 1, "name", "rate"), r"two features are called 'rate'"),
@@ -159,7 +185,7 @@ def test_everything_in_the_baseline():
 
 def test_untrained_control_needs_a_network():
     content = changed("features", [{"name": "rate", "kind": "word_rate"}, {"name": "length", "kind": "word_length"}])
-    with pytest.raises(SettingsError, match="controls: untrained needs a feature of kind language"):
+    with pytest.raises(SettingsError, match="controls: untrained needs a feature of kind language, vision or speech"):
         study_from({**content, "controls": ["untrained"]})
 
 
@@ -171,7 +197,8 @@ def test_controls_of_language_need_it_outside_the_baseline():
     fixed = {**GOOD["features"][1], "layers": [3]}
     content = {"data": {"bids": "x"}, "features": [dull[0], fixed], "encoding": {"baseline": "lm"}}
     for name in ("untrained", "static", "position", "shuffled", "residual"):
-        with pytest.raises(SettingsError, match=f"controls: {name} needs a feature of kind language outside encoding"):
+        kinds = "language, vision or speech" if name in ("untrained", "shuffled") else "language"
+        with pytest.raises(SettingsError, match=f"controls: {name} needs a feature of kind {kinds} outside encoding"):
             study_from({**content, "controls": ["reversed", name]})
     with pytest.raises(SettingsError, match="untrained_seeds: Input should be greater than or equal to 1"):
         study_from(changed("untrained_seeds", 0))
@@ -208,6 +235,9 @@ KINDS_WITH_A_MODEL = [
     {"kind": "surprisal"},
     {"kind": "sentence", "column": "caption"},
     {"kind": "static"},
+    {"kind": "vision", "layers": [3]},
+    {"kind": "speech", "layers": [3]},
+    {"kind": "conse"},
 ]
 
 
@@ -282,6 +312,30 @@ def test_files_of_features_lie_beside_the_study_file(tmp_path):
     assert (d.tagger, e.tagger) == (str(tmp_path / "tagger"), "en-core-web-sm")
     assert str(tmp_path) not in yaml.safe_dump(written_out(study))
     assert written_out(study)["features"][0]["vectors"] == "glove.txt"
+
+
+def test_stimuli_lie_beside_the_study_file(tmp_path):
+    stimuli = {"film": {1: "a/one.mp4", "2": "two.mp4"}, "sound": "talk.wav", "words": "talk.TextGrid"}
+    study = study_from({**GOOD, "stimuli": stimuli}, base=tmp_path)
+    assert study.stimuli.film == {"1": tmp_path / "a/one.mp4", "2": tmp_path / "two.mp4"}
+    assert study.stimuli.sound == tmp_path / "talk.wav"
+    full = written_out(study)["stimuli"]
+    assert full["film"] == {"1": "one.mp4", "2": "two.mp4"}
+    assert (full["sound"], full["images"], full["text"]) == ("talk.wav", None, None)
+
+
+def test_whether_a_study_needs_events():
+    film, light = {"stimuli": {"film": "a.mp4"}}, {"name": "light", "kind": "luminance"}
+    loud = {"name": "loud", "kind": "envelope"}
+
+    def needs(features, **more):
+        return study_from({"data": {"bids": "x"}, "features": features, **more}).needs_events
+
+    assert not needs([light], **film)
+    assert needs([light])
+    assert needs([light, loud], **film)
+    assert not needs([light, loud], stimuli={"film": "a.mp4", "sound": "a.mp4"})
+    assert needs([light], **film, targets={"conditions": "trial_type", "reliability": 0.1, "aside": {"run": "1"}})
 
 
 def test_a_number_is_a_name_where_names_are_meant():
