@@ -36,7 +36,9 @@ def scores_table(found):
             for name, one in features.items():
                 layers = one["layers"]
                 best = int(np.argmax(layers["median_r"]))
-                layer = f"{best} of 0–{len(layers['median_r']) - 1}, {r(layers['median_r'][best])}"
+                where = ""
+                if len(layers["median_r"]) > 1:
+                    where = f"{layers['layer'][best]} of 0–{max(layers['layer'])}, {r(layers['median_r'][best])}"
                 normalised = f"{r(one['full']['normalised_r'])} ({r(one['low'][1])}–{r(one['high'][1])})"
                 rows.append(
                     [
@@ -44,7 +46,7 @@ def scores_table(found):
                         name,
                         f"{r(one['full']['r'])} ({r(one['low'][0])}–{r(one['high'][0])})",
                         normalised if one["full"]["normalised_r"] == one["full"]["normalised_r"] else DASH,
-                        layer if len(layers["median_r"]) > 1 else DASH,
+                        where or DASH,
                     ]
                 )
     return table(head, rows)
@@ -59,7 +61,7 @@ def draw_v4(found):
         for at, (session, features) in zip(np.atleast_1d(axes), sessions.items(), strict=True):
             for name, (label, look) in NETWORKS.items():
                 one = features[name]["layers"]
-                depth = np.linspace(0, 1, len(one["r"]))
+                depth = np.array(one["layer"]) / max(one["layer"])
                 at.fill_between(depth, one["r_low"], one["r_high"], color=look.colour, alpha=0.18, linewidth=0)
                 at.plot(depth, one["r"], color=look.colour, marker=look.marker, ms=4, label=label)
             for name, (label, dashes) in DULL.items():
