@@ -112,8 +112,8 @@ def load_preprocessor(preprocessing: Preprocessing) -> Callable[[Sequence[np.nda
             return processor(images=images, return_tensors="pt", **given)["pixel_values"]
         except ValueError as error:  # pictures of different sizes are no tensor
             raise SettingsError(
-                f"the pictures do not become one batch for model {preprocessing.model.name!r}: its preprocessing leaves "
-                f"them as different as they are ({_first_line(error)}); choose a size, such as size=224"
+                f"the pictures do not become one batch for model {preprocessing.model.name!r}: its preprocessing "
+                f"leaves them as different as they are ({_first_line(error)}); choose a size, such as size=224"
             ) from error
 
     if preprocessing.size is not None:
