@@ -191,7 +191,7 @@ def find(parts: Iterable[list[np.ndarray]], n: int) -> list[dict[str, np.ndarray
         if n_seen == 0 and rows < n:
             raise InputError(f"{n} components cannot be found in {rows} pictures: ask for {rows} at most")
         n_seen += rows
-        models = models or [IncrementalPCA(n) if layer.shape[1] > n else None for layer in layers]
+        models = models or [IncrementalPCA(n_components=n) if layer.shape[1] > n else None for layer in layers]
         for model, layer in zip(models, layers, strict=True):
             if model is not None:
                 model.partial_fit(layer, check_input=False)
