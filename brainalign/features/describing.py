@@ -171,7 +171,6 @@ def describe_band(
     begin: Callable[[], Describer],
     columns: pd.DataFrame,
     settings: Mapping[str, Any],
-    *,
     name: str,
     column: str,
     root: str | Path | None,

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import SettingsError
-from brainalign.features.describing import Unreadable, describe_band, per_picture
+from brainalign.features.describing import Describer, Unreadable, describe_band, per_picture
 from brainalign.features.light import lightness_of
 from brainalign.features.pixels import resized, resizing
 from brainalign.progress import Progress, silent
@@ -96,30 +96,20 @@ def gabor_energy(
     wanted = _checked(frequencies, orientations, octaves, side)
     columns = _columns(wanted, orientations, degrees)
 
-    def begin() -> Any:
+    def begin() -> Describer:
         banks = [_bank(frequency, orientations, octaves, side) for frequency in wanted]
         return per_picture(len(columns), lambda picture: _energies(picture, banks, side, log))
 
-    return describe_band(
-        images,
-        begin,
-        columns,
-        {
-            "kind": "gabor_energy",
-            "method": METHOD,
-            "frequencies": wanted,
-            "orientations": int(orientations),
-            "octaves": float(octaves),
-            "log": bool(log),
-            **settings,
-        },
-        name=name,
-        column=column,
-        root=root,
-        unreadable=unreadable,
-        store=store,
-        progress=progress,
-    )
+    known = {
+        "kind": "gabor_energy",
+        "method": METHOD,
+        "frequencies": wanted,
+        "orientations": int(orientations),
+        "octaves": float(octaves),
+        "log": bool(log),
+        **settings,
+    }
+    return describe_band(images, begin, columns, known, name, column, root, unreadable, store, progress)
 
 
 def _checked(frequencies: Sequence[float], orientations: Any, octaves: Any, side: int) -> list[float]:

@@ -8,6 +8,7 @@ with the white of sRGB itself (D65), so that grey has a* = b* = 0.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -109,18 +110,10 @@ def luminance(
     >>> luminance(np.array([[[0.0, 1.0]], [[1.0, 1.0]]])).values.ravel().tolist()
     [0.5, 1.0]
     """
-    return describe_band(
-        images,
-        lambda: per_picture(1, _mean_luminance),
-        pd.DataFrame({"unit": ["relative luminance"]}),
-        {"kind": "luminance", "method": METHOD},
-        name=name,
-        column=column,
-        root=root,
-        unreadable=unreadable,
-        store=store,
-        progress=progress,
-    )
+    settings = {"kind": "luminance", "method": METHOD}
+    columns = pd.DataFrame({"unit": ["relative luminance"]})
+    begin = partial(per_picture, 1, _mean_luminance)
+    return describe_band(images, begin, columns, settings, name, column, root, unreadable, store, progress)
 
 
 def contrast(
@@ -156,18 +149,10 @@ def contrast(
     >>> contrast(np.array([[[0.0, 1.0]], [[1.0, 1.0]]])).values.ravel().tolist()
     [0.5, 0.0]
     """
-    return describe_band(
-        images,
-        lambda: per_picture(1, _rms_contrast),
-        pd.DataFrame({"unit": ["relative luminance, SD"]}),
-        {"kind": "contrast", "method": METHOD},
-        name=name,
-        column=column,
-        root=root,
-        unreadable=unreadable,
-        store=store,
-        progress=progress,
-    )
+    settings = {"kind": "contrast", "method": METHOD}
+    columns = pd.DataFrame({"unit": ["relative luminance, SD"]})
+    begin = partial(per_picture, 1, _rms_contrast)
+    return describe_band(images, begin, columns, settings, name, column, root, unreadable, store, progress)
 
 
 def colour(
@@ -207,18 +192,10 @@ def colour(
     {'a*': 80.09, 'b*': 67.2, 'chroma': 104.55, 'hue cos': 0.77, 'hue sin': 0.64}
     """
     units = ["a*", "b*", "chroma", "hue cos", "hue sin"]
-    return describe_band(
-        images,
-        lambda: per_picture(len(units), _mean_colour),
-        pd.DataFrame({"unit": units}),
-        {"kind": "colour", "method": METHOD},
-        name=name,
-        column=column,
-        root=root,
-        unreadable=unreadable,
-        store=store,
-        progress=progress,
-    )
+    settings = {"kind": "colour", "method": METHOD}
+    columns = pd.DataFrame({"unit": units})
+    begin = partial(per_picture, len(units), _mean_colour)
+    return describe_band(images, begin, columns, settings, name, column, root, unreadable, store, progress)
 
 
 def _mean_luminance(picture: np.ndarray) -> list[float]:

@@ -121,7 +121,7 @@ def pictures_of(
         _check_stack(items)
     kinds = {_kind(item) for item in items} if isinstance(items, list) else {"array"}
     if kinds == {"array"}:
-        return _from_arrays(items, colour)
+        return _from_arrays(list(items), colour)
     if kinds == {"path"}:
         folder = common_folder(items) if root is None else check_inside(".", root)
         paths = [check_inside(Path(path).absolute() if root is None else path, folder) for path in items]

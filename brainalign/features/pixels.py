@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,15 +104,6 @@ def pixels(
         small = resized(picture, side, side, box=True) / 255
         return np.moveaxis(small, -1, 0).ravel() if rgb else (small @ LUMA).ravel()
 
-    return describe_band(
-        images,
-        lambda: per_picture(len(columns), measure),
-        columns,
-        {"kind": "pixels", "method": METHOD, "rgb": bool(rgb), **settings},
-        name=name,
-        column=column,
-        root=root,
-        unreadable=unreadable,
-        store=store,
-        progress=progress,
-    )
+    known = {"kind": "pixels", "method": METHOD, "rgb": bool(rgb), **settings}
+    begin = partial(per_picture, len(columns), measure)
+    return describe_band(images, begin, columns, known, name, column, root, unreadable, store, progress)

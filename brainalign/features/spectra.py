@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -91,15 +92,7 @@ def spatial_frequency(
         energy = np.sqrt(np.bincount(band.ravel(), power.ravel(), len(octaves) + 2)[1:-1])
         return np.log1p(energy) if log else energy
 
-    return describe_band(
-        images,
-        lambda: per_picture(len(octaves), measure),
-        with_degrees(columns, degrees),
-        {"kind": "spatial_frequency", "method": METHOD, "log": bool(log), **settings},
-        name=name,
-        column=column,
-        root=root,
-        unreadable=unreadable,
-        store=store,
-        progress=progress,
-    )
+    known = {"kind": "spatial_frequency", "method": METHOD, "log": bool(log), **settings}
+    columns = with_degrees(columns, degrees)
+    begin = partial(per_picture, len(octaves), measure)
+    return describe_band(images, begin, columns, known, name, column, root, unreadable, store, progress)

@@ -1,4 +1,4 @@
-"""Gabor energy and the spectrum peak where a grating was planted; their units are what they say."""
+"""Gabor energy peaks at the planted orientation, frequency and place, in the units that are said."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from brainalign.errors import SettingsError
 from brainalign.features.gabors import gabor_energy
 from brainalign.features.light import lightness_of
-from brainalign.features.pixels import pixels
-from brainalign.features.spectra import spatial_frequency
 
 SIDE = 64
 
@@ -95,9 +93,6 @@ def test_log_and_degrees():
     plain, logged = (gabor_energy(shown, [4], 2, side=SIDE, log=log, degrees=8.0) for log in (False, True))
     assert logged.values == pytest.approx(np.log1p(plain.values), rel=1e-5)
     assert set(plain.columns["frequency_degrees"]) == {0.5}
-    logged = spatial_frequency(shown, log=True, degrees=16.0)
-    assert logged.values == pytest.approx(np.log1p(spatial_frequency(shown).values), rel=1e-5)
-    assert logged.columns["frequency_degrees"].tolist() == [f / 16 for f in logged.columns["frequency"]]
 
 
 @pytest.mark.parametrize(
@@ -116,41 +111,3 @@ def test_log_and_degrees():
 def test_settings_that_make_no_filters(given, said):
     with pytest.raises(SettingsError, match=said):
         gabor_energy(grating(2, 0), **({"side": SIDE, "frequencies": [2]} | given))
-
-
-@pytest.mark.parametrize("frequency", [2, 4, 8, 16])
-@pytest.mark.parametrize("orientation", [0, 30, 90])
-def test_the_spectrum_peaks_at_the_planted_octave(frequency, orientation):
-    found = spatial_frequency(grating(frequency, orientation), side=SIDE)
-    assert found.columns["frequency"][int(found.values.argmax())] == frequency
-
-
-@pytest.mark.parametrize("side", [32, 33])
-def test_octaves_add_up_to_the_variance_under_the_window(side):
-    rng = np.random.default_rng(0)
-    shown = rng.integers(0, 256, (1, side, side, 3), np.uint8)
-    found = spatial_frequency(shown, side=side)
-    light = lightness_of(shown[0])
-    ramp = np.sin(np.pi * (np.arange(side) + 0.5) / side) ** 2
-    weight = np.outer(ramp, ramp) ** 2
-    variance = np.average((light - np.average(light, weights=weight)) ** 2, weights=weight)
-    top = found.columns["frequency"].max() * np.sqrt(2)
-    share = np.pi * top**2 / side**2  # of white noise's variance, as much as the octaves cover of the spectrum
-    assert (found.values**2).sum() == pytest.approx(variance * share, rel=0.15)
-
-
-def test_pixels():
-    rng = np.random.default_rng(0)
-    shown = rng.integers(0, 256, (2, 8, 8, 3), np.uint8)
-    found = pixels(shown, side=4, rgb=True)
-    means = shown.reshape(2, 4, 2, 4, 2, 3).mean((2, 4)) / 255
-    assert found.shape == (2, 48)
-    for k in rng.integers(0, 48, 10):
-        column = found.columns.iloc[k]
-        row, place = int(column["y"] * 4), int(column["x"] * 4)
-        channel = ["red", "green", "blue"].index(column["channel"])
-        assert found.values[:, k] == pytest.approx(means[:, row, place, channel], abs=1.01 / 255)
-    grey = pixels(shown, side=4)
-    assert grey.values[:, 5] == pytest.approx(means[:, 1, 1] @ [0.299, 0.587, 0.114], abs=1.01 / 255)
-    with pytest.raises(SettingsError, match="side is how many pixels wide and high pictures are made, 1 or more"):
-        pixels(shown, side=0)
