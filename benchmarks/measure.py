@@ -11,7 +11,9 @@ import platform
 import resource
 import subprocess
 import sys
+import threading
 import time
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -126,6 +128,24 @@ def save_json(path, content):
     """Write it whole, making the folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def own_bytes():
+    """Watch what of this process's memory is its own, mapped files aside; [0] is the most, when all is done."""
+    most, going = [0], threading.Event()
+
+    def watch():
+        while not going.wait(0.05):
+            most[0] = max(most[0], _status("RssAnon") or 0)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield most
+    finally:
+        going.set()
+        watcher.join()
 
 
 def peak_bytes():

@@ -10,14 +10,13 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import RESULTS, facts, save_json, today
+from measure import RESULTS, facts, own_bytes, save_json, today
 
 import brainalign as ba
 from brainalign.encoding.ceilings import none
@@ -175,26 +174,16 @@ def speed():
 def one_memory(n):
     """Bytes of its own at the peak of a process that sees n pictures, all tokens of all layers, into a store."""
     draw = np.random.default_rng(0)
-    most, going = [0], threading.Event()
-
-    def watch():
-        while not going.wait(0.05):
-            own = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("RssAnon"))
-            most[0] = max(most[0], 1024 * int(own.split()[1]))
-
-    watcher = threading.Thread(target=watch)
     with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
         from PIL import Image
 
         paths = [Path(folder) / f"{k}.png" for k in range(n)]
         for path in paths:
             Image.fromarray(draw.integers(0, 256, (28, 28, 3), dtype=np.uint8)).save(path)
-        watcher.start()
-        began = time.perf_counter()
-        shape = ba.embed_images(paths, DINO, size=28, pool="tokens", store=Store(folder)).shape
-        seconds = time.perf_counter() - began
-    going.set()
-    watcher.join()
+        with own_bytes() as most:
+            began = time.perf_counter()
+            shape = ba.embed_images(paths, DINO, size=28, pool="tokens", store=Store(folder)).shape
+            seconds = time.perf_counter() - began
     return {"shape": shape, "own_bytes": most[0], "seconds": seconds}
 
 

@@ -13,13 +13,12 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from measure import RESULTS, facts, save_json, today
+from measure import RESULTS, facts, own_bytes, save_json, today
 
 MODEL, CONTEXT, NAIVE, ROUNDS = "smollm2-135m", 256, 300, 5
 DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
@@ -114,21 +113,10 @@ def one_memory(n):
     story = podcast()
     words = pd.concat([story] * (n // len(story) + 1), ignore_index=True).iloc[:n]
     words["onset"] = np.arange(n) / 3.0
-    most, going = [0], threading.Event()
-
-    def watch():
-        while not going.wait(0.05):
-            own = next(row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("RssAnon"))
-            most[0] = max(most[0], 1024 * int(own.split()[1]))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder:
+    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR")) as folder, own_bytes() as most:
         began = time.perf_counter()
         shape = embed_words(words, MODEL, context=CONTEXT, store=Store(folder)).shape
         seconds = time.perf_counter() - began
-    going.set()
-    watcher.join()
     return {"shape": shape, "own_bytes": most[0], "seconds": seconds}
 
 
