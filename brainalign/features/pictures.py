@@ -161,7 +161,7 @@ def _no_clock(names: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame({"run": "1", "time": np.arange(len(names), dtype=float), "stimulus": names})
 
 
-def _from_arrays(items: Sequence[np.ndarray], ground: tuple[int, ...]) -> Pictures:
+def _from_arrays(items: Sequence[np.ndarray] | np.ndarray, ground: tuple[int, ...]) -> Pictures:
     names = [f"picture {k}" for k in range(len(items))]
 
     def read(rows: Sequence[int]) -> Iterator[np.ndarray]:

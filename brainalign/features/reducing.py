@@ -158,8 +158,9 @@ def draw(reduce: Reduce, width: int) -> Projection:
         return Whole()
     from sklearn.random_projection import SparseRandomProjection
 
+    n: Any = reduce.n  # scikit-learn's default is a word, for which its type is taken
     # fitting looks at the width only
-    drawn = SparseRandomProjection(reduce.n, random_state=reduce.seed).fit(np.zeros((1, width), np.float32))
+    drawn = SparseRandomProjection(n, random_state=reduce.seed).fit(np.zeros((1, width), np.float32))
     return Mixtures(drawn.components_.astype(np.float32).tocsr())
 
 
