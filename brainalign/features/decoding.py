@@ -1,8 +1,9 @@
 """How does a picture, as a file or an array has it, become plain RGB pixels?
 
 What every picture goes through: EXIF orientation is applied; grey is repeated in all three channels; 16 bits become 8
-(divided by 257); what is transparent is laid on a ground; CMYK, YCbCr and HSV are converted by Pillow's formulae and
-palettes looked up. Colour profiles are not applied: pixels are taken as sRGB.
+(grey and arrays: divided by 257; colour in files: the high byte, as Pillow reads it); what is transparent is laid on a
+ground (but for the one colour that a 16-bit RGB PNG may call so, which Pillow does not find); CMYK, YCbCr and HSV are
+converted by Pillow's formulae and palettes looked up. Colour profiles are not applied: pixels are taken as sRGB.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 
 from brainalign.errors import InputError, SettingsError, need_package
 
-METHOD = 1  # counts up when the same file would give other pixels
+METHOD = 2  # counts up when the same file would give other pixels
 MID_GREY = (128, 128, 128)
 MAX_MEGAPIXELS = 64  # of a picture or a frame: 192 MB as RGB
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # no other decoder sees a file
@@ -133,6 +134,11 @@ def as_rgb(array: np.ndarray, name: str, ground: Sequence[int] = MID_GREY) -> np
     return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
+def is_number(value: Any) -> bool:
+    """Whether a setting is a real number."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def check_ground(ground: Sequence[int]) -> tuple[int, ...]:
     """A ground as three whole numbers, or what is wrong with it."""
     numbers = [ground] if isinstance(ground, (int, float, str)) else list(ground)
@@ -180,7 +186,11 @@ def _pixels(image: Any, name: str, ground: Sequence[int]) -> np.ndarray:
         return as_rgb(numbers.astype(np.uint16), f"picture {name!r}", ground)
     if image.mode == "F" or image.mode.startswith("I;16"):
         numbers = np.asarray(image)
-        return as_rgb(numbers.astype(numbers.dtype.newbyteorder("=")), f"picture {name!r}", ground)
+        numbers = numbers.astype(numbers.dtype.newbyteorder("="))
+        if isinstance(image.info.get("transparency"), int):  # the one grey that a PNG calls so
+            opaque = np.where(numbers == image.info["transparency"], 0, 0xFFFF).astype(numbers.dtype)
+            numbers = np.stack([numbers, numbers, numbers, opaque], axis=-1)
+        return as_rgb(numbers, f"picture {name!r}", ground)
     try:
         return as_rgb(np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB")), name, ground)
     except ValueError as error:

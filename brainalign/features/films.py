@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.decoding import MID_GREY, check_ground
+from brainalign.features.decoding import MID_GREY, check_ground, is_number
 from brainalign.features.frames import Film, open_film, read_frames
 from brainalign.features.pictures import Pictures, common_folder, relative_names
 from brainalign.provenance import hash_file, versions
@@ -55,7 +55,8 @@ def read_film(
         Samples have `run`, `time` = onset + film time − start (s), `duration` = 1/rate (s), `stimulus` ("film.mp4 @
         12.500 s") and `stimulus_time`, the film's time (s). Frames are turned upright as the container says; pixels are
         as stored, not stretched where they are not square; colours are converted by FFmpeg. A film that was cut short
-        is read to where it ends, which `notes` say.
+        is read to where it ends, which `notes` say, as they count what its container marks as damaged; damage that a
+        decoder conceals cannot be seen.
 
     Raises
     ------
@@ -63,7 +64,7 @@ def read_film(
         No such film, none that can be opened or decoded, no video in it, frames larger than 64 megapixels, or nothing
         between `start` and `stop`. When read: a frame that is broken.
     SettingsError
-        PyAV is not installed; a rate that is not positive; no onset for a run.
+        PyAV is not installed; a rate that is no positive number; no onset for a run, or one that is no number.
 
     Examples
     --------
@@ -88,7 +89,7 @@ def read_film(
     for run, path in paths.items():
         one = opened[path]
         samples, frames = _sampled(one, rate, start, stop)
-        notes += [note for note in (one.note, _short(one, stop)) if note]
+        notes += [*one.notes, *_short(one, stop)]
         begin = onsets[run] if isinstance(onset, Mapping) else float(onset)
         tables.append(samples.assign(run=run, time=begin + samples["stimulus_time"] - start))
         content = key_of(film=hashes[path], method=METHOD, ground=colour, av=versions("av")["av"].split(".")[0])
@@ -107,9 +108,10 @@ def read_film(
 def _check_settings(
     films: Mapping[str, str | Path], rate: float, start: float, stop: float | None, onset: float | Mapping[str, float]
 ) -> None:
-    if not (rate > 0 and math.isfinite(rate)):
+    if not (is_number(rate) and 0 < rate < math.inf):
         raise SettingsError(f"rate is how many frames a second are read, more than 0 Hz; found {rate!r}")
-    if start < 0 or (stop is not None and stop <= start):
+    begins = is_number(start) and 0 <= start < math.inf
+    if not begins or not (stop is None or (is_number(stop) and start < stop)):
         raise SettingsError(f"start and stop are seconds of the film, 0 ≤ start < stop; found {start!r} and {stop!r}")
     if not films or any(not isinstance(path, (str, os.PathLike)) for path in films.values()):
         raise InputError("film is the path of a film, or a mapping such as {'1': 'first.mp4', '2': 'second.mp4'}")
@@ -118,6 +120,9 @@ def _check_settings(
         missing = [run for run in films if str(run) not in known]
         if missing:
             raise SettingsError(f"onset says nothing of run {missing[0]!r}; it names {sorted(known)}: name every run")
+    for at in onset.values() if isinstance(onset, Mapping) else [onset]:
+        if not is_number(at) or not math.isfinite(at):
+            raise SettingsError(f"onset is when the film was shown, a number of seconds of its run; found {at!r}")
 
 
 def _sampled(film: Film, rate: float, start: float, stop: float | None) -> tuple[pd.DataFrame, list[int]]:
@@ -133,7 +138,7 @@ def _sampled(film: Film, rate: float, start: float, stop: float | None) -> tuple
     return samples, np.maximum(frames, 0).tolist()
 
 
-def _short(film: Film, stop: float | None) -> str | None:
+def _short(film: Film, stop: float | None) -> list[str]:
     if stop is None or stop <= film.end + 1e-3:
-        return None
-    return f"film {film.name!r} ends at {film.end:.3f} s, before {stop:g} s where it was to stop"
+        return []
+    return [f"film {film.name!r} ends at {film.end:.3f} s, before {stop:g} s where it was to stop"]

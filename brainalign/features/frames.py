@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from brainalign.errors import InputError, need_package
+from brainalign.features import decoding
 from brainalign.features.decoding import as_rgb, check_size
 
 SHORT_S = 0.5  # a film that ends so much before its header says was cut short
@@ -38,8 +39,8 @@ class Film:
         When the film ends (s).
     counted : bool
         Whether frames are told apart by counting, for want of presentation times; then there is no seeking.
-    note : str, optional
-        That it was cut short.
+    notes : tuple of str
+        That it was cut short, or what of it is damaged.
     """
 
     path: Path
@@ -49,7 +50,7 @@ class Film:
     keys: np.ndarray
     end: float
     counted: bool
-    note: str | None
+    notes: tuple[str, ...]
 
 
 def open_film(path: Path, name: str) -> Film:
@@ -102,11 +103,14 @@ def read_frames(film: Film, wanted: Sequence[int], ground: Sequence[int]) -> Ite
         missed = before[0] != number and (number in broken or after is end)
         if before[1] is None or missed or before[1].is_corrupt:
             raise InputError(
-                f"'{film.name} @ {film.times[number]:.3f} s' cannot be decoded: its data are broken or missing; copy "
-                "the film again, stop before it, or leave such frames out with unreadable='censor'"
+                f"'{film.name} @ {film.times[number]:.3f} s' cannot be decoded: its data are broken or missing, or "
+                f"it is larger than {decoding.MAX_MEGAPIXELS} megapixels; copy the film again, stop before it, "
+                "or leave such frames out with unreadable='censor'"
             )
         if shown[0] != before[0]:
-            shown = (before[0], _pixels(before[1], film.name, ground))
+            name = f"{film.name} @ {film.times[number]:.3f} s"
+            check_size(before[1].width, before[1].height, name)  # a stream may go on larger than it begins
+            shown = (before[0], _pixels(before[1], name, ground))
         yield shown[1]
 
 
@@ -129,11 +133,15 @@ def _listed(path: Path, name: str) -> Film:
     with container:
         stream = _video(container, name)
         check_size(stream.codec_context.width, stream.codec_context.height, name)
-        packets = []
+        packets, corrupt = [], []
         with contextlib.suppress(FFmpegError):  # it ends here
             for packet in container.demux(stream):
-                if packet.size and not packet.is_discard and not packet.is_corrupt:
+                if packet.size and not packet.is_discard:
                     packets.append((packet.pts, packet.is_keyframe, packet.duration or 0))
+                    corrupt.append(packet.is_corrupt)
+        while corrupt and corrupt[-1]:  # what is left of a frame at which it was cut off
+            corrupt.pop()
+            packets.pop()
         if not packets:
             raise InputError(f"film {name!r} has a video stream without a single frame: was it copied whole?")
         unit = float(stream.time_base)
@@ -157,7 +165,15 @@ def _listed(path: Path, name: str) -> Film:
         said = _said_end(container, stream, begin * unit)
         reached = float(times[-1]) + (packets[order[-1]][2] * unit or step)
         cut = said is not None and said - reached > max(SHORT_S, 2 * step)
-        note = f"film {name!r} was cut short: its header says {said} s, its frames end at {reached:.3f} s"
+        notes = []
+        if cut:
+            notes.append(f"film {name!r} was cut short: its header says {said} s, its frames end at {reached:.3f} s")
+        if any(corrupt):
+            first = times[int(np.flatnonzero(np.array(corrupt)[order])[0])]
+            notes.append(
+                f"film {name!r} is damaged: {sum(corrupt)} of its {len(corrupt)} packets are marked so, from "
+                f"{first:.3f} s on; they and those that build on them are as FFmpeg mends them"
+            )
         keys = np.flatnonzero(np.array([key for _, key, _ in packets])[order])
         return Film(
             path=path,
@@ -167,7 +183,7 @@ def _listed(path: Path, name: str) -> Film:
             keys=keys if len(keys) else np.zeros(1, int),
             end=reached if cut or said is None else max(said, float(times[-1]) + 1e-3),
             counted=counted,
-            note=note if cut else None,
+            notes=tuple(notes),
         )
 
 
@@ -182,10 +198,25 @@ def _video(container: Any, name: str) -> Any:
     from av.stream import Disposition
 
     for stream in container.streams.video:
-        if not stream.disposition & Disposition.attached_pic:
-            return stream
-    found = ", ".join(stream.type for stream in container.streams) or "nothing"
-    raise InputError(f"film {name!r} has no video: found {found}; a sound goes where sounds are described")
+        if stream.disposition & Disposition.attached_pic:
+            continue
+        if stream.codec_context is None:
+            raise InputError(
+                f"film {name!r} has video of a kind that FFmpeg does not know: was it copied whole? If so, save it as "
+                "H.264 in MP4"
+            )
+        # a stream that goes on larger than its header says is not decoded there
+        stream.codec_context.options = {"max_pixels": str(int(decoding.MAX_MEGAPIXELS * 1_000_000))}
+        return stream
+    found = {stream.type for stream in container.streams}
+    if found <= {"data"}:
+        raise InputError(
+            f"film {name!r} has neither video nor sound: it was not copied whole and lacks part of its table of "
+            "contents: copy it again"
+        )
+    raise InputError(
+        f"film {name!r} has no video: found {', '.join(sorted(found))}; a sound goes where sounds are described"
+    )
 
 
 def _said_end(container: Any, stream: Any, begin_s: float) -> float | None:

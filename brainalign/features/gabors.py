@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import SettingsError
+from brainalign.features.decoding import is_number
 from brainalign.features.describing import Describer, Unreadable, describe_band, per_picture
 from brainalign.features.light import lightness_of
 from brainalign.features.pixels import resized, resizing
@@ -113,15 +114,21 @@ def gabor_energy(
 
 
 def _checked(frequencies: Sequence[float], orientations: Any, octaves: Any, side: int) -> list[float]:
-    wanted = [float(frequency) for frequency in np.atleast_1d(np.asarray(frequencies, float))]
-    if not wanted or len(set(wanted)) < len(wanted) or not all(0 < f <= side / 2 for f in wanted):
+    given = np.atleast_1d(np.asarray(frequencies, object)).tolist()
+    wanted = [float(frequency) for frequency in given if is_number(frequency)]
+    if (
+        not wanted
+        or len(wanted) < len(given)
+        or len(set(wanted)) < len(wanted)
+        or not all(0 < f <= side / 2 for f in wanted)
+    ):
         raise SettingsError(
             f"frequencies are different numbers of cycles per picture, above 0 and up to half of side ({side / 2:g}); "
             f"found {frequencies!r}: leave the highest out, or choose a larger side"
         )
     if isinstance(orientations, bool) or not isinstance(orientations, (int, np.integer)) or orientations < 1:
         raise SettingsError(f"orientations is how many there are, 1 or more; found {orientations!r}")
-    if not octaves > 0:
+    if not (is_number(octaves) and octaves > 0):
         raise SettingsError(f"octaves is the bandwidth of the filters, more than 0; found {octaves!r}")
     return wanted
 
@@ -151,7 +158,7 @@ def with_degrees(columns: pd.DataFrame, degrees: float | None) -> pd.DataFrame:
     """Columns that have `frequency` in cycles per picture, with it in cycles per degree beside it."""
     if degrees is None:
         return columns
-    if not degrees > 0:
+    if not (is_number(degrees) and degrees > 0):
         raise SettingsError(f"degrees is how wide pictures were shown, more than 0° of visual angle; found {degrees!r}")
     return columns.assign(frequency_degrees=columns["frequency"] / degrees)
 

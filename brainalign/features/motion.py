@@ -10,7 +10,7 @@ them over the film reversed in time. Here they are called by what moves them.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, need_package
+from brainalign.features.decoding import is_number
 from brainalign.features.describing import Described, Unreadable, each_readable, why_left_out
 from brainalign.features.films import read_film
 from brainalign.features.light import lightness_of
-from brainalign.features.pictures import Pictures
+from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.features.pixels import resized, resizing
 from brainalign.progress import Progress, silent
 from brainalign.provenance import versions
@@ -37,7 +38,7 @@ LOG_FLOOR = 1e-5  # pymoten's
 
 
 def motion_energy(
-    film: Pictures | str | Path | Mapping[str, str | Path],
+    film: Pictures | np.ndarray | str | Path | Mapping[str, str | Path],
     rate: int = 15,
     *,
     spatial_frequencies: Sequence[float] = (0, 2, 4, 8, 16),
@@ -58,9 +59,10 @@ def motion_energy(
 
     Parameters
     ----------
-    film : path, mapping of run → path, or Pictures
-        Paths are read with `read_film` at `rate`. Of Pictures (``read_film(path, rate=15, onset=…)``) the samples of a
-        run have to be 1/rate seconds apart.
+    film : path, mapping of run → path, array, or Pictures
+        Paths are read with `read_film` at `rate`. An array holds the frames, (n_frames, height, width) or with 1, 3 or
+        4 channels last, as `pictures_of` takes it: run "1", frame n at n / `rate` seconds. Of Pictures
+        (``read_film(path, rate=15, onset=…)``) the samples of a run have to be 1/rate seconds apart.
     rate : int
         Frames a second (Hz); motion of up to half as many cycles a second can be seen.
     spatial_frequencies : list of float
@@ -86,9 +88,11 @@ def motion_energy(
     Raises
     ------
     InputError
-        As `read_film`; samples that are not evenly spaced, or films of different proportions.
+        As `read_film`, or of an array `pictures_of`; samples that are not evenly spaced, or films of different
+        proportions.
     SettingsError
-        pymoten is not installed; a rate that is no whole number, or frequencies it or `side` cannot show.
+        pymoten is not installed; a rate that is no whole number, no directions, or frequencies that `rate` or
+        `side` cannot show.
 
     Examples
     --------
@@ -107,8 +111,8 @@ def motion_energy(
     """
     need_package("moten", extra="vision", what="motion energy")
     settings = resizing(side, least=2)
-    frames = film if isinstance(film, Pictures) else read_film(film, rate=rate)
-    _check(frames, rate, side, spatial_frequencies, temporal_frequencies)
+    _check(rate, side, spatial_frequencies, temporal_frequencies, directions)
+    frames = _frames_of(film, rate)
     size = _size_of(frames, int(side))
     asked = {
         "rate": int(rate),
@@ -133,14 +137,28 @@ def motion_energy(
     return Described(frames, values, {}, why_left_out(frames, values, unreadable)).signal(columns, {name: known})
 
 
-def _check(frames: Pictures, rate: Any, side: int, spatial: Sequence[float], temporal: Sequence[float]) -> None:
-    if isinstance(rate, bool) or rate != int(rate) or rate < 2:
+def _check(
+    rate: Any, side: int, spatial: Sequence[float], temporal: Sequence[float], directions: Sequence[float]
+) -> None:
+    if not is_number(rate) or rate % 1 or rate < 2:
         raise SettingsError(f"rate is a whole number of frames a second, 2 or more; found {rate!r}")
     for found, most, which in ((spatial, side / 2, "spatial"), (temporal, rate / 2, "temporal")):
-        if not len(found) or not all(0 <= f <= most for f in found):
+        if not len(found) or not all(is_number(f) and 0 <= f <= most for f in found):
             raise SettingsError(
                 f"{which}_frequencies are from 0 to {most:g}, half of what is sampled; found {list(found)!r}"
             )
+    if not len(directions) or not all(is_number(d) and np.isfinite(d) for d in directions):
+        raise SettingsError(f"directions are of motion, one or more, in degrees; found {list(directions)!r}")
+
+
+def _frames_of(film: Pictures | np.ndarray | str | Path | Mapping[str, str | Path], rate: int) -> Pictures:
+    if isinstance(film, np.ndarray):
+        found = pictures_of(film)
+        names = [f"frame {k}" for k in range(len(found))]
+        time = np.arange(len(found)) / rate
+        samples = pd.DataFrame({"run": "1", "time": time, "duration": 1 / rate, "stimulus": names})
+        return replace(found, samples=samples)
+    frames: Pictures = film if isinstance(film, Pictures) else read_film(film, rate=rate)
     for rows in _runs(frames):
         step = np.diff(frames.samples["time"].to_numpy(float)[rows])
         if len(step) and np.abs(step - 1 / rate).max() > 0.01 / rate:
@@ -149,6 +167,7 @@ def _check(frames: Pictures, rate: Any, side: int, spatial: Sequence[float], tem
                 f"the frames of run {run} are not {1 / rate:.4f} s apart, as a rate of {rate} Hz has them, but "
                 f"{step.min():.4f} to {step.max():.4f} s: read the film with read_film(.., rate={rate})"
             )
+    return frames
 
 
 def _runs(frames: Pictures) -> list[np.ndarray]:

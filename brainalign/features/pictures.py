@@ -114,6 +114,8 @@ def pictures_of(
             f"{os.fspath(images)!r} is one file or folder: give a list of pictures, such as [path] or "
             "sorted(folder.glob('*.png')), or open a film with ba.read_film"
         )
+    if isinstance(images, np.ndarray) and images.dtype.kind in "OTU":  # paths, as a table or NumPy has them
+        images = np.atleast_1d(images).tolist()
     items: Any = np.atleast_1d(images) if isinstance(images, np.ndarray) else list(images)
     if len(items) == 0:
         raise InputError("there are no pictures: give at least one")

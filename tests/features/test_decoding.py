@@ -44,6 +44,19 @@ def test_each_mode_shows_its_colour(tmp_path, mode, colour, shown):
     assert (found == shown).all()
 
 
+def test_16_bits(tmp_path):
+    image = Image.fromarray(np.array([[0, 1000, 1001, 65_535]], np.uint16))
+    assert saved(image, tmp_path / "grey.png")[0, :, 0].tolist() == [0, 4, 4, 255]
+    image.save(tmp_path / "clear.png", transparency=1000)
+    shown = decode(tmp_path / "clear.png", ground=(9, 99, 200))[0]
+    assert shown.tolist() == [[0, 0, 0], [9, 99, 200], [4, 4, 4], [255, 255, 255]]
+    row = b"\0" + struct.pack(">3H", 0x12FF, 0x1200, 0xFF00)
+    parts = {b"IHDR": struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0), b"IDAT": zlib.compress(row), b"IEND": b""}
+    chunks = (struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in parts.items())
+    (tmp_path / "rgb.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    assert decode(tmp_path / "rgb.png").tolist() == [[[0x12, 0x12, 0xFF]]]  # the higher byte
+
+
 def test_cmyk_and_ycbcr(tmp_path):
     assert np.abs(saved(Image.new("CMYK", (8, 8), (255, 0, 0, 0)), tmp_path / "a.jpg") - (0.0, 255, 255)).max() <= 1
     assert np.abs(saved(Image.new("RGB", (8, 8), (200, 60, 30)), tmp_path / "b.jpg") - (200.0, 60, 30)).max() <= 2

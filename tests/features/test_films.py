@@ -19,11 +19,12 @@ from brainalign.store import Store
 LEVELS = [10 * k for k in range(20)]  # the grey of each frame, two seconds at 10 Hz
 
 
-def write(path, levels=LEVELS, codec="mpeg4", rate=10, at=None, rotate=None, b_frames=0, top=None):
+def write(path, levels=LEVELS, codec="mpeg4", rate=10, at=None, rotate=None, b_frames=0, top=None, size=(64, 48)):
     """A film of uniform frames, its key frames every five; `at`: when each is shown, in tenths of a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=rate)
-        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
         stream.codec_context.gop_size = 5
         stream.codec_context.max_b_frames = b_frames
         if at is not None:
@@ -31,7 +32,7 @@ def write(path, levels=LEVELS, codec="mpeg4", rate=10, at=None, rotate=None, b_f
         if rotate is not None:
             stream.set_display_rotation(rotate)
         for k, level in enumerate(levels):
-            pixels = np.full((48, 64, 3), level, np.uint8)
+            pixels = np.full((*size[::-1], 3), level, np.uint8)
             if top is not None:
                 pixels[:16] = top
             frame = av.VideoFrame.from_ndarray(pixels, "rgb24")
@@ -161,6 +162,38 @@ def test_a_film_without_its_table_of_contents(tmp_path):
         read_film(tmp_path / "a.mp4")
 
 
+@pytest.mark.parametrize("kept", [0.1, 0.5], ids=["without a stream", "with one that has no table"])
+def test_a_film_cut_inside_its_table_of_contents(tmp_path, kept):
+    whole = remuxed(write(tmp_path / "a.mp4"), tmp_path / "b.mp4", movflags="faststart").read_bytes()
+    begin, end = whole.index(b"moov"), whole.index(b"mdat")
+    (tmp_path / "b.mp4").write_bytes(whole[: begin + round(kept * (end - begin))])
+    with pytest.raises(InputError, match=r"film 'b.mp4' .*(neither video nor sound: it|or) was not copied whole"):
+        read_film(tmp_path / "b.mp4")
+
+
+def test_a_stream_of_no_known_kind(tmp_path):
+    film = write(tmp_path / "a.mp4", LEVELS[:2])
+    film.write_bytes(film.read_bytes().replace(b"mp4v", b"zzzz").replace(b"esds", b"free"))
+    with pytest.raises(InputError, match=r"film 'a.mp4' has video of a kind that FFmpeg does not know: was it copied"):
+        read_film(film)
+
+
+def test_packets_marked_as_damaged_are_counted(tmp_path):
+    path = write(tmp_path / "a.ts", codec="mpeg2video", rate=25)
+    with av.open(str(path)) as container:
+        place = [packet.pos for packet in container.demux(video=0) if packet.size][8]
+    content = bytearray(path.read_bytes())
+    assert place is not None
+    content[place + 3] ^= 5  # the counter of MPEG-TS, by which what was lost is seen
+    path.write_bytes(content)
+    film = read_film(path, rate=25)
+    assert film.notes == [
+        "film 'a.ts' is damaged: 2 of its 20 packets are marked so, from 0.240 s on; they and those that build on them "
+        "are as FFmpeg mends them"
+    ]
+    assert greys(film) == LEVELS
+
+
 def packets_overwritten(path, numbers):
     with av.open(str(path)) as container:
         places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
@@ -222,9 +255,26 @@ def test_frames_larger_than_the_limit_are_refused_from_the_header(tmp_path, monk
         read_film(film)
 
 
+def test_a_stream_that_goes_on_larger_is_refused_there(tmp_path, monkeypatch):
+    sizes = [(64, 48), (640, 480)]
+    parts = [write(tmp_path / f"{w}.m2v", LEVELS[:5], "mpeg2video", 25, size=(w, h)).read_bytes() for w, h in sizes]
+    (tmp_path / "a.m2v").write_bytes(b"".join(parts))
+    film = read_film(tmp_path / "a.m2v", rate=25)
+    assert next(film.read([len(film) - 1])).shape == (480, 640, 3)
+    monkeypatch.setattr(decoding, "MAX_MEGAPIXELS", 0.25)
+    assert next(film.read([2])).shape == (48, 64, 3)
+    with pytest.raises(InputError, match=r"or it is larger than 0.25 megapixels"):
+        next(film.read([len(film) - 1]))
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
+        ({"rate": "2"}, "rate is how many frames a second are read, more than 0 Hz; found '2'"),
+        ({"start": "1"}, "start and stop are seconds of the film, .* found '1' and None"),
+        ({"stop": "1"}, "start and stop are seconds of the film, .* found 0.0 and '1'"),
+        ({"onset": "x"}, "onset is when the film was shown, a number of seconds of its run; found 'x'"),
+        ({"onset": {"1": None}}, "onset is when the film was shown, a number of seconds of its run; found None"),
         ({"rate": 0}, "rate is how many frames a second"),
         ({"rate": float("inf")}, "rate is how many frames a second"),
         ({"start": -1}, "start and stop are seconds"),
@@ -232,7 +282,19 @@ def test_frames_larger_than_the_limit_are_refused_from_the_header(tmp_path, monk
         ({"onset": {"2": 0.0}}, r"onset says nothing of run '1'; it names \['2'\]"),
         ({"ground": "white"}, "ground is"),
     ],
-    ids=["no rate", "infinite", "negative", "no length", "onset", "ground"],
+    ids=[
+        "rate",
+        "start",
+        "stop",
+        "no time",
+        "nothing for an onset",
+        "no rate",
+        "infinite",
+        "negative",
+        "no length",
+        "onset",
+        "ground",
+    ],
 )
 def test_settings_that_make_no_samples(tmp_path, given, said):
     with pytest.raises(SettingsError, match=said):

@@ -141,10 +141,23 @@ def test_a_film_by_its_path(tmp_path):
     assert list(found.attrs["inputs"]) == ["left.gif"]
 
 
+def test_a_film_in_an_array():
+    shown = noise(12)
+    found = motion_energy(shown, **SMALL)
+    assert (found.values == motion_energy(film(shown), **SMALL).values).all()
+    assert found.samples["run"].unique().tolist() == ["1"]
+    assert found.samples["time"].tolist() == pytest.approx([k / 10 for k in range(12)])
+    assert found.samples["stimulus"].tolist()[-1] == "frame 11"
+
+
 def test_what_is_wrong_is_said():
     shown = film(noise(4))
     with pytest.raises(SettingsError, match=r"rate is a whole number of frames a second, 2 or more; found 2.5"):
         motion_energy(shown, rate=2.5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SettingsError, match=r"rate is a whole number of frames a second, 2 or more; found 'x'"):
+        motion_energy(shown, rate="x")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SettingsError, match=r"directions are of motion, one or more, in degrees; found \[\]"):
+        motion_energy(shown, **SMALL, directions=[])
     with pytest.raises(SettingsError, match="temporal_frequencies are from 0 to 5, half of what is sampled; found"):
         motion_energy(shown, rate=10, temporal_frequencies=[6])
     with pytest.raises(SettingsError, match="spatial_frequencies are from 0 to 12"):

@@ -62,6 +62,12 @@ def test_a_list_of_files_says_nothing_of_the_machine(folder):
     assert reds(pictures_of(["c.png"], root=folder)) == [2]
 
 
+def test_files_in_an_array(folder, events):
+    for names in (np.array(["c.png", "a.png"]), events["stim_file"].to_numpy(object)[:2], np.array("c.png")):
+        expected = pictures_of(np.atleast_1d(names).tolist(), root=folder)
+        assert pictures_of(names, root=folder).digests == expected.digests
+
+
 def test_the_same_bytes_are_the_same_picture_whatever_their_name(folder):
     (folder / "d.png").write_bytes((folder / "a.png").read_bytes())
     found = pictures_of([folder / "a.png", folder / "d.png"])
