@@ -71,7 +71,7 @@ from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
 from .features.sounds import Sounds as Sounds
 from .features.sounds import sounds_of as sounds_of
-from .features.spectra import spatial_frequency as spatial_frequency
+from .features.detail import spatial_frequency as spatial_frequency
 from .features.static import static_vectors as static_vectors
 from .features.texts import average_texts as average_texts
 from .features.transcript import Reading as Reading

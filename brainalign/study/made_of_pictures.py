@@ -20,7 +20,7 @@ from brainalign.features.motion import motion_energy
 from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
-from brainalign.features.spectra import spatial_frequency
+from brainalign.features.detail import spatial_frequency
 from brainalign.provenance import check_inside
 from brainalign.signals import Signal
 from brainalign.study.files import Files, medium_of, naming

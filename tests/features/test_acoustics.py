@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features import listening, spectra
+from brainalign.features import listening, sound_spectra
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
 from brainalign.features.pitch import pitch
 from brainalign.features.sound_spectra import FLOOR_DB, MelBands, fast_length, hz_of, mel_of
@@ -159,7 +159,7 @@ def test_of_several_speakers_each_has_their_own_median():
 @pytest.mark.parametrize("function", EACH, ids=lambda f: f.__name__)
 def test_piece_by_piece_is_the_whole(function, monkeypatch, tmp_path):
     whole = function((NOISE, RATE)).array()
-    monkeypatch.setattr(spectra, "CHUNK_SAMPLES", 3_000)
+    monkeypatch.setattr(sound_spectra, "CHUNK_SAMPLES", 3_000)
     monkeypatch.setattr(listening, "PART_BYTES", 4 * whole.shape[1] * 33)
     np.testing.assert_allclose(function((NOISE, RATE)).array(), whole, atol=1e-4)
     kept = function((NOISE, RATE), store=Store(tmp_path))

@@ -20,7 +20,7 @@ from brainalign.features.motion import motion_energy
 from brainalign.features.pitch import pitch
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
-from brainalign.features.spectra import spatial_frequency
+from brainalign.features.detail import spatial_frequency
 from brainalign.progress import silent
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
