@@ -15,7 +15,7 @@ from brainalign.features.tape import Tape
 
 CHUNK_S = 30.0  # of sound that is in memory at a time, ..
 CHUNK_SAMPLES = 1 << 19  # .. and of windows, which overlap
-FLOOR_DB = -100.0  # about what the rounding of 16-bit samples amounts to
+FLOOR_DB = -100.0  # of full scale: about what the rounding of 16-bit samples amounts to
 LINEAR_HZ, LINEAR_MEL = 1_000.0, 15.0  # up to here mels are proportional to Hz, ..
 LOG_STEP = np.log(6.4) / 27  # .. and beyond, to their logarithm
 
@@ -141,7 +141,7 @@ class Frames:
 
 
 class MelSpectrum:
-    """The mean-square amplitude of a sound within mel bands, around each moment, in dB of full scale.
+    """The mean-square amplitude of a sound within mel bands, around each moment, in dB above `FLOOR_DB`: silence has 0.
 
     Parameters
     ----------
@@ -185,5 +185,5 @@ class MelSpectrum:
         for rows, windows in self.frames.chunks(first, last):
             spectrum: Any = rfft(windows * self.frames.taper, self.size)
             power = spectrum.real**2 + spectrum.imag**2
-            out[rows] = 10 * np.log10(np.maximum(power @ self.weights, 10 ** (FLOOR_DB / 10)))
+            out[rows] = 10 * np.log10(np.maximum(power @ self.weights, 10 ** (FLOOR_DB / 10))) - FLOOR_DB
         return out

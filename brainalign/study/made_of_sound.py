@@ -41,9 +41,10 @@ def _heard(met: Met, name: str, column: str, channel: int | None, unreadable: An
 
 
 def layers_of_sound(feature: Speech, met: Met, how: How) -> Signal:
-    """A band per layer."""
+    """A band per layer. A sample is of the step that ends with it, so that step is when it was there."""
     asked = {key: getattr(feature, key) for key in ("context_s", "step_s", "ahead_s", "pool", "name", "dtype")}
-    return embed_audio(heard(feature, met), network(feature), feature.asked, **asked, **how.said)
+    found = embed_audio(heard(feature, met), network(feature), feature.asked, **asked, **how.said)
+    return replace(found, samples=found.samples.assign(time=found.samples["time"] - feature.step_s))
 
 
 def _band(function: Any, *settings: str) -> Make:
