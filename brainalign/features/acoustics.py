@@ -65,9 +65,9 @@ def mel_spectrogram(
     Returns
     -------
     Signal
-        (n_samples, bands) float32, dB above the floor, 0 or more; `unit` of the columns is the number of the band, `hz` its peak. Samples lie at
-        the centres of the windows, the first at the sound's onset: `run`, `time` (s), `duration` (1/rate), `stimulus`,
-        `stimulus_time` (s in the sound). Outside it a sound is silent.
+        (n_samples, bands) float32, dB above the floor, 0 or more; `unit` of the columns is the number of the band, `hz`
+        its peak. Samples lie at the centres of the windows, the first at the sound's onset: `run`, `time` (s),
+        `duration` (1/rate), `stimulus`, `stimulus_time` (s in the sound). Outside it a sound is silent.
 
     Raises
     ------
@@ -145,7 +145,8 @@ def envelope(
     >>> envelope((0.5 * np.sin(np.arange(16_000)), 16_000)).values[50].round(2).tolist()
     [0.5]
     """
-    check_positive(rate=rate, window_s=2 / rate if window_s is None and rate else window_s)
+    check_positive(rate=rate)
+    check_positive(window_s=2 / rate if window_s is None else window_s)
     length = 2 / float(rate) if window_s is None else float(window_s)
     sounds = sounds_of(sound, column, root, channel=channel, unreadable=unreadable)
 

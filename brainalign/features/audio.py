@@ -16,7 +16,7 @@ from brainalign.features.listening import Listener, Rows, check_positive, count_
 from brainalign.features.loading import Dtype, ResolvedModel
 from brainalign.features.models import locate_model
 from brainalign.features.reader import choose_layers
-from brainalign.features.sounds import Clip, Sounds, Unreadable, sounds_of
+from brainalign.features.sounds import Clip, Sounds, Unreadable, by_remark, sounds_of
 from brainalign.features.speech import load_speech, preparation_of
 from brainalign.features.tape import Tape
 from brainalign.progress import Progress, silent
@@ -215,12 +215,9 @@ def _asked(layers: Any, context_s: Any, step_s: Any, ahead_s: Any, pool: Any, dt
 def _with_rates(sounds: Sounds, rate: int, name: str) -> Sounds:
     """Sounds whose notes say which of them have less to hear than the model is used to."""
     low = {clip.source.name: clip.rate for clip in sounds.clips if clip.rate < rate}
-    said = [
-        f"{name}: {stimulus} has {there:,.0f} samples per second, the model hears {rate:,}: there is nothing above "
-        f"{there / 2:,.0f} Hz, which it is not used to"
-        for stimulus, there in low.items()
-    ]
-    return replace(sounds, notes=[*sounds.notes, *said]) if said else sounds
+    why = f"fewer samples per second than the model hears, {rate:,}, which is used to what is above half of that"
+    said = by_remark((why, stimulus, f"{there:,.0f}") for stimulus, there in low.items())
+    return replace(sounds, notes=[*sounds.notes, *(f"{name}: {one}" for one in said)]) if said else sounds
 
 
 def _open(found: ResolvedModel, asked: _Asked, device: str) -> Listener:

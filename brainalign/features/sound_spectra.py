@@ -10,6 +10,7 @@ import numpy as np
 from scipy.fft import rfft
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features.listening import is_number
 from brainalign.features.sounds import Clip
 from brainalign.features.tape import Tape
 
@@ -91,7 +92,7 @@ class MelBands:
         return np.maximum(0.0, np.minimum(rising, falling))
 
 
-def check_bands(bands: Any, low_hz: float, high_hz: float) -> MelBands:
+def check_bands(bands: Any, low_hz: Any, high_hz: Any) -> MelBands:
     """Mel bands as they were asked for.
 
     Raises
@@ -101,8 +102,8 @@ def check_bands(bands: Any, low_hz: float, high_hz: float) -> MelBands:
     """
     if isinstance(bands, bool) or not isinstance(bands, (int, np.integer)) or bands < 1:
         raise SettingsError(f"bands is how many there are, a whole number from 1; found {bands!r}")
-    if not 0 <= low_hz < high_hz:
-        raise SettingsError(f"low_hz is 0 or more and below high_hz; found {low_hz:g} and {high_hz:g}")
+    if not (is_number(low_hz) and is_number(high_hz) and 0 <= low_hz < high_hz):
+        raise SettingsError(f"low_hz is 0 or more and below high_hz; found {low_hz!r} and {high_hz!r}")
     return MelBands(int(bands), float(low_hz), float(high_hz))
 
 

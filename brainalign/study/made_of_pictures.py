@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.features.conse import conse
+from brainalign.features.detail import spatial_frequency
 from brainalign.features.films import read_film
 from brainalign.features.gabors import gabor_energy
 from brainalign.features.images import embed_images
@@ -20,7 +21,6 @@ from brainalign.features.motion import motion_energy
 from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
-from brainalign.features.detail import spatial_frequency
 from brainalign.provenance import check_inside
 from brainalign.signals import Signal
 from brainalign.study.files import Files, medium_of, naming

@@ -156,6 +156,14 @@ def test_of_several_speakers_each_has_their_own_median():
     np.testing.assert_allclose(both.mean(axis=1), [0, 1], atol=0.01)
 
 
+def test_of_a_piece_pitch_is_that_of_the_whole_if_counted_from_the_same():
+    rises = voice(120 * 2 ** seconds(1))
+    whole, piece = (pitch((sound, RATE), reference_hz=120).values for sound in (rises, rises[: RATE // 2]))
+    np.testing.assert_array_equal(piece[:45], whole[:45])
+    by_its_own = [pitch((sound, RATE)).values[10, 0] for sound in (rises, rises[: RATE // 2])]
+    assert by_its_own[0] == pytest.approx(by_its_own[1] - 0.25, abs=0.02)  # medians, a quarter of an octave apart
+
+
 @pytest.mark.parametrize("function", EACH, ids=lambda f: f.__name__)
 def test_piece_by_piece_is_the_whole(function, monkeypatch, tmp_path):
     whole = function((NOISE, RATE)).array()
@@ -187,7 +195,7 @@ def test_each_is_on_the_clock_of_its_runs(function, tmp_path):
 def test_silence_has_the_lowest_values_and_is_said(function):
     heard = function((np.zeros((RATE, 2)), RATE))
     assert set(heard.array().ravel().tolist()) == {0.0}  # as has the time without a sound
-    assert heard.attrs["notes"] == ["sound is silent throughout"]
+    assert heard.attrs["notes"] == ["sound: silent throughout"]
 
 
 def test_what_is_kept_is_found_again_for_the_same_question_only(tmp_path, monkeypatch):
@@ -239,10 +247,13 @@ def test_the_others_of_a_batch_are_kept_when_one_changes_while_it_is_read(tmp_pa
         (onset_strength, {"window_s": "long"}, r"window_s is a positive number; found 'long'"),
         (envelope, {"rate": float("inf")}, r"rate is a positive number; found inf"),
         (envelope, {"rate": 0}, r"rate is a positive number; found 0"),
+        (envelope, {"rate": "a"}, r"rate is a positive number; found 'a'"),
+        (mel_spectrogram, {"low_hz": "a"}, r"low_hz is 0 or more and below high_hz; found 'a' and 8000.0"),
+        (onset_strength, {"high_hz": None}, r"low_hz is 0 or more and below high_hz; found 0.0 and None"),
         (
             pitch,
             {"low_hz": 300, "high_hz": 200},
-            r"low_hz is below high_hz, and that at most 4,000 Hz; found 300 and 200",
+            r"low_hz is below high_hz of a pitch, and that at most 4,000 Hz; found 300 and 200",
         ),
         (pitch, {"reference_hz": -1}, r"reference_hz is a positive number; found -1"),
     ],

@@ -13,6 +13,7 @@ from brainalign.errors import InputError
 from brainalign.features import loading
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
 from brainalign.features.audio import embed_audio
+from brainalign.features.detail import spatial_frequency
 from brainalign.features.gabors import gabor_energy
 from brainalign.features.images import embed_images
 from brainalign.features.light import colour, contrast
@@ -20,7 +21,6 @@ from brainalign.features.motion import motion_energy
 from brainalign.features.pitch import pitch
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
-from brainalign.features.detail import spatial_frequency
 from brainalign.progress import silent
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
