@@ -17,7 +17,7 @@ from brainalign.features.loading import Dtype, ResolvedModel
 from brainalign.features.models import locate_model
 from brainalign.features.reader import choose_layers
 from brainalign.features.sounds import Clip, Sounds, Unreadable, by_remark, sounds_of
-from brainalign.features.speech import load_speech, preparation_of
+from brainalign.features.speech import check_context, load_speech, preparation_of
 from brainalign.features.tape import Tape
 from brainalign.progress import Progress, silent
 from brainalign.provenance import versions
@@ -222,11 +222,7 @@ def _with_rates(sounds: Sounds, rate: int, name: str) -> Sounds:
 
 def _open(found: ResolvedModel, asked: _Asked, device: str) -> Listener:
     model = load_speech(found, device, asked.dtype)
-    if model.longest_s is not None and asked.context_s > model.longest_s:
-        raise SettingsError(
-            f"context_s={asked.context_s:g} is more than model {found.name!r} can hear, {model.longest_s:g} s: take "
-            "that or less"
-        )
+    check_context(found.name, asked.context_s, model.longest_s)
     if asked.step_s * model.rate < max(model.frame_reach, model.frame_step):
         least = max(model.frame_reach, model.frame_step) / model.rate
         raise SettingsError(

@@ -228,6 +228,18 @@ def _first_line(error: Exception) -> str:
     return text.strip().splitlines()[0].rstrip(".")
 
 
+def has_sound_track(path: Path) -> bool:
+    """Whether a film has any sound; of what cannot be opened that is not known, and who reads it says what it is."""
+    need_package("av", extra="audio", what="reading the sound of films")
+    from av.error import FFmpegError
+
+    try:
+        with _container(path) as container:
+            return bool(container.streams.audio)
+    except FFmpegError:
+        return True
+
+
 def _open_film(path: Path, name: str, also: str) -> Source:
     """With FFmpeg; `also`: what libsndfile said."""
     need_package("av", extra="audio", what=f"reading {name}")
