@@ -48,6 +48,7 @@ from .features.captions import keep_words as keep_words
 from .features.captions import multi_hot as multi_hot
 from .features.captions import split_words as split_words
 from .features.conse import conse as conse
+from .features.detail import spatial_frequency as spatial_frequency
 from .features.films import read_film as read_film
 from .features.frequency import word_frequency as word_frequency
 from .features.gabors import gabor_energy as gabor_energy
@@ -71,7 +72,6 @@ from .features.simple import word_position as word_position
 from .features.simple import word_rate as word_rate
 from .features.sounds import Sounds as Sounds
 from .features.sounds import sounds_of as sounds_of
-from .features.spectra import spatial_frequency as spatial_frequency
 from .features.static import static_vectors as static_vectors
 from .features.texts import average_texts as average_texts
 from .features.transcript import Reading as Reading

@@ -84,7 +84,8 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
     Raises
     ------
     InputError
-        Events in a run that was not recorded, or a clock that is not even.
+        Events in a run that was not recorded, a clock that is not even, or an event whose weights are no numbers (of
+        `boxcar`: one without a duration).
 
     Examples
     --------
@@ -113,6 +114,9 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
         tr, step = spacing(clock[rows], run), max(1, WEIGHTS // len(events))
         for some in (rows[k : k + step] for k in range(0, len(rows), step)):
             weights = kernel(clock[some], onsets[events], durations[events], tr)
+            odd = ~np.isfinite(weights).all(0)
+            if odd.any():
+                raise _no_weight(signal.samples.iloc[events[odd.argmax()]])
             near = weights.any(0)
             there = near & known[events]
             out[some] = weights[:, there] @ values[events[there]]
@@ -120,6 +124,14 @@ def resample(signal: Signal, onto: Signal | pd.DataFrame, kernel: Kernel = lancz
     keep = [c for c in ("run", "time", "stimulus", "stimulus_time", "repeat", "use") if c in samples]
     attrs: dict[str, Any] = {**signal.attrs, "resampled": getattr(kernel, "__name__", repr(kernel))}
     return Signal(out, in_use(samples[keep], out), signal.columns, attrs=attrs)
+
+
+def _no_weight(event: pd.Series) -> InputError:
+    what = f" ({event['stimulus']})" if "stimulus" in event else ""
+    return InputError(
+        f"the event{what} at {event['time']:g} s of run {event['run']} has no weight in any volume: its duration is "
+        f"{event.get('duration', 0):g} s; write how long it was there, or take a kernel that needs no durations"
+    )
 
 
 def in_use(samples: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:

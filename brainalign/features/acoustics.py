@@ -16,7 +16,7 @@ from brainalign.progress import Progress, silent
 from brainalign.signals import Signal
 from brainalign.store import Store
 
-METHOD = 1  # counts up when the same settings would give other numbers
+METHOD = 2  # counts up when the same settings would give other numbers
 
 
 def mel_spectrogram(
@@ -37,11 +37,12 @@ def mel_spectrogram(
 ) -> Signal:
     """How loud a sound is in each band of frequencies, bands being as wide as the ear's: the log-power mel spectrogram.
 
-    In a Hann window around each moment: 10 log₁₀ of the mean-square amplitude that falls into each band, dB re full
-    scale (a sine of amplitude 1 has −3 dB in all), and not below −100 dB, which is what silence has. Bands are
-    triangles evenly spaced on Slaney's mel scale (Davis & Mermelstein 1980,
-    https://doi.org/10.1109/TASSP.1980.1163420; Slaney 1998, Auditory Toolbox). No resampling: sounds of any rate have
-    the same values, as long as it is at least twice `high_hz`.
+    In a Hann window around each moment: 10 log₁₀ of the mean-square amplitude that falls into each band, in dB above a
+    floor, which is 100 dB below full scale: silence has 0, as has the time in which there is no sound when a recording
+    is laid beside it, and a sine of amplitude 1 has 97 in all. What is below the floor has 0 too. Bands are triangles
+    evenly spaced on Slaney's mel scale (Davis & Mermelstein 1980, https://doi.org/10.1109/TASSP.1980.1163420; Slaney
+    1998, Auditory Toolbox). No resampling: sounds of any rate have the same values, as long as it is at least twice
+    `high_hz`.
 
     Parameters
     ----------
@@ -64,9 +65,9 @@ def mel_spectrogram(
     Returns
     -------
     Signal
-        (n_samples, bands) float32, dB; `unit` of the columns is the number of the band, `hz` its peak. Samples lie at
-        the centres of the windows, the first at the sound's onset: `run`, `time` (s), `duration` (1/rate), `stimulus`,
-        `stimulus_time` (s in the sound). Outside it a sound is silent.
+        (n_samples, bands) float32, dB above the floor, 0 or more; `unit` of the columns is the number of the band, `hz`
+        its peak. Samples lie at the centres of the windows, the first at the sound's onset: `run`, `time` (s),
+        `duration` (1/rate), `stimulus`, `stimulus_time` (s in the sound). Outside it a sound is silent.
 
     Raises
     ------
@@ -144,7 +145,8 @@ def envelope(
     >>> envelope((0.5 * np.sin(np.arange(16_000)), 16_000)).values[50].round(2).tolist()
     [0.5]
     """
-    check_positive(rate=rate, window_s=2 / rate if window_s is None and rate else window_s)
+    check_positive(rate=rate)
+    check_positive(window_s=2 / rate if window_s is None else window_s)
     length = 2 / float(rate) if window_s is None else float(window_s)
     sounds = sounds_of(sound, column, root, channel=channel, unreadable=unreadable)
 
@@ -222,7 +224,7 @@ def onset_strength(
         spectrum = MelSpectrum(clip, chosen, float(rate), float(window_s))
 
         def rows(first: int, last: int) -> np.ndarray:
-            before = np.full((1, chosen.n), FLOOR_DB, np.float32)  # silence, before it begins
+            before = np.zeros((1, chosen.n), np.float32)  # silence, before it begins
             levels = np.concatenate([before, spectrum(0, last)]) if first == 0 else spectrum(first - 1, last)
             return np.maximum(0, np.diff(levels, axis=0)).mean(axis=1, keepdims=True)
 

@@ -16,8 +16,8 @@ from brainalign.features.listening import Listener, Rows, check_positive, count_
 from brainalign.features.loading import Dtype, ResolvedModel
 from brainalign.features.models import locate_model
 from brainalign.features.reader import choose_layers
-from brainalign.features.sounds import Clip, Sounds, Unreadable, sounds_of
-from brainalign.features.speech import load_speech, preparation_of
+from brainalign.features.sounds import Clip, Sounds, Unreadable, by_remark, sounds_of
+from brainalign.features.speech import check_context, load_speech, preparation_of
 from brainalign.features.tape import Tape
 from brainalign.progress import Progress, silent
 from brainalign.provenance import versions
@@ -215,21 +215,14 @@ def _asked(layers: Any, context_s: Any, step_s: Any, ahead_s: Any, pool: Any, dt
 def _with_rates(sounds: Sounds, rate: int, name: str) -> Sounds:
     """Sounds whose notes say which of them have less to hear than the model is used to."""
     low = {clip.source.name: clip.rate for clip in sounds.clips if clip.rate < rate}
-    said = [
-        f"{name}: {stimulus} has {there:,.0f} samples per second, the model hears {rate:,}: there is nothing above "
-        f"{there / 2:,.0f} Hz, which it is not used to"
-        for stimulus, there in low.items()
-    ]
-    return replace(sounds, notes=[*sounds.notes, *said]) if said else sounds
+    why = f"fewer samples per second than the model hears, {rate:,}, which is used to what is above half of that"
+    said = by_remark((why, stimulus, f"{there:,.0f}") for stimulus, there in low.items())
+    return replace(sounds, notes=[*sounds.notes, *(f"{name}: {one}" for one in said)]) if said else sounds
 
 
 def _open(found: ResolvedModel, asked: _Asked, device: str) -> Listener:
     model = load_speech(found, device, asked.dtype)
-    if model.longest_s is not None and asked.context_s > model.longest_s:
-        raise SettingsError(
-            f"context_s={asked.context_s:g} is more than model {found.name!r} can hear, {model.longest_s:g} s: take "
-            "that or less"
-        )
+    check_context(found.name, asked.context_s, model.longest_s)
     if asked.step_s * model.rate < max(model.frame_reach, model.frame_step):
         least = max(model.frame_reach, model.frame_step) / model.rate
         raise SettingsError(

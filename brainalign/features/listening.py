@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features.sounds import Clip, Sounds
+from brainalign.features.sounds import Clip, Sounds, some_of
 from brainalign.progress import Progress
 from brainalign.rows import RowJob, compute_rows, keep_rows
 from brainalign.signals import Signal
@@ -82,13 +82,7 @@ def listen(
     InputError
         A sound that is too short to have a sample.
     """
-    counts = [count_samples(clip.duration, step_s, first_s) for clip in sounds.clips]
-    for clip, count in zip(sounds.clips, counts):
-        if count == 0:
-            raise InputError(
-                f"{clip.source.name} is too short: it was heard for {clip.duration:.3f} s, and a sample needs "
-                f"{first_s:g} s; take smaller steps, or leave it out"
-            )
+    counts = counts_of(sounds, step_s, first_s)
     every = {"step_s": step_s, "first_s": first_s, **settings}
 
     def start() -> RowJob:
@@ -116,6 +110,7 @@ def listen(
         values = values[place]
     if (place < 0).any():
         values[place < 0] = np.nan
+    if sounds.left_out:  # it may have been too short to have a sample
         samples["use"] = place >= 0
     return values, samples, {name: array for name, array in arrays.items() if name != "values"}
 
@@ -123,6 +118,24 @@ def listen(
 def key_for(sounds: Sounds, step_s: float, first_s: float, settings: Mapping[str, Any]) -> str:
     """Under which key `listen` keeps what it found."""
     return key_of(sounds=[clip.digest for clip in sounds.clips], step_s=step_s, first_s=first_s, **settings)
+
+
+def counts_of(sounds: Sounds, step_s: float, first_s: float) -> list[int]:
+    """How many samples each different sound has.
+
+    Raises
+    ------
+    InputError
+        One that is too short to have any.
+    """
+    counts = [count_samples(clip.duration, step_s, first_s) for clip in sounds.clips]
+    for clip, count in zip(sounds.clips, counts):
+        if count == 0:
+            raise InputError(
+                f"{clip.source.name} is too short: it was heard for {clip.duration:.3f} s, and a sample needs "
+                f"{first_s:g} s; take smaller steps, or leave it out"
+            )
+    return counts
 
 
 def count_samples(seconds: float, step_s: float, first_s: float) -> int:
@@ -175,7 +188,8 @@ def signal_of(
     if sounds.left_out:
         attrs["left_out"] = [{"stimulus": one, "why": why} for one, why in sounds.left_out.items()]
         gone = int((~samples["use"]).sum())
-        notes.append(f"{name}: {gone:,} of {len(samples):,} samples are censored, sounds that could not be read")
+        why = some_of(list(sounds.left_out.values()), "; ", "in all")
+        notes.append(f"{name}: {gone:,} of {len(samples):,} samples are censored, sounds that could not be read: {why}")
     if sounds.inputs:
         many = len(sounds.inputs) > INPUTS_LISTED
         attrs["inputs"] = (
@@ -196,6 +210,11 @@ def check_positive(**settings: Any) -> None:
     >>> check_positive(rate=100.0)
     """
     for name, value in settings.items():
-        number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
-        if not number or not np.isfinite(value) or value <= 0:
+        if not is_number(value) or value <= 0:
             raise SettingsError(f"{name} is a positive number; found {value!r}")
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite real number."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    return number and bool(np.isfinite(value))

@@ -111,14 +111,15 @@ def load(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32", t
 
     source = source_of(model)
     with loading(model):
-        tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
         config = AutoConfig.from_pretrained(model.place, **source)
         kind = "image-text" if towers and config.model_type in IMAGE_TEXT else kind_of(config)
         if kind is None:
             raise SettingsError(
                 f"model {model.name!r} is no language model: its architecture, {config.model_type}, is not one "
                 "that transformers can use as a causal, masked or encoder–decoder language model"
+                + ("; it hears: ba.embed_audio is for such models" if hears(config) else "")
             )
+        tokenizer = AutoTokenizer.from_pretrained(model.place, **source)
         network, gone = build_network(model, BUILDERS[kind], config, dtype, lambda network: _spare(network, kind))
     return LanguageModel(model.name, kind, tokenizer, network.to(choose_device(device)).eval(), not gone)
 
@@ -143,6 +144,8 @@ def kind_of(config: Any) -> Kind | None:
     )
 
     said, family = " ".join(config.architectures or []), config.model_type
+    if hears(config):
+        return None  # Whisper's decoder could be one
     if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES and ("CausalLM" in said or "LMHead" in said):
         return "causal"
     if family in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES:
@@ -150,6 +153,16 @@ def kind_of(config: Any) -> Kind | None:
     if family in MODEL_FOR_MASKED_LM_MAPPING_NAMES:
         return "masked"
     return "causal" if family in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else None
+
+
+def hears(config: Any) -> bool:
+    """Whether a model of this configuration takes speech."""
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CTC_MAPPING_NAMES,
+        MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    )
+
+    return config.model_type in {*MODEL_FOR_CTC_MAPPING_NAMES, *MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES}
 
 
 def build_network(

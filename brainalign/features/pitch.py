@@ -14,6 +14,7 @@ from brainalign.features.listening import Rows, check_positive
 from brainalign.features.sound_spectra import Frames
 from brainalign.features.sounds import Clip, Unreadable, sounds_of
 from brainalign.progress import Progress, silent
+from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -43,8 +44,8 @@ def pitch(
     The YIN estimator (de Cheveigné & Kawahara 2002, https://doi.org/10.1121/1.1458024), steps 1 to 5: in a window of
     two of the longest periods around each moment, d(τ) is the power of the difference between the sound and itself τ
     later, and d′(τ) the ratio of d(τ) to its mean up to τ; the period is the first dip of d′ below 0.1, or the deepest,
-    to a part of a sample. Voicing is 1 − d′ there: 1 for what repeats exactly, about 0 for noise. No moment depends on
-    another, so there is no path that a later sound could change.
+    to a part of a sample. Voicing is 1 − d′ there: 1 for what repeats exactly, about 0 for noise. No F0 depends on
+    another, so there is no path that a later sound could change; the default reference is of all the sound.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def pitch(
         The lowest and the highest F0 that is looked for.
     reference_hz : float, optional
         What pitch is counted from, in octaves. Default: each sound's own median, so that it says how the voice moves,
-        whoever speaks.
+        whoever speaks; that knows the sound to its end, so give a number where a sample must not.
     rate : float
         Samples per second, Hz.
     name : str
@@ -82,18 +83,16 @@ def pitch(
     >>> pitch((voice, 16_000), reference_hz=110).values[25].round(1).tolist()
     [1.0, 1.0]
     """
-    check_positive(low_hz=low_hz, high_hz=high_hz, rate=rate, reference_hz=1 if reference_hz is None else reference_hz)
-    if not low_hz < high_hz <= SOUND_RATE / 4:
-        raise SettingsError(
-            f"low_hz is below high_hz, and that at most {SOUND_RATE / 4:,.0f} Hz; found {low_hz:g} and {high_hz:g}"
-        )
+    check_range(low_hz, high_hz)
+    check_positive(rate=rate, reference_hz=1 if reference_hz is None else reference_hz)
     sounds = sounds_of(sound, column, root, channel=channel, unreadable=unreadable)
 
     def hear(clip: Clip) -> Rows:
         return _Yin(clip, float(low_hz), float(high_hz), float(rate))
 
     columns = pd.DataFrame({"band": name, "unit": ["octaves", "voicing"]})
-    settings = {"low_hz": float(low_hz), "high_hz": float(high_hz)}
+    soxr = {package: version.split(".")[0] for package, version in versions("soxr").items()}
+    settings = {"low_hz": float(low_hz), "high_hz": float(high_hz), "versions": soxr}
     found = describe("pitch", sounds, rate, hear, columns, settings, store, progress)
     values = found.array().copy()
     voiced = values[:, 1] >= VOICED
@@ -103,6 +102,21 @@ def pitch(
     values[found.use, 0] = (octaves - start).fillna(0.0).to_numpy()[found.use]
     known = {**found.attrs["features"][name], "reference_hz": reference_hz, "voiced_from": VOICED}
     return Signal(values, found.samples, columns, attrs={**found.attrs, "features": {name: known}})
+
+
+def check_range(low_hz: Any, high_hz: Any) -> None:
+    """Refuse frequencies between which no pitch can be looked for.
+
+    Raises
+    ------
+    SettingsError
+    """
+    check_positive(low_hz=low_hz, high_hz=high_hz)
+    if not low_hz < high_hz <= SOUND_RATE / 4:
+        raise SettingsError(
+            f"low_hz is below high_hz of a pitch, and that at most {SOUND_RATE / 4:,.0f} Hz; found {low_hz:g} and "
+            f"{high_hz:g}"
+        )
 
 
 class _Yin:

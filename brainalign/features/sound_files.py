@@ -14,6 +14,7 @@ from brainalign.errors import InputError, need_package
 
 BLOCK = 1 << 16  # samples of each channel that are in memory at a time
 SLOWEST_HZ, FASTEST_HZ = 1_000.0, 768_000.0  # sampling rates that can be meant
+WIDEST = 4  # bytes of a whole number in a sound file
 MOST_CHANNELS = 64  # more are samples in the wrong place
 SLACK_S = 0.05  # by which what a header promises and what is there may differ
 LOUD = 0.999  # of full scale: where a recording that was too loud is cut off, ..
@@ -81,7 +82,7 @@ def open_file(path: Path, name: str) -> Source:
         with soundfile.SoundFile(path) as file:
             promised = _promised(file, path)
             return Source(name, float(file.samplerate), file.channels, promised, lambda: _from_soundfile(path, name))
-    except soundfile.SoundFileError as error:
+    except (soundfile.SoundFileError, TypeError) as error:  # of a name that says it has no header it wants to be told
         return _open_film(path, name, _first_line(error))
 
 
@@ -91,7 +92,8 @@ def open_array(array: Any, rate: Any, name: str) -> Source:
     Parameters
     ----------
     array : (n,) or (n, channels)
-        Float (full scale is ±1), or whole numbers as they stand in a wav file: their type's range is full scale.
+        Float (full scale is ±1), or whole numbers of up to 32 bits as they stand in a wav file: their type's range is
+        full scale.
     rate : float
         Hz.
 
@@ -103,6 +105,11 @@ def open_array(array: Any, rate: Any, name: str) -> Source:
     values = np.asarray(array)
     if values.dtype.kind not in "iuf":
         raise InputError(f"{name} is an array of {values.dtype}: a sound's samples are real numbers")
+    if values.dtype.kind in "iu" and values.dtype.itemsize > WIDEST:
+        raise InputError(
+            f"{name} is an array of {values.dtype}: whole numbers are taken as a wav file has them, where their "
+            "type says what full scale is, up to 32 bits; give them in the type they came in, such as astype(np.int16)"
+        )
     if values.ndim not in (1, 2) or (values.ndim == 2 and not 1 <= values.shape[1] <= MOST_CHANNELS):
         raise InputError(
             f"{name} is an array of shape {values.shape}: a sound is (samples,) or (samples, channels); transpose it"
@@ -156,23 +163,21 @@ def look_through(source: Source) -> Looked:
     return Looked(n, peak, loud / n)
 
 
-def notes_on(source: Source, looked: Looked) -> list[str]:
-    """What someone should know of a sound that is used as it is.
+def remarks_on(looked: Looked) -> list[tuple[str, str]]:
+    """What someone should know of a sound that is used as it is, and how much of it there is.
 
     Examples
     --------
-    >>> tone = open_array([0.0, 0.0], 8000, "a.wav")
-    >>> notes_on(tone, look_through(tone))
-    ['a.wav is silent throughout']
+    >>> remarks_on(Looked(n_samples=8_000, peak=0.0, share_loud=0.0))
+    [('silent throughout', '')]
     """
-    said = []
     if looked.peak == 0:
-        said.append(f"{source.name} is silent throughout")
+        return [("silent throughout", "")]
     if looked.peak > 1.0:
-        said.append(f"{source.name} goes beyond full scale (±1): up to {looked.peak:.3g}; it is used as it is")
-    elif looked.share_loud >= CLIPPED_SHARE:
-        said.append(f"{source.name} seems clipped: {looked.share_loud:.1%} of it is at full scale; it is used as it is")
-    return said
+        return [("beyond full scale (±1), used as it is", f"up to {looked.peak:.3g}")]
+    if looked.share_loud >= CLIPPED_SHARE:
+        return [("seems clipped, used as it is", f"{looked.share_loud:.1%} at full scale")]
+    return []
 
 
 def _as_float(block: np.ndarray) -> np.ndarray:
@@ -221,6 +226,18 @@ def _breaks_off(name: str, seconds: float, error: Exception) -> InputError:
 def _first_line(error: Exception) -> str:
     text = str(getattr(error, "error_string", None) or getattr(error, "strerror", None) or error)
     return text.strip().splitlines()[0].rstrip(".")
+
+
+def has_sound_track(path: Path) -> bool:
+    """Whether a film has any sound; of what cannot be opened that is not known, and who reads it says what it is."""
+    need_package("av", extra="audio", what="reading the sound of films")
+    from av.error import FFmpegError
+
+    try:
+        with _container(path) as container:
+            return bool(container.streams.audio)
+    except FFmpegError:
+        return True
 
 
 def _open_film(path: Path, name: str, also: str) -> Source:

@@ -10,12 +10,13 @@ import numpy as np
 from scipy.fft import rfft
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.features.listening import is_number
 from brainalign.features.sounds import Clip
 from brainalign.features.tape import Tape
 
 CHUNK_S = 30.0  # of sound that is in memory at a time, ..
 CHUNK_SAMPLES = 1 << 19  # .. and of windows, which overlap
-FLOOR_DB = -100.0  # about what the rounding of 16-bit samples amounts to
+FLOOR_DB = -100.0  # of full scale: about what the rounding of 16-bit samples amounts to
 LINEAR_HZ, LINEAR_MEL = 1_000.0, 15.0  # up to here mels are proportional to Hz, ..
 LOG_STEP = np.log(6.4) / 27  # .. and beyond, to their logarithm
 
@@ -91,7 +92,7 @@ class MelBands:
         return np.maximum(0.0, np.minimum(rising, falling))
 
 
-def check_bands(bands: Any, low_hz: float, high_hz: float) -> MelBands:
+def check_bands(bands: Any, low_hz: Any, high_hz: Any) -> MelBands:
     """Mel bands as they were asked for.
 
     Raises
@@ -101,8 +102,8 @@ def check_bands(bands: Any, low_hz: float, high_hz: float) -> MelBands:
     """
     if isinstance(bands, bool) or not isinstance(bands, (int, np.integer)) or bands < 1:
         raise SettingsError(f"bands is how many there are, a whole number from 1; found {bands!r}")
-    if not 0 <= low_hz < high_hz:
-        raise SettingsError(f"low_hz is 0 or more and below high_hz; found {low_hz:g} and {high_hz:g}")
+    if not (is_number(low_hz) and is_number(high_hz) and 0 <= low_hz < high_hz):
+        raise SettingsError(f"low_hz is 0 or more and below high_hz; found {low_hz!r} and {high_hz!r}")
     return MelBands(int(bands), float(low_hz), float(high_hz))
 
 
@@ -141,7 +142,7 @@ class Frames:
 
 
 class MelSpectrum:
-    """The mean-square amplitude of a sound within mel bands, around each moment, in dB of full scale.
+    """The mean-square amplitude of a sound within mel bands, around each moment, in dB above `FLOOR_DB`: silence has 0.
 
     Parameters
     ----------
@@ -185,5 +186,5 @@ class MelSpectrum:
         for rows, windows in self.frames.chunks(first, last):
             spectrum: Any = rfft(windows * self.frames.taper, self.size)
             power = spectrum.real**2 + spectrum.imag**2
-            out[rows] = 10 * np.log10(np.maximum(power @ self.weights, 10 ** (FLOOR_DB / 10)))
+            out[rows] = 10 * np.log10(np.maximum(power @ self.weights, 10 ** (FLOOR_DB / 10))) - FLOOR_DB
         return out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,10 +14,11 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, one_message
 from brainalign.features.samples import samples_of
-from brainalign.features.sound_files import Source, look_through, notes_on, open_array, open_file
+from brainalign.features.sound_files import Source, look_through, open_array, open_file, remarks_on
 from brainalign.provenance import check_inside, hash_array, hash_file
 from brainalign.store import key_of
 
+NAMED = 5  # sounds that a note names
 OVERLAP_S = 0.05  # by which a sound may last into the next one, which then cuts it off
 
 Unreadable = Literal["error", "censor"]
@@ -74,7 +75,7 @@ class Sounds:
         The clip of each row; −1 for what could not be read.
     inputs : mapping of file name → sha256
     notes : list of str
-        What a reader of the results should know of them: silent, clipped.
+        What a reader of the results should know of them: silent, clipped, each said once for all it is true of.
     left_out : mapping of name → str
         Why it could not be read.
     """
@@ -117,8 +118,8 @@ def sounds_of(
         A file (wav, flac, ogg, mp3, aiff; m4a, mp4 and the sound track of a film) is run "1", and begins with it at
         0 s; in a mapping each begins with its run. An array is (n,) or (n, channels), its rate in Hz; whole numbers are
         taken as a wav file has them. Events have `run`, `onset` (s, never falling within a run), `column` and, where
-        known, `duration` (s): a sound that lasts longer was heard only so long (0 or missing: to its end). Sounds are
-        given back as they are.
+        known, `duration` (s): a sound that lasts longer was heard only so long (0 or missing: to its end). One that
+        lasts up to 50 ms into the next is cut off by it. Sounds are given back as they are.
     column : str
         Of the events: which holds the file. In BIDS it is `stim_file`, relative to the folder `stimuli`.
     root : path, optional
@@ -129,7 +130,7 @@ def sounds_of(
     unreadable : {"error", "censor"}
         What becomes of a sound that cannot be read, or not to its end. "error": an InputError names every one.
         "censor": its samples are NaN and not in use, for as long as its event's `duration` says, and it is named in the
-        Signal's ``attrs["left_out"]``.
+        Signal's ``attrs["left_out"]``. A file of a whole run has no event that would say so, and is always an error.
 
     Returns
     -------
@@ -152,13 +153,18 @@ def sounds_of(
         return sound
     if unreadable not in get_args(Unreadable):
         raise SettingsError(f"unreadable is one of {', '.join(map(repr, get_args(Unreadable)))}; found {unreadable!r}")
-    if channel is not None and (isinstance(channel, bool) or not isinstance(channel, int) or channel < 0):
+    if channel is not None and (isinstance(channel, bool) or not isinstance(channel, (int, np.integer)) or channel < 0):
         raise SettingsError(f"channel is the number of one, from 0, or None (the mean of all); found {channel!r}")
     samples, items = _listed(sound, column, root)
-    opened = {name: _open(item, name, channel) for name, item in items.items()}
+    opened = {name: _open(item, name, None if channel is None else int(channel)) for name, item in items.items()}
     problems = {name: one for name, one in opened.items() if isinstance(one, str)}
     if problems and (unreadable == "error" or len(problems) == len(opened)):
         raise one_message(problems.values())
+    if problems and "duration" not in samples:
+        raise InputError(
+            "nothing can be censored where no event says how long it was heard: give events with a column `duration` "
+            f"(s), or leave out what cannot be read: {'; '.join(problems.values())}"
+        )
     heard = _heard(samples, {name: one.duration for name, one in opened.items() if isinstance(one, _Opened)})
     clips: dict[str, int] = {}
     found, which = [], []
@@ -173,21 +179,41 @@ def sounds_of(
             found.append(clip)
         which.append(clips[clip.digest])
     samples = samples.assign(duration=heard)
-    whole = [one for one in opened.values() if isinstance(one, _Opened)]
+    said = [(what, name, how) for name, one in opened.items() if isinstance(one, _Opened) for what, how in one.remarks]
     return Sounds(
         samples.assign(use=np.array(which) >= 0) if problems else samples,
         found,
         np.array(which),
         {name: one.clip.content for name, one in opened.items() if isinstance(one, _Opened) and one.is_file},
-        [note for one in whole for note in one.notes],
+        by_remark(said),
         problems,
     )
+
+
+def by_remark(said: Iterable[tuple[str, str, str]]) -> list[str]:
+    """(what, sound, how much) → a sentence for each `what`, with the first sounds it is true of.
+
+    Examples
+    --------
+    >>> by_remark([("silent throughout", "a.wav", ""), ("clipped", "b.wav", "3 %"), ("silent throughout", "c.wav", "")])
+    ['a.wav, c.wav: silent throughout', 'b.wav (3 %): clipped']
+    """
+    sounds: dict[str, list[str]] = {}
+    for what, name, how in said:
+        sounds.setdefault(what, []).append(f"{name} ({how})" if how else name)
+    return [f"{some_of(names, ', ', 'sounds')}: {what}" for what, names in sounds.items()]
+
+
+def some_of(names: Sequence[str], between: str, of_what: str) -> str:
+    """The first five of many, and how many there are."""
+    more = f"{between}… ({len(names):,} {of_what})" if len(names) > NAMED else ""
+    return between.join(names[:NAMED]) + more
 
 
 @dataclass(frozen=True)
 class _Opened:
     clip: Clip
-    notes: list[str]
+    remarks: list[tuple[str, str]]
     is_file: bool
 
     @property
@@ -209,8 +235,10 @@ def _listed(sound: Any, column: str, root: str | Path | None) -> tuple[pd.DataFr
     for run, one in runs.items():
         if isinstance(one, (str, os.PathLike)):
             path = check_inside(Path(one), root) if root is not None else Path(one).expanduser()
-            # files of one name in several folders are several
-            name = path.name if items.get(path.name, path) == path else str(one)
+            name, number = path.name, 1
+            while items.get(name, path) != path:  # of one name in several folders, which say too much of this machine
+                number += 1
+                name = f"{path.name} ({number})"
             items[name] = path
         elif isinstance(one, Sequence) and len(one) == 2 and not isinstance(one[0], (str, os.PathLike)):
             name = "sound" if len(runs) == 1 else f"sound of run {run}"
@@ -235,7 +263,7 @@ def _open(item: Any, name: str, channel: int | None) -> _Opened | str:
         content = hash_file(item) if is_file else hash_array(item[0])
     except InputError as error:
         return str(error)
-    return _Opened(Clip(source, looked.n_samples, channel, content), notes_on(source, looked), is_file)
+    return _Opened(Clip(source, looked.n_samples, channel, content), remarks_on(looked), is_file)
 
 
 def _heard(samples: pd.DataFrame, lasts: Mapping[str, float]) -> np.ndarray:
@@ -247,7 +275,7 @@ def _heard(samples: pd.DataFrame, lasts: Mapping[str, float]) -> np.ndarray:
     if len(unknown):
         raise InputError(
             f"{samples['stimulus'].iloc[unknown[0]]} cannot be read, and its event has no duration: how long is to be "
-            "censored? Give the events a column `duration` (s), or leave that one out"
+            "censored? Write it under `duration` (s), or leave that one out"
         )
     for _, run in samples.groupby("run", sort=False):
         rows, time = run.index.to_numpy(), run["time"].to_numpy(float)

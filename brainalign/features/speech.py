@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,6 +23,7 @@ from brainalign.features.loading import (
 
 # what changes when the same settings are saved again
 VOLATILE = ("transformers_version", "processor_class", "feature_extractor_type", "auto_map", "_name_or_path")
+HALVED = 2  # frames of Whisper's spectrum to a frame of its states
 SPARE = ("masked_spec_embed",)  # weights that are used in training only, and that many published files lack
 
 
@@ -79,7 +80,7 @@ def preparation_of(model: ResolvedModel) -> dict[str, Any]:
     Raises
     ------
     SettingsError
-        It says nothing.
+        It says nothing, or only how pictures are.
     """
     together = read_beside(model, "processor_config.json", dict) or {}
     settings = together.get("feature_extractor") or read_beside(model, "preprocessor_config.json", dict)
@@ -89,7 +90,42 @@ def preparation_of(model: ResolvedModel) -> dict[str, Any]:
             "preprocessor_config.json. If it is a speech model, save its own beside the weights: "
             "`AutoFeatureExtractor.from_pretrained(ID).save_pretrained(FOLDER)`"
         )
+    if "image_processor_type" in settings or "image_mean" in settings:
+        raise SettingsError(
+            f"model {model.name!r} is no speech model: its folder says how pictures are prepared for it; it sees: "
+            "ba.embed_images is for such models"
+        )
     return {key: value for key, value in settings.items() if key not in VOLATILE}
+
+
+def check_context(name: str, context_s: float, longest_s: float | None) -> None:
+    """Refuse more than a model can hear at once.
+
+    Raises
+    ------
+    SettingsError
+    """
+    if longest_s is not None and context_s > longest_s:
+        raise SettingsError(
+            f"context_s={context_s:g} is more than model {name!r} can hear, {longest_s:g} s: take that or less"
+        )
+
+
+def longest_of(config: Mapping[str, Any], preparation: Mapping[str, Any]) -> float | None:
+    """The longest sound (s) a model can hear by its configuration; None where there is no end to it, or it is not said.
+
+    Examples
+    --------
+    >>> longest_of({"max_source_positions": 1500}, {"hop_length": 160, "sampling_rate": 16_000})
+    30.0
+    """
+    most, hop, rate = (
+        config.get("max_source_positions"),
+        *(preparation.get(key) for key in ("hop_length", "sampling_rate")),
+    )
+    if not most or not hop or not rate:
+        return None
+    return most * HALVED * hop / rate
 
 
 def load_speech(model: ResolvedModel, device: str = "auto", dtype: Dtype = "float32") -> SpeechModel:

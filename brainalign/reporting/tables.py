@@ -319,7 +319,7 @@ def data_facts(fit: Encoding) -> list[tuple[str, str]]:
         ("Left out", "; ".join(f"sub-{who['subject']}: {who['why']}" for who in left_out(fit))),
         ("Recording", _recording(fit)),
         (_many_of(fit), _targets(fit)),
-        ("Words", f"{words:,}" if (words := asked(fit, "decided", "words")) else ""),
+        *((what.capitalize(), f"{n:,}") for what in ("words", "events") if (n := asked(fit, "decided", what))),
         ("Features", "; ".join(_feature(f) for f in asked(fit, "features", default=[]))),
         ("Folds", str(asked(fit, "decided", "folds") or asked(fit, "folds", default=""))),
     ]

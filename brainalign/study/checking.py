@@ -14,13 +14,15 @@ import pandas as pd
 from brainalign.errors import InputError, SettingsError, need_package, one_message
 from brainalign.features.decoding import FORMATS
 from brainalign.features.decoding import check_size as check_pixels
+from brainalign.features.listening import counts_of
 from brainalign.features.loading import ResolvedModel, choose_device, kind_of, need_language_extra
 from brainalign.features.models import locate_model, model_files, settled_config
+from brainalign.features.pitch import check_range
 from brainalign.features.preprocessing import preprocessing_of
 from brainalign.features.reader import choose_layers
 from brainalign.features.samples import samples_of
 from brainalign.features.sound_spectra import MelBands, MelSpectrum
-from brainalign.features.speech import preparation_of
+from brainalign.features.speech import check_context, longest_of, preparation_of
 from brainalign.features.vectors import WordVectors
 from brainalign.study.extracting import reads_a_model
 from brainalign.study.kinds import AnyFeature
@@ -36,6 +38,7 @@ from brainalign.study.stages import are_moments
 
 BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # what families call the number of their blocks
 TOWERS = ("vision_config", "text_config")  # where those of models with two are said
+UNEVEN = 0.01  # of a step, by which frames of a film may be off
 CLASSES = "imagenet-classes"
 
 
@@ -53,6 +56,8 @@ def tests_of(
         yield lambda: need_package("moten", extra="vision", what="motion energy")
     if isinstance(feature, OfSound):
         yield lambda: check_sounds(feature, met)
+    if isinstance(feature, Pitch):
+        yield lambda: check_range(feature.low_hz, feature.high_hz)
     if isinstance(feature, (Speech, Pitch)):
         yield lambda: need_package("soxr", extra="audio", what="resampling sound")
     if not reads_a_model(feature):
@@ -72,7 +77,9 @@ def tests_of(
     if isinstance(feature, (Vision, Conse)):
         yield lambda: preprocessing_of(found, getattr(feature, "size", None))
     if isinstance(feature, Speech):
-        yield lambda: preparation_of(found)
+        yield lambda: check_context(
+            found.name, feature.context_s, longest_of(settled_config(found), preparation_of(found))
+        )
     if isinstance(feature, ReadsWords):
         yield lambda: check_size(feature, found)
         if feature.ahead or isinstance(feature, Surprisal):
@@ -87,6 +94,8 @@ def is_quick(feature: AnyFeature) -> bool:
 def check_pictures(feature: OfPictures, met: Met) -> None:
     """Refuse pictures that are not there, whose headers cannot be read, or of which only some have a duration.
 
+    They are not decoded, which would take as long as most features do: one that breaks off stops `extract`.
+
     Raises
     ------
     InputError
@@ -94,6 +103,8 @@ def check_pictures(feature: OfPictures, met: Met) -> None:
     """
     pictures = seen(feature, met)
     are_moments(feature.name, pictures.samples)
+    if isinstance(feature, MotionEnergy):
+        check_film(feature, pictures.samples)
     problems = []
     for row in np.unique(np.array(pictures.digests), return_index=True)[1] if feature.unreadable == "error" else ():
         path = met.files.folder / pictures.samples["stimulus"].iloc[row]
@@ -104,6 +115,23 @@ def check_pictures(feature: OfPictures, met: Met) -> None:
                 problems.append(str(error))
     if problems:
         raise one_message(problems)
+
+
+def check_film(feature: MotionEnergy, samples: pd.DataFrame) -> None:
+    """Refuse frames between which something is missing, so that what moves cannot be told.
+
+    Raises
+    ------
+    InputError
+    """
+    for run, frames in samples.groupby("run", sort=False):
+        steps = np.diff(frames["time"].to_numpy(float))
+        if len(steps) and np.abs(steps * feature.rate - 1).max() > UNEVEN:
+            raise InputError(
+                f"feature {feature.name!r}: motion energy needs the film of a whole run, and what was seen in run "
+                f"{run} is {steps.min():.4g} to {steps.max():.4g} s apart, not {1 / feature.rate:.4g} s: name the film "
+                "under stimuli"
+            )
 
 
 def has_header(path: Path) -> bool:
@@ -119,16 +147,18 @@ def has_header(path: Path) -> bool:
 
 
 def check_sounds(feature: OfSound, met: Met) -> None:
-    """Refuse sounds that cannot be read, or that have nothing in a feature's bands of frequencies.
+    """Refuse sounds that cannot be read, are shorter than a step, or have nothing in a feature's bands of frequencies.
 
     Raises
     ------
     InputError, SettingsError
     """
-    clips = heard(feature, met).clips
+    sounds = heard(feature, met)
+    if isinstance(feature, Speech):
+        counts_of(sounds, feature.step_s, feature.step_s)
     if isinstance(feature, Banded):
         bands = MelBands(feature.bands, feature.low_hz, feature.high_hz)
-        for clip in clips:
+        for clip in sounds.clips:
             MelSpectrum(clip, bands, feature.rate, feature.window_s)
 
 

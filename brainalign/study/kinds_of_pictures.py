@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from brainalign.features.cards import Sense
 from brainalign.study.section import LAYER_WORDS, Held, Layered, Layers, Network, Reduced, check_layers
@@ -106,17 +106,36 @@ class Gabor(Detailed, Reduced):
     orientations: int = Field(default=8, ge=1)
     octaves: float = Field(default=1.0, gt=0)
 
+    @model_validator(mode="after")
+    def _shown_by_its_pixels(self) -> Gabor:
+        if min(self.frequencies) <= 0 or max(self.frequencies) > self.side / 2:
+            raise ValueError(
+                f"frequencies are above 0 and at most half of side ({self.side / 2:g}); found {self.frequencies}: "
+                "leave the highest out, or choose a larger side"
+            )
+        return self
+
 
 class MotionEnergy(OfPictures, Reduced):
     """Energy of spatio-temporal filters: what moves where to, and how fast."""
 
     kind: Literal["motion_energy"]
-    rate: int = Field(default=15, ge=1)  # type: ignore[assignment]  # whole numbers only
+    rate: int = Field(default=15, ge=2)  # type: ignore[assignment]  # whole numbers only
     spatial_frequencies: list[float] = Field(default=[0, 2, 4, 8, 16], min_length=1)  # cycles per picture height
     temporal_frequencies: list[float] = Field(default=[0, 2, 4], min_length=1)  # Hz
     directions: list[float] = Field(default=[0, 45, 90, 135, 180, 225, 270, 315], min_length=1)  # degrees
     side: int = Field(default=96, ge=2)  # pixels of a frame's height
     log: bool = True
+
+    @model_validator(mode="after")
+    def _shown_by_its_frames(self) -> MotionEnergy:
+        for key, frequencies, sampled in (
+            ("spatial_frequencies", self.spatial_frequencies, self.side),
+            ("temporal_frequencies", self.temporal_frequencies, self.rate),
+        ):
+            if min(frequencies) < 0 or max(frequencies) > sampled / 2:
+                raise ValueError(f"{key} are from 0 to {sampled / 2:g}, half of what is sampled; found {frequencies}")
+        return self
 
 
 class Pixels(OfPictures, Reduced):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from itertools import groupby
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.features.conse import conse
+from brainalign.features.detail import spatial_frequency
 from brainalign.features.films import read_film
 from brainalign.features.gabors import gabor_energy
 from brainalign.features.images import embed_images
@@ -20,7 +20,6 @@ from brainalign.features.motion import motion_energy
 from brainalign.features.pictures import Pictures, pictures_of
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
-from brainalign.features.spectra import spatial_frequency
 from brainalign.provenance import check_inside
 from brainalign.signals import Signal
 from brainalign.study.files import Files, medium_of, naming
@@ -51,15 +50,16 @@ def seen(feature: OfPictures, met: Met) -> Pictures:
     SettingsError
         A package that reads them is not installed.
     """
-    return _seen(met, feature.name, feature.column, feature.rate)
-
-
-@lru_cache(maxsize=8)  # features of the same pictures look at the files once
-def _seen(met: Met, name: str, column: str, rate: float) -> Pictures:
-    files = met.files
+    files, column, rate = met.files, feature.column, feature.rate
     if files.film:
-        return read_film(files.film, rate, onset=max(-files.start_s, 0.0), start=max(files.start_s, 0.0))
-    events = naming(name, column, met.events, ("picture", "film"))
+        onset, start = max(-files.start_s, 0.0), max(files.start_s, 0.0)
+        return met.once(("film", rate), lambda: read_film(files.film, rate, onset=onset, start=start))
+    events = naming(feature.name, column, met.events, ("picture", "film"))
+    return met.once(("pictures", column, rate), lambda: _named(events, column, rate, files))
+
+
+def _named(events: pd.DataFrame, column: str, rate: float, files: Files) -> Pictures:
+    """The pictures and the frames of films that events name."""
     of_film = np.array([medium_of(file) == "film" for file in events[column]])
     if not of_film.any():
         return pictures_of(events, column, files.folder)

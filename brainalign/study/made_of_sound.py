@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import lru_cache
+from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
 from brainalign.features.audio import embed_audio
 from brainalign.features.pitch import pitch
-from brainalign.features.sounds import Sounds, sounds_of
+from brainalign.features.sound_files import has_sound_track
+from brainalign.features.sounds import Sounds, some_of, sounds_of
+from brainalign.provenance import check_inside
 from brainalign.signals import Signal
-from brainalign.study.files import naming
+from brainalign.study.files import Files, medium_of, naming
 from brainalign.study.kinds_of_sound import Envelope, Mel, OfSound, OnsetStrength, Pitch, Speech
 from brainalign.study.making import How, Make, network
 from brainalign.study.met import Met
@@ -28,22 +32,35 @@ def heard(feature: OfSound, met: Met) -> Sounds:
     SettingsError
         A package that reads them is not installed.
     """
-    return _heard(met, feature.name, feature.column, feature.channel, feature.unreadable)
+    files, column = met.files, feature.column
+    how = {"channel": feature.channel, "unreadable": feature.unreadable}
+    if files.sound:
+        return met.once(("sound", *how.values()), lambda: _of_runs(files, how))
+    events = naming(feature.name, column, met.events, ("sound", "film"))
+    return met.once(("sounds", column, *how.values()), lambda: _named(events, column, files.folder, how))
 
 
-@lru_cache(maxsize=8)  # features of the same sounds read them through once
-def _heard(met: Met, name: str, column: str, channel: int | None, unreadable: Any) -> Sounds:
-    files, how = met.files, {"channel": channel, "unreadable": unreadable}
-    if not files.sound:
-        return sounds_of(naming(name, column, met.events, ("sound", "film")), column, files.folder, **how)
+def _of_runs(files: Files, how: dict[str, Any]) -> Sounds:
+    """The file of each run, on the recording's clock."""
     sounds = sounds_of(files.sound, **how)
     return replace(sounds, samples=sounds.samples.assign(time=sounds.samples["time"] - files.start_s))
 
 
+def _named(events: pd.DataFrame, column: str, folder: Path, how: dict[str, Any]) -> Sounds:
+    """The sounds that events name; films that have none are left out where the events name sounds beside them."""
+    media = {file: medium_of(file) for file in events[column].unique()}
+    films = [file for file, medium in media.items() if medium == "film"] if "sound" in media.values() else []
+    mute = [file for file in films if not has_sound_track(check_inside(file, folder))]
+    sounds = sounds_of(events[~events[column].isin(mute)].reset_index(drop=True), column, folder, **how)
+    note = [f"{some_of(mute, ', ', 'films')}: no sound track, left out of what was heard"] if mute else []
+    return replace(sounds, notes=[*sounds.notes, *note])
+
+
 def layers_of_sound(feature: Speech, met: Met, how: How) -> Signal:
-    """A band per layer."""
+    """A band per layer. A sample is of the step that ends with it, so that step is when it was there."""
     asked = {key: getattr(feature, key) for key in ("context_s", "step_s", "ahead_s", "pool", "name", "dtype")}
-    return embed_audio(heard(feature, met), network(feature), feature.asked, **asked, **how.said)
+    found = embed_audio(heard(feature, met), network(feature), feature.asked, **asked, **how.said)
+    return replace(found, samples=found.samples.assign(time=found.samples["time"] - feature.step_s))
 
 
 def _band(function: Any, *settings: str) -> Make:

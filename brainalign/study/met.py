@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from brainalign.signals import Signal
 from brainalign.study.files import Files
 from brainalign.study.settings import Study
 
+Found = TypeVar("Found")
 NO_EVENTS = pd.DataFrame({"onset": np.zeros(0), "duration": np.zeros(0), "run": pd.Series([], dtype=str)})
 
 
@@ -77,6 +79,13 @@ class Met:
     events: pd.DataFrame
     reading: Reading | None = None
     files: Files = field(default_factory=Files)
+    _found: dict[Any, Any] = field(default_factory=dict, init=False, repr=False)  # in the files
+
+    def once(self, what: tuple[Any, ...], look: Callable[[], Found]) -> Found:
+        """What `look` finds in the files, which it is asked for once: features are made of the same pictures."""
+        if what not in self._found:
+            self._found[what] = look()
+        return self._found[what]
 
 
 def in_print(study: Study, met: pd.DataFrame, files: Files | None = None) -> Met:

@@ -31,7 +31,8 @@ def in_words(error: ValidationError, whole: type[BaseModel]) -> Iterable[str]:
             yield f"{where}: {item['input']!r} is not known; {did_you_mean(item['input'], known)}"
         else:
             message = item["msg"].removeprefix("Value error, ")
-            yield f"{where}: {message}; found {item['input']!r}" if place else message
+            found = "" if isinstance(item["input"], dict) else f"; found {item['input']!r}"  # it is a whole part
+            yield f"{where}: {message}{found}" if place else message
 
 
 def _keys_at(loc: tuple[Any, ...], whole: type[BaseModel]) -> list[str]:

@@ -29,7 +29,7 @@ from brainalign.study import stages
 from brainalign.study.checking import is_quick, tests_of
 from brainalign.study.controls import controls_of
 from brainalign.study.extracting import Named, extract, packages_of
-from brainalign.study.files import files_of
+from brainalign.study.files import Files, files_of
 from brainalign.study.kinds_of_words import ReadsWords
 from brainalign.study.making import source
 from brainalign.study.met import Met, apart, events_of, in_print
@@ -114,10 +114,8 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     brain = stages.recording(study)
     events, files = events_of(study, brain), files_of(study, brain)
     chosen = stages.chosen(study, brain, events)
-    if chosen is not None:
-        brain = chosen.of(brain)
-        events = events[events["run"].isin(brain.runs)].reset_index(drop=True)  # of what is not scored nothing is asked
-    met = in_print(study, events, files.of(brain.runs))
+    brain, events, files = _scored(chosen, brain, events, files)
+    met = in_print(study, events, files)
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
     for feature, found in zip(study.features, sources):
@@ -145,14 +143,15 @@ def check_study(study: Study) -> list[str]:
     brain = attempt(lambda: stages.recording(study))
     events = attempt(lambda: events_of(study, brain))
     files = attempt(lambda: files_of(study, brain))
+    there = files is not None
     if brain is not None and events is not None:
         chosen = attempt(lambda: stages.chosen(study, brain, events))
-        brain = brain if chosen is None else chosen.of(brain)
+        brain, events, files = _scored(chosen, brain, events, files or Files())
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         if rule is not None and attempt(lambda: rule(brain)) is not None:
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
-    if events is not None and files is not None:
+    if events is not None and there:
         met = attempt(lambda: in_print(study, events, files)) or Met(events, files=files)
         for feature, found in zip(study.features, sources):
             for test in tests_of(feature, found, met, study.compute.device):
@@ -160,6 +159,16 @@ def check_study(study: Study) -> list[str]:
             if is_quick(feature):
                 attempt(lambda f=feature: extract(f, met, None, "cpu"))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
+
+
+def _scored(
+    chosen: Chosen | None, brain: Signal, events: pd.DataFrame, files: Files
+) -> tuple[Signal, pd.DataFrame, Files]:
+    """Recording, events and files without those that only chose the targets: of what is not scored nothing is asked."""
+    if chosen is not None:
+        brain = chosen.of(brain)
+        events = events[events["run"].isin(brain.runs)].reset_index(drop=True)
+    return brain, events, files.of(brain.runs)
 
 
 def audit_study(study: Study, store: Store | None = None, progress: Progress | None = None) -> pd.DataFrame:
@@ -241,7 +250,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
         "subjects": list(dict.fromkeys(ready.brain.related.get("people", ready.brain).columns["subject"])),
         "left_out": ready.brain.attrs.get("left_out", []),
         "targets": "all" if ready.chosen is None else str(ready.chosen),
-        "words": len(ready.met.events),
+        "words" if "word" in ready.met.events else "events": len(ready.met.events),
         "reduced": dict(fit.settings["within_fold"]),
     }
 
@@ -282,7 +291,7 @@ def _notes(ready: Prepared) -> list[str]:
                 f"{feature.settings.unit}) crosses the borders of folds, since they lie within one run; it sees words "
                 "only, never responses"
             )
-    return notes
+    return list(dict.fromkeys(notes))  # features of the same sounds say the same of them
 
 
 def _lines(error: BrainalignError) -> list[str]:

@@ -110,6 +110,17 @@ def test_events_of_a_run_that_was_not_recorded():
         resample(events([0.0], run="3"), clock(4))
 
 
+def test_an_event_of_which_no_one_knows_how_long_it_was_is_named():
+    samples = pd.DataFrame({"run": "2", "time": [1.0, 5.0], "duration": [2.0, np.nan], "stimulus": ["a.png", "b.png"]})
+    pictures = Signal(np.ones((2, 1)), samples, pd.DataFrame({"band": ["x"]}))
+    onto = clock(8).assign(run="2")
+    with pytest.raises(
+        InputError, match=r"the event \(b.png\) at 5 s of run 2 has no weight .* duration is nan s; write"
+    ):
+        resample(pictures, onto, boxcar)
+    assert np.isfinite(resample(pictures, onto, lanczos).values).all()
+
+
 def test_uneven_clock_is_refused():
     uneven = pd.DataFrame({"run": "1", "time": [0.0, 2.0, 5.0, 7.0]})
     with pytest.raises(InputError, match="not evenly sampled: steps of 2 to 3 s; keep dropped samples as rows"):

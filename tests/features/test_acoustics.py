@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.features import listening, spectra
+from brainalign.features import listening, sound_spectra
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
 from brainalign.features.pitch import pitch
-from brainalign.features.sound_spectra import FLOOR_DB, MelBands, fast_length, hz_of, mel_of
+from brainalign.features.sound_spectra import MelBands, fast_length, hz_of, mel_of
 from brainalign.store import Store
 
 RATE = 16_000
@@ -39,8 +39,8 @@ def test_a_mel_band_peaks_at_the_tone_planted_in_it(band, rate):
     inside = heard.values[5:-5]
     assert (inside.argmax(axis=1) == band).all()
     assert heard.columns["hz"].iloc[band] == pytest.approx(hz)
-    assert inside.max(axis=1) == pytest.approx(-3.0, abs=1.3)  # a sine's mean square, but for what the triangle takes
-    assert (inside[:, [k for k in range(40) if abs(k - band) > 4]] < -30).all()
+    assert inside.max(axis=1) == pytest.approx(97.0, abs=1.3)  # a sine's mean square, but for what the triangle takes
+    assert (inside[:, [k for k in range(40) if abs(k - band) > 4]] < 70).all()
 
 
 def test_mel_bands_are_those_of_another_implementation():
@@ -53,7 +53,7 @@ def test_mel_bands_are_those_of_another_implementation():
     size = fast_length(802)
     filters = audio.mel_filter_bank(size // 2 + 1, 40, 100.0, 7_000.0, RATE, norm=None, mel_scale="slaney")
     power = np.abs(np.exp(-2j * np.pi * np.outer(np.arange(size // 2 + 1), np.arange(401)) / size) @ middle) ** 2
-    expected = 10 * np.log10(power @ filters * 2 / (size * (window**2).sum()))
+    expected = 10 * np.log10(power @ filters * 2 / (size * (window**2).sum())) + 100  # above the floor
     ours = mel_spectrogram((NOISE, RATE), bands=40, low_hz=100.0, high_hz=7_000.0)
     np.testing.assert_allclose(ours.values[50], expected, atol=1e-3)
 
@@ -68,7 +68,7 @@ def test_mel_spectrogram_and_onsets_are_librosas():
     frames = np.stack([np.pad(NOISE, 256)[160 * k : 160 * k + 513] for k in range(200)])
     power = np.abs(np.fft.rfft(frames * window, n)) ** 2
     filters = librosa.filters.mel(sr=RATE, n_fft=n, n_mels=40, fmin=0.0, fmax=8_000.0, norm=None, dtype=float)
-    spectrum = librosa.power_to_db(power @ filters.T * 2 / (n * (window**2).sum()), amin=1e-10, top_db=None)
+    spectrum = librosa.power_to_db(power @ filters.T * 2 / (n * (window**2).sum()), amin=1e-10, top_db=None) + 100
     np.testing.assert_allclose(ours.values, spectrum, atol=1e-3)
     theirs = librosa.onset.onset_strength(S=spectrum.T, sr=RATE, center=False)
     found = onset_strength((NOISE, RATE), bands=40, window_s=0.032)
@@ -156,10 +156,18 @@ def test_of_several_speakers_each_has_their_own_median():
     np.testing.assert_allclose(both.mean(axis=1), [0, 1], atol=0.01)
 
 
+def test_of_a_piece_pitch_is_that_of_the_whole_if_counted_from_the_same():
+    rises = voice(120 * 2 ** seconds(1))
+    whole, piece = (pitch((sound, RATE), reference_hz=120).values for sound in (rises, rises[: RATE // 2]))
+    np.testing.assert_array_equal(piece[:45], whole[:45])
+    by_its_own = [pitch((sound, RATE)).values[10, 0] for sound in (rises, rises[: RATE // 2])]
+    assert by_its_own[0] == pytest.approx(by_its_own[1] - 0.25, abs=0.02)  # medians, a quarter of an octave apart
+
+
 @pytest.mark.parametrize("function", EACH, ids=lambda f: f.__name__)
 def test_piece_by_piece_is_the_whole(function, monkeypatch, tmp_path):
     whole = function((NOISE, RATE)).array()
-    monkeypatch.setattr(spectra, "CHUNK_SAMPLES", 3_000)
+    monkeypatch.setattr(sound_spectra, "CHUNK_SAMPLES", 3_000)
     monkeypatch.setattr(listening, "PART_BYTES", 4 * whole.shape[1] * 33)
     np.testing.assert_allclose(function((NOISE, RATE)).array(), whole, atol=1e-4)
     kept = function((NOISE, RATE), store=Store(tmp_path))
@@ -186,8 +194,8 @@ def test_each_is_on_the_clock_of_its_runs(function, tmp_path):
 @pytest.mark.parametrize("function", EACH, ids=lambda f: f.__name__)
 def test_silence_has_the_lowest_values_and_is_said(function):
     heard = function((np.zeros((RATE, 2)), RATE))
-    assert set(heard.array().ravel().tolist()) == {FLOOR_DB if function is mel_spectrogram else 0.0}
-    assert heard.attrs["notes"] == ["sound is silent throughout"]
+    assert set(heard.array().ravel().tolist()) == {0.0}  # as has the time without a sound
+    assert heard.attrs["notes"] == ["sound: silent throughout"]
 
 
 def test_what_is_kept_is_found_again_for_the_same_question_only(tmp_path, monkeypatch):
@@ -239,10 +247,13 @@ def test_the_others_of_a_batch_are_kept_when_one_changes_while_it_is_read(tmp_pa
         (onset_strength, {"window_s": "long"}, r"window_s is a positive number; found 'long'"),
         (envelope, {"rate": float("inf")}, r"rate is a positive number; found inf"),
         (envelope, {"rate": 0}, r"rate is a positive number; found 0"),
+        (envelope, {"rate": "a"}, r"rate is a positive number; found 'a'"),
+        (mel_spectrogram, {"low_hz": "a"}, r"low_hz is 0 or more and below high_hz; found 'a' and 8000.0"),
+        (onset_strength, {"high_hz": None}, r"low_hz is 0 or more and below high_hz; found 0.0 and None"),
         (
             pitch,
             {"low_hz": 300, "high_hz": 200},
-            r"low_hz is below high_hz, and that at most 4,000 Hz; found 300 and 200",
+            r"low_hz is below high_hz of a pitch, and that at most 4,000 Hz; found 300 and 200",
         ),
         (pitch, {"reference_hz": -1}, r"reference_hz is a positive number; found -1"),
     ],

@@ -179,25 +179,26 @@ def test_another_rate_is_resampled_and_too_low_a_one_is_said(speech_model):
     assert furthest(low.array()[1:-1], own.array()[1:-1]) < 1e-2
     assert "notes" not in high.attrs
     (note,) = low.attrs["notes"]
-    assert note.startswith("wav2vec2: sound has 8,000 samples per second, the model hears 16,000")
+    assert note.startswith("wav2vec2: sound (8,000): fewer samples per second than the model hears, 16,000")
 
 
 def test_silence_gives_finite_states_and_is_said(speech_model):
     for kind in ("wav2vec2", "whisper"):
         ours = embed_audio((np.zeros(RATE), RATE), speech_model(kind), context_s=1.0, device="cpu")
         assert np.isfinite(ours.values).all()
-        assert ours.attrs["notes"] == ["sound is silent throughout"]
+        assert ours.attrs["notes"] == ["sound: silent throughout"]
 
 
 def test_what_is_kept_is_found_again_for_the_same_question_only(speech_model, tmp_path, monkeypatch):
     store, folder = Store(tmp_path / "store"), tmp_path / "model"
+    sound = NOISE[:RATE]
     shutil.copytree(speech_model("wav2vec2"), folder)
     ask = {"context_s": 1.0, "step_s": 0.5, "device": "cpu", "store": store}
-    first = embed_audio((NOISE, RATE), folder, **ask)
+    first = embed_audio((sound, RATE), folder, **ask)
     with monkeypatch.context() as patch:
         patch.setattr(audio, "load_speech", lambda *_, **__: pytest.fail("it was loaded again"))
-        again = embed_audio({"7": (NOISE, RATE)}, folder, name="other", **ask)
-        some = embed_audio((NOISE, RATE), folder, layers=[2, 1], **ask)
+        again = embed_audio({"7": (sound, RATE)}, folder, name="other", **ask)
+        some = embed_audio((sound, RATE), folder, layers=[2, 1], **ask)
     np.testing.assert_array_equal(again.values, first.values)
     assert again.runs == ["7"]
     assert some.bands == ["model.2", "model.1"]
@@ -206,12 +207,12 @@ def test_what_is_kept_is_found_again_for_the_same_question_only(speech_model, tm
     changes: list[dict[str, Any]] = [{"pool": "last"}, {"context_s": 0.5}, {"step_s": 0.25}, {"ahead_s": 0.5}]
     changes += [{"dtype": "bfloat16"}]
     for change in changes:
-        embed_audio((NOISE, RATE), folder, **(ask | change))
-    embed_audio((NOISE[::-1], RATE), folder, **ask)
-    embed_audio((NOISE, RATE), untrained(folder, seed=1), **ask)
+        embed_audio((sound, RATE), folder, **(ask | change))
+    embed_audio((sound[::-1], RATE), folder, **ask)
+    embed_audio((sound, RATE), untrained(folder, seed=1), **ask)
     settings = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"do_normalize": False}))
-    plain = embed_audio((NOISE, RATE), folder, **ask)
+    plain = embed_audio((sound, RATE), folder, **ask)
     assert furthest(plain.array(), first.array()) > 1e-6
     assert len(store.pieces()) == 1 + len(changes) + 3
 

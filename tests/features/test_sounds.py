@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.acoustics import envelope
+from brainalign.features.listening import Listener, listen, signal_of
 from brainalign.features.sound_files import BLOCK
 from brainalign.features.sounds import Sounds, sounds_of
 from brainalign.features.tape import Tape
+from brainalign.progress import silent
 
 RATE = 22_050
 TONE = (0.3 * np.sin(2 * np.pi * 440 * np.arange(3 * RATE) / RATE)).astype(np.float32)
@@ -229,6 +231,7 @@ def bad(folder: Path, what: str) -> Path:
         ("none.wav", r"none.wav holds no sound, 0 samples"),
         ("text.wav", r"text.wav cannot be read as sound \(libsndfile: Format not recognised; FFmpeg: .*\): is it"),
         ("empty.wav", r"empty.wav cannot be read as sound"),
+        ("text.raw", r"text.raw cannot be read as sound"),
         ("list.m3u8", r"list.m3u8 cannot be read as sound"),
         ("mute.mp4", r"mute.mp4 has no sound track"),
     ],
@@ -252,9 +255,19 @@ def test_all_that_cannot_be_read_is_said_at_once_or_censored(tmp_path):
     assert (np.isnan(heard.values[:, 0]) == ~heard.use).all()
     np.testing.assert_array_equal(heard.values[:20], heard.values[80:])
     assert [one["stimulus"] for one in heard.attrs["left_out"]] == ["text.wav", "cut.wav", "gone.wav"]
-    assert heard.attrs["notes"] == ["envelope: 60 of 100 samples are censored, sounds that could not be read"]
+    (note,) = heard.attrs["notes"]
+    assert note.startswith("envelope: 60 of 100 samples are censored, sounds that could not be read: text.wav cannot")
+    assert "; there is no sound file gone.wav" in note
     with pytest.raises(InputError, match=r"text.wav cannot be read, and its event has no duration"):
-        sounds_of(events.drop(columns="duration"), root=tmp_path, unreadable="censor")
+        sounds_of(events.assign(duration=0.0), root=tmp_path, unreadable="censor")
+    with pytest.raises(InputError, match=r"nothing can be censored where no event says .*: cut.wav is cut"):
+        sounds_of({"1": tmp_path / "good.wav", "2": tmp_path / "cut.wav"}, unreadable="censor")
+    sounds = sounds_of(events[:2].assign(duration=[2.0, 0.05]), root=tmp_path, unreadable="censor")
+    listener = Listener(1, lambda clip: lambda first, last: np.ones((last - first, 1), np.float32))
+    found = listen(sounds, 0.5, 0.5, lambda: listener, {}, "x", progress=silent)[:2]  # of the second no sample is due
+    last = signal_of(sounds, *found, pd.DataFrame({"band": ["x"]}), "x", {})
+    assert last.use.tolist() == [True] * 4
+    assert [one["stimulus"] for one in last.attrs["left_out"]] == ["text.wav"]
     with pytest.raises(InputError, match=r"(?s)text.wav cannot be read as sound"):
         sounds_of(events[1:2], root=tmp_path, unreadable="censor")
 
@@ -268,6 +281,10 @@ def test_all_that_cannot_be_read_is_said_at_once_or_censored(tmp_path):
         ((TONE[None], RATE), r"sound is an array of shape \(1, 66150\): a sound is .*; transpose it"),
         ((TONE[:, None, None], RATE), r"sound is an array of shape \(66150, 1, 1\)"),
         ((TONE > 0, RATE), r"sound is an array of bool: a sound's samples are real numbers"),
+        (
+            ((TONE * 2**15).astype(np.int64), RATE),
+            r"sound is an array of int64: .* up to 32 bits; .*astype\(np.int16\)",
+        ),
         ((TONE[:0], RATE), r"sound holds no sound, 0 samples"),
         ((np.append(TONE, np.inf), RATE), r"sound has a sample that is no number \(inf, at 3.000 s\)"),
         (TONE, r"a sound is a path, or \(array, rate in Hz\); found a ndarray"),
@@ -281,11 +298,12 @@ def test_an_array_that_is_no_sound_says_so(sound, message):
 
 def test_silent_and_clipped_sounds_are_used_and_said():
     clipped = np.clip(5 * TONE, -1, 1)
-    sounds = sounds_of({"1": (0 * TONE, RATE), "2": (clipped, RATE), "3": (9 * TONE, RATE), "4": (TONE, RATE)})
+    mute = {str(run): (0 * TONE[run:], RATE) for run in range(4, 11)}
+    sounds = sounds_of({"1": (TONE, RATE), "2": (clipped, RATE), "3": (9 * TONE, RATE), **mute})
     assert sounds.notes == [
-        "sound of run 1 is silent throughout",
-        "sound of run 2 seems clipped: 53.6% of it is at full scale; it is used as it is",
-        "sound of run 3 goes beyond full scale (±1): up to 2.7; it is used as it is",
+        "sound of run 2 (53.6% at full scale): seems clipped, used as it is",
+        "sound of run 3 (up to 2.7): beyond full scale (±1), used as it is",
+        f"{', '.join(f'sound of run {run}' for run in range(4, 9))}, … (7 sounds): silent throughout",
     ]
 
 
@@ -293,12 +311,24 @@ def test_a_channel_is_chosen(tmp_path):
     both = np.stack([TONE, -TONE], axis=1)
     assert np.abs(whole(sounds_of((both, RATE)))).max() == 0
     np.testing.assert_array_equal(whole(sounds_of((both, RATE), channel=1)), -TONE)
+    np.testing.assert_array_equal(whole(sounds_of((both, RATE), channel=np.int64(0))), TONE)
     with pytest.raises(InputError, match=r"sound has no channel 2: it has 2, from 0"):
         sounds_of((both, RATE), channel=2)
     with pytest.raises(SettingsError, match=r"channel is the number of one, from 0, or None .* found 'left'"):
         sounds_of((both, RATE), channel="left")  # pyright: ignore[reportArgumentType]
     with pytest.raises(SettingsError, match=r"unreadable is one of 'error', 'censor'; found 'skip'"):
         sounds_of((both, RATE), unreadable="skip")  # pyright: ignore[reportArgumentType]
+
+
+def test_files_of_one_name_are_told_apart_without_their_folders(tmp_path):
+    for folder, sound in (("a", TONE), ("b", -TONE)):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "talk.wav", sound, RATE)
+    runs = {"1": "a", "2": "b", "3": "a"}
+    sounds = sounds_of({run: tmp_path / folder / "talk.wav" for run, folder in runs.items()})
+    assert sounds.samples["stimulus"].tolist() == ["talk.wav", "talk.wav (2)", "talk.wav"]
+    assert list(sounds.inputs) == ["talk.wav", "talk.wav (2)"]
+    assert sounds.which.tolist() == [0, 1, 0]
 
 
 def test_names_stay_inside_their_folder(tmp_path):

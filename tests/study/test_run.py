@@ -309,7 +309,7 @@ def test_targets_by_region(study, store):
     )
 
 
-def test_targets_that_repeat_in_runs_which_are_not_scored(tmp_path, store):
+def test_targets_that_repeat_in_runs_which_are_not_scored(tmp_path, store, monkeypatch):
     """Haxby's voxels are chosen in four runs, and fitted and scored in the other eight."""
     content = {
         "data": {"bids": str(shipped("sample", "haxby")), "subjects": ["1"], "derivatives": "raw"},
@@ -323,8 +323,14 @@ def test_targets_that_repeat_in_runs_which_are_not_scored(tmp_path, store):
     path = tmp_path / "study.yaml"
     runs = ba_runs()
     content["targets"]["aside"] = {"run": runs[:4]}
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr("brainalign.study.run.tests_of", lambda *said: asked.append(said[2].events["run"]) or [])
+        assert check_study(read_study(write(path, content))) == []
+    assert set(asked[0]) == set(runs[4:])  # of what is not scored nothing is asked
     fit, _ = run(write(path, content), store)
     assert set(fit.observed.samples["run"]) == set(runs[4:])
+    assert {"events", "words"} & set(fit.settings["decided"]) == {"events"}
     said = re.search(r": ([\d,]+) of ([\d,]+) targets", fit.settings["decided"]["targets"])
     kept, of = (int(count.replace(",", "")) for count in said.groups())
     assert 20 < kept < of / 4

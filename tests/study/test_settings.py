@@ -98,7 +98,19 @@ def changed(*path_and_value):
         (changed("features", 1, {"name": "f", "kind": "conse", "prompt": "a cat"}), r"prompt: is a sentence with {} "),
         (
             changed("features", 1, {"name": "f", "kind": "mel", "low_hz": 9000}),
-            r"low_hz is below high_hz; found 9000 an",
+            r"features.2: low_hz is below high_hz; found 9000 and 8000$",
+        ),
+        (
+            changed("features", 1, {"name": "f", "kind": "gabor", "side": 16}),
+            r"features.2: frequencies are above 0 and at most half of side \(8\); found \[1.*32.*\]: leave the highest",
+        ),
+        (
+            changed("features", 1, {"name": "f", "kind": "motion_energy", "side": 16, "spatial_frequencies": [9]}),
+            r"features.2: spatial_frequencies are from 0 to 8, half of what is sampled; found \[9.0\]$",
+        ),
+        (
+            changed("features", 1, {"name": "f", "kind": "motion_energy", "rate": 3}),
+            r"features.2: temporal_frequencies are from 0 to 1.5, half",
         ),
         (
             changed("features", 1, {"name": "f", "kind": "pitch", "rat": 9}),

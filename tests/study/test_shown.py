@@ -9,10 +9,11 @@ import pytest
 import yaml
 
 from brainalign.design.resample import boxcar, lanczos, sum_within
-from brainalign.errors import InputError
+from brainalign.errors import BrainalignError, InputError, SettingsError
 from brainalign.features import loading
 from brainalign.features.acoustics import envelope, mel_spectrogram, onset_strength
 from brainalign.features.audio import embed_audio
+from brainalign.features.detail import spatial_frequency
 from brainalign.features.gabors import gabor_energy
 from brainalign.features.images import embed_images
 from brainalign.features.light import colour, contrast
@@ -20,16 +21,19 @@ from brainalign.features.motion import motion_energy
 from brainalign.features.pitch import pitch
 from brainalign.features.pixels import pixels
 from brainalign.features.reducing import random_projection
-from brainalign.features.spectra import spatial_frequency
 from brainalign.progress import silent
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
 from brainalign.store import Store
+from brainalign.study import checking
 from brainalign.study.controls import CONTROLS, controls_of
 from brainalign.study.extracting import Named, extract
 from brainalign.study.files import Files, files_of, naming
 from brainalign.study.kinds import FEATURE_KINDS
 from brainalign.study.kinds_of_sound import OfSound
+from brainalign.study.made_of_pictures import seen
+from brainalign.study.made_of_sound import heard
+from brainalign.study.making import source
 from brainalign.study.met import Met
 from brainalign.study.run import check_study, run_study
 from brainalign.study.settings import read_study, study_from
@@ -366,21 +370,45 @@ def test_how_a_vision_model_sees(shown, sees, said, meant):
     assert ours.attrs == expected.attrs
 
 
+def problems_of(said, met):
+    """What the tests of a feature find."""
+    feature = study_from({"data": {"bids": "x"}, "features": [said]}).features[0]
+    found = []
+    for test in checking.tests_of(feature, source(feature), met, "cpu"):
+        try:
+            test()
+        except BrainalignError as error:
+            found.append(str(error))
+    return found
+
+
+def met_in(shown, *files):
+    """Files that were met one after the other, a second each."""
+    events = pd.DataFrame({"run": "1", "onset": np.arange(float(len(files))), "duration": 1.0, "stim_file": files})
+    return Met(events, files=Files(shown / "tree/stimuli"))
+
+
 def test_what_a_vision_model_cannot_do_is_found_without_its_weights(shown, sees, monkeypatch):
     monkeypatch.setattr(loading, "build_network", None)
-
-    def problems(**said):
-        return check_study(study_file(shown, [BANDS[0], {**VISION, "model": str(sees), **said}]))
-
-    assert problems() == []
-    assert problems(layers=["layers.0"]) == []
-    assert problems(layers=[3]) == ["model 'sees' has no layer 3: it has 3, from 0 (the embedding) to 2"]
-    (problem,) = problems(model="stories260k")
-    assert "is no vision model" in problem
+    met, asked = met_in(shown, "p0.png"), {**VISION, "model": str(sees)}
+    assert problems_of(asked, met) == []
+    assert problems_of({**asked, "layers": ["layers.0"]}, met) == []
+    no_layer = "model 'sees' has no layer 3: it has 3, from 0 (the embedding) to 2"
+    assert problems_of({**asked, "layers": [3]}, met) == [no_layer]
+    with pytest.raises(SettingsError, match="is no vision model"):
+        problems_of({**asked, "model": "stories260k"}, met)
     (sees / "preprocessor_config.json").rename(sees / "elsewhere.json")
-    (problem,) = problems()
+    (problem,) = problems_of(asked, met)
     assert "does not say how pictures are prepared" in problem
     (sees / "elsewhere.json").rename(sees / "preprocessor_config.json")
+
+
+def test_what_motion_energy_cannot_do(shown):
+    pytest.importorskip("moten")
+    (problem,) = problems_of({"name": "m", "kind": "motion_energy"}, met_in(shown, "p0.png", "p1.png"))
+    assert problem.startswith(
+        "feature 'm': motion energy needs the film of a whole run, and what was seen in run 1 is 1"
+    )
 
 
 def test_controls_change_a_vision_model_too(shown, sees):
@@ -399,7 +427,7 @@ def test_controls_change_a_vision_model_too(shown, sees):
     assert sorted(vision.signal.array()[:, 0]) == sorted(before[1].signal.array()[:, 0])
 
 
-def test_how_a_speech_model_hears(shown, tmp_path):
+def test_how_a_speech_model_hears(shown, sees, tmp_path):
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 8}
     sizes |= {"conv_dim": (4,) * 7, "num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 2}
@@ -413,13 +441,58 @@ def test_how_a_speech_model_hears(shown, tmp_path):
     ours = extract(feature, Met(pd.DataFrame(), files=files), None, "cpu").signal
     expected = embed_audio(files.sound, tmp_path / "hears", name="s", device="cpu", **said)
     np.testing.assert_array_equal(ours.array(), expected.array())
-    np.testing.assert_allclose(ours.samples["time"], expected.samples["time"] - 1.0)
+    np.testing.assert_allclose(
+        ours.samples["time"], expected.samples["time"] - 1.0 - 0.25
+    )  # lasts for the step it is of
 
-    def problems(*features):
-        return check_study(study_file(shown, [BANDS[0], *features], controls="all"))
+    met = met_in(shown, "s0.wav", "s1.wav")
+    assert problems_of({**asked, **said}, met) == []
+    no_layer = "model 'hears' has no layer 3: it has 3, from 0 (the embedding) to 2"
+    assert problems_of({**asked, "layers": [3]}, met) == [no_layer]
+    (problem,) = problems_of({**asked, "step_s": 4.0}, met)
+    assert problem.startswith("s0.wav is too short: it was heard for 1.000 s, and a sample needs 4 s")
+    assert "does not say how sound is prepared" in problems_of({**asked, "model": "stories260k"}, met)[0]
+    assert (
+        "no speech model: its folder says how pictures are prepared"
+        in problems_of({**asked, "model": str(sees)}, met)[0]
+    )
+    whisper = tmp_path / "whisper"
+    transformers.WhisperConfig().save_pretrained(whisper)
+    transformers.WhisperFeatureExtractor().save_pretrained(whisper)
+    (whisper / "model.safetensors").touch()
+    assert problems_of({**asked, "model": str(whisper), "context_s": 30.0}, met) == []
+    (problem,) = problems_of({**asked, "model": str(whisper), "context_s": 31.0}, met)
+    assert problem == "context_s=31 is more than model 'whisper' can hear, 30 s: take that or less"
 
-    assert problems({**asked, **said}) == []
-    assert problems({**asked, "layers": [3]}) == ["model 'hears' has no layer 3: it has 3, from 0 (the embedding) to 2"]
-    assert "does not say how sound is prepared" in problems({**asked, "model": "stories260k"})[0]
-    (problem,) = problems({"name": "mel", "kind": "mel"})
+
+def test_what_cannot_be_heard_is_found_before_it_is_tried(shown):
+    met = met_in(shown, "s0.wav")
+    (problem,) = problems_of({"name": "mel", "kind": "mel"}, met)
     assert "nothing above 2,000 Hz, and bands go up to 8,000 Hz" in problem
+    (problem,) = problems_of({"name": "p", "kind": "pitch", "high_hz": 5000}, met)
+    assert "that at most 4,000 Hz; found 60 and 5000" in problem
+
+
+def test_features_of_the_same_files_look_at_them_once(shown):
+    met = met_in(shown, "s0.wav", "p0.png")
+    say = [*BANDS, {**BANDS[2], "name": "again"}, {**BANDS[2], "name": "left", "channel": 0}]
+    light, spread, loud, again, left = study_from({"data": {"bids": "x"}, "features": say}).features
+    assert seen(light, met) is seen(spread, met)
+    assert heard(loud, met) is heard(again, met) is not heard(left, met)
+    with pytest.raises(InputError, match="feature 'spread': no event names a picture"):
+        seen(spread, met_in(shown, "s0.wav"))
+
+
+def test_a_silent_film_is_not_missed_beside_sounds(shown):
+    av = pytest.importorskip("av")
+    with av.open(shown / "tree/stimuli/mute.mp4", "w") as container:
+        film = container.add_stream("mpeg4", rate=10)
+        film.width, film.height, film.pix_fmt = 32, 32, "yuv420p"
+        container.mux(film.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
+        container.mux(film.encode())
+    (loud,) = study_from({"data": {"bids": "x"}, "features": [BANDS[2]]}).features
+    sounds = heard(loud, met_in(shown, "mute.mp4", "s0.wav"))
+    assert sounds.samples["stimulus"].tolist() == ["s0.wav"]
+    assert sounds.notes == ["mute.mp4: no sound track, left out of what was heard"]
+    with pytest.raises(InputError, match=r"mute.mp4 has no sound track"):
+        heard(loud, met_in(shown, "mute.mp4"))

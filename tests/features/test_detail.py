@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from brainalign.features.detail import spatial_frequency
 from brainalign.features.light import lightness_of
-from brainalign.features.spectra import spatial_frequency
 
 
 def grating(frequency, orientation, side=64):
