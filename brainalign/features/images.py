@@ -90,8 +90,8 @@ def embed_images(
     dtype : {"float32", "float16", "bfloat16"}
         Of the model's weights and arithmetic; what is kept is float32.
     store : Store, optional
-        Where the states are kept, part by part, and found again for the same pictures, model and settings, in whatever
-        order they are shown. Memory does not grow with the number of pictures.
+        Where the states are kept, part by part, and found again for the same model, settings and pictures, first shown
+        in the same order (how often makes no difference). Memory does not grow with the number of pictures.
     progress : function (done, total, what), optional
         Told after each part.
 

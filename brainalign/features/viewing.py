@@ -58,7 +58,10 @@ class Asked:
         return tuple(layer for layer in self.layers or () if isinstance(layer, str) and self.layers != "all")
 
     def described(self) -> dict[str, Any]:
-        """As JSON, for keys and for those who read results; the pictures of `fit_on` by a hash of their digests."""
+        """As JSON, for keys and for those who read results; the pictures of `fit_on` by a hash of their digests.
+
+        In the order in which they were first shown, on which components that are found part by part depend.
+        """
         reduce = self.reduce
         return {
             "pool": f"grid {self.grid} × {self.grid}" if self.pool == "grid" else self.pool,
@@ -68,7 +71,7 @@ class Asked:
                 "method": reduce.method,
                 "n": reduce.n,
                 "seed": reduce.seed,
-                "fit_on": None if reduce.fit_on is None else key_of(pictures=sorted(set(reduce.fit_on.digests))),
+                "fit_on": None if reduce.fit_on is None else key_of(pictures=list(dict.fromkeys(reduce.fit_on.digests))),
             },
             "prompt": self.prompt,
             "dtype": self.dtype,

@@ -217,6 +217,8 @@ CHANGES = {
     "layers": {"layers": ["layernorm"]},
     "reduce": {"reduce": random_projection(5)},
     "seed": {"reduce": random_projection(5, seed=1)},
+    "fit_on": {"reduce": incremental_pca(5, fit_on=pictures_of(some_pictures(9)))},
+    "order of fit_on": {"reduce": incremental_pca(5, fit_on=pictures_of(some_pictures(9)[::-1]))},
     "dtype": {"dtype": "bfloat16"},
 }
 
