@@ -12,7 +12,7 @@ import numpy as np
 
 from brainalign.errors import SettingsError
 from brainalign.features.hooks import outputs_of
-from brainalign.features.layout import Layout, States, grid_of, layout_of
+from brainalign.features.layout import Layout, States, channels_first, grid_of, layout_in, layout_of
 from brainalign.features.loading import (
     IMAGE_TEXT,
     Dtype,
@@ -199,7 +199,8 @@ def see(
     InputError
         An array that is no picture.
     SettingsError
-        A prompt that the model does not take, or none where it needs one; no such module.
+        A prompt that the model does not take, or none where it needs one; no such module, or one that gives something
+        else than states of each picture.
     """
     import torch
 
@@ -222,8 +223,25 @@ def see(
                 )
             if model.kind == "image-text":
                 embedding = torch.nn.functional.normalize(out.pooler_output.float(), dim=-1)
-    grids = tuple(grid_of(layer.shape, pixels.shape[-2:], model.layout) for layer in layers)
-    return States(tuple(layers), grids, model.layout.class_token, model.layout.n_special, embedding)
+    return _laid_out(model, layers, names, pixels, embedding)
+
+
+def _laid_out(model: VisionModel, layers: Sequence[Any], names: Sequence[str], pixels: Any, embedding: Any) -> States:
+    """Layers, each with how its tokens or maps lie."""
+    called = [f"module {name!r} of model {model.name!r}" for name in names] or [
+        f"layer {number} of model {model.name!r}" for number in range(len(layers))
+    ]
+    for layer, name in zip(layers, called):
+        if not 2 <= layer.dim() <= 4 or len(layer) != len(pixels):
+            raise SettingsError(
+                f"{name} does not give states of each picture: of {len(pixels)} it makes an array of "
+                f"{tuple(layer.shape)}; name another module, such as the one it is part of"
+            )
+    seen, own = pixels.shape[-2:], not names
+    layers = [channels_first(layer, seen, model.layout, own, name) for layer, name in zip(layers, called)]
+    layouts = tuple(layout_in(layer.shape, seen, model.layout, own) for layer in layers)
+    grids = tuple(grid_of(layer.shape, seen, layout) for layer, layout in zip(layers, layouts))
+    return States(tuple(layers), grids, layouts, embedding)
 
 
 def _placed(model: VisionModel, pictures: Sequence[np.ndarray]) -> Any:
@@ -246,7 +264,7 @@ def _with_prompt(
     if names:
         raise SettingsError(f"modules are not for vision–language models such as {model.name!r}: ask for layers")
     layers, image, said = read_together(model.network, model.prepare(pictures, prompt), model.name)
-    return States(layers, (None,) * len(layers), image=image, prompt=said)
+    return States(layers, (None,) * len(layers), (Layout(),) * len(layers), image=image, prompt=said)
 
 
 def _run(model: VisionModel, pixels: Any, **asked: Any) -> Any:
