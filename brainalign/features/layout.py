@@ -91,6 +91,56 @@ def layout_of(network: Any) -> Layout:
     )
 
 
+def laid_out(
+    layers: Sequence[Any],
+    names: Sequence[str],
+    pixels: Sequence[int],
+    layout: Layout,
+    model: str,
+    embedding: Any = None,
+) -> States:
+    """The layers of some pictures, each with how its tokens or maps lie.
+
+    Parameters
+    ----------
+    layers : list of tensor
+    names : list of str
+        The modules that gave them; empty: they are the model's own layers.
+    pixels : (n, 3, rows, columns)
+        Shape of what the model saw.
+    layout : Layout
+        Of the model's own layers.
+    model : str
+        Its name, for errors.
+    embedding : tensor (n, width), optional
+
+    Raises
+    ------
+    SettingsError
+        A layer that does not hold states of each picture, or whose axes cannot be told from each other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> vit = Layout(class_token=0, n_special=1, patch=(8, 8))
+    >>> laid_out([torch.zeros(2, 17, 24)], [], (2, 3, 32, 32), vit, "vit").grids
+    ((4, 4),)
+    """
+    n, seen, own = pixels[0], pixels[-2:], not names
+    turned, layouts = [], []
+    for number, layer in enumerate(layers):
+        name = f"{f'layer {number}' if own else f'module {names[number]!r}'} of model {model!r}"
+        if not 2 <= layer.dim() <= 4 or len(layer) != n:
+            raise SettingsError(
+                f"{name} does not give states of each picture: of {n} it makes an array of {tuple(layer.shape)}; name "
+                "another module, such as the one it is part of"
+            )
+        turned.append(channels_first(layer, seen, layout, own, name))
+        layouts.append(layout_in(turned[-1].shape, seen, layout, own))
+    grids = tuple(grid_of(layer.shape, seen, one) for layer, one in zip(turned, layouts))
+    return States(tuple(turned), grids, tuple(layouts), embedding)
+
+
 def layout_in(shape: Sequence[int], pixels: Sequence[int], layout: Layout, own: bool = True) -> Layout:
     """The layout of one layer: what modules in a network give may lack the tokens that do not stand for patches.
 

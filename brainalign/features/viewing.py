@@ -71,7 +71,9 @@ class Asked:
                 "method": reduce.method,
                 "n": reduce.n,
                 "seed": reduce.seed,
-                "fit_on": None if reduce.fit_on is None else key_of(pictures=list(dict.fromkeys(reduce.fit_on.digests))),
+                "fit_on": None
+                if reduce.fit_on is None
+                else key_of(pictures=list(dict.fromkeys(reduce.fit_on.digests))),
             },
             "prompt": self.prompt,
             "dtype": self.dtype,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from brainalign.errors import SettingsError
+from brainalign.features.efficientnet import MODEL_TYPE
 from brainalign.features.hooks import outputs_of
-from brainalign.features.layout import Layout, States, channels_first, grid_of, layout_in, layout_of
+from brainalign.features.layout import Layout, States, laid_out, layout_of
 from brainalign.features.loading import (
     IMAGE_TEXT,
     Dtype,
@@ -99,7 +100,7 @@ def load_vision(
     need_language_extra("vision models")
     preprocessing = preprocessing_of(found, size)
     content = settled_config(found)
-    if content.get("model_type") == "efficientnet-lite":
+    if content.get("model_type") == MODEL_TYPE:
         network, names = _efficientnet(found, content)
         kind, prepare, layout = "modules", load_preprocessor(preprocessing), Layout()
     else:
@@ -223,25 +224,7 @@ def see(
                 )
             if model.kind == "image-text":
                 embedding = torch.nn.functional.normalize(out.pooler_output.float(), dim=-1)
-    return _laid_out(model, layers, names, pixels, embedding)
-
-
-def _laid_out(model: VisionModel, layers: Sequence[Any], names: Sequence[str], pixels: Any, embedding: Any) -> States:
-    """Layers, each with how its tokens or maps lie."""
-    called = [f"module {name!r} of model {model.name!r}" for name in names] or [
-        f"layer {number} of model {model.name!r}" for number in range(len(layers))
-    ]
-    for layer, name in zip(layers, called):
-        if not 2 <= layer.dim() <= 4 or len(layer) != len(pixels):
-            raise SettingsError(
-                f"{name} does not give states of each picture: of {len(pixels)} it makes an array of "
-                f"{tuple(layer.shape)}; name another module, such as the one it is part of"
-            )
-    seen, own = pixels.shape[-2:], not names
-    layers = [channels_first(layer, seen, model.layout, own, name) for layer, name in zip(layers, called)]
-    layouts = tuple(layout_in(layer.shape, seen, model.layout, own) for layer in layers)
-    grids = tuple(grid_of(layer.shape, seen, layout) for layer, layout in zip(layers, layouts))
-    return States(tuple(layers), grids, layouts, embedding)
+    return laid_out(layers, names, pixels.shape, model.layout, model.name, embedding)
 
 
 def _placed(model: VisionModel, pictures: Sequence[np.ndarray]) -> Any:

@@ -225,7 +225,9 @@ def test_maps_are_channels_first_whichever_way_the_model_has_them(tmp_path):
     assert set(states.grids) == {(4, 4)}
     mixed = see(model, pictures, names=["vision_encoder.layers.1.mlp.lin1", "vision_encoder.neck.conv1"])
     assert [layer.shape[1] for layer in mixed.layers] == [24, 8]
-    with pytest.raises(SettingsError, match=r"module 'vision_encoder.layers.0.attn' of model 'sam' does not give states"):
+    with pytest.raises(
+        SettingsError, match=r"module 'vision_encoder.layers.0.attn' of model 'sam' does not give states"
+    ):
         see(model, pictures, names=["vision_encoder.layers.0.attn"])  # in windows, of which a picture has several
 
 
