@@ -8,6 +8,9 @@ from typing import Any
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.loading import ResolvedModel
+from brainalign.provenance import check_inside
+
+WHOLE = ("config.json", ".gitattributes")  # files of a repository of the hub that was fetched as a whole
 
 
 def read_beside(model: ResolvedModel, name: str, kind: type) -> Any:
@@ -19,6 +22,12 @@ def read_beside(model: ResolvedModel, name: str, kind: type) -> Any:
         It is no JSON, or holds something else.
     SettingsError
         A model of the hub whose file cannot be seen without a network.
+
+    Notes
+    -----
+    Without a network, a file that is not in the cache is known not to be there where the cache says so, or where the
+    whole repository was fetched (`hf download ID`): config.json is there, and .gitattributes, which nothing else
+    fetches.
 
     Examples
     --------
@@ -39,7 +48,16 @@ def read_beside(model: ResolvedModel, name: str, kind: type) -> Any:
 
 
 def beside(model: ResolvedModel, name: str) -> Path | None:
-    """Where a file of a model's folder is; None if there is none."""
+    """Where a file of a model's folder is; None if there is none.
+
+    Raises
+    ------
+    InputError
+        The name, which another file may have given, leads outside the folder.
+    SettingsError
+        As `read_beside`.
+    """
+    check_inside(name, model.place)
     path = Path(model.place, name) if model.commit is None else _on_hub(model, name)
     return path if path is not None and path.is_file() else None
 
@@ -53,6 +71,9 @@ def _on_hub(model: ResolvedModel, name: str) -> Path | None:
     try:
         return Path(hf_hub_download(model.place, name, revision=model.commit))
     except (errors.LocalEntryNotFoundError, ConnectionError) as error:
+        whole = (try_to_load_from_cache(model.place, one, revision=model.commit) for one in WHOLE)
+        if all(isinstance(path, str) for path in whole):
+            return None
         raise SettingsError(
             f"how model {model.name!r} is used cannot be seen: {name} is not in the Hugging Face cache, and the hub "
             "cannot be reached. Use the model once with a network, or give its folder instead of its id"

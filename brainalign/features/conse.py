@@ -22,12 +22,13 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError
 from brainalign.features.describing import Describer, Unreadable, describe
-from brainalign.features.efficientnet import CLASSES, MODEL_TYPE
+from brainalign.features.efficientnet import CLASSES, MODEL_TYPE, PACKAGE
 from brainalign.features.loading import ResolvedModel
 from brainalign.features.models import locate_model, model_files, settled_config
 from brainalign.features.pictures import pictures_of
 from brainalign.features.pooling import recipe_of
 from brainalign.features.preprocessing import preprocessing_of
+from brainalign.features.sentences import METHOD as SENTENCES_METHOD
 from brainalign.features.sentences import embed_sentences
 from brainalign.features.vision import VisionModel, load_vision
 from brainalign.progress import Progress, silent
@@ -117,7 +118,7 @@ def conse(
     sees = model if isinstance(model, ResolvedModel) else locate_model(model, sense="pictures")
     reads = sentences if isinstance(sentences, ResolvedModel) else locate_model(sentences)
     names = _names(sees, classes)
-    if BLANK not in prompt:
+    if not isinstance(prompt, str) or BLANK not in prompt:
         raise SettingsError(f"prompt is a sentence with {BLANK} for the name, such as {PROMPT!r}; found {prompt!r}")
     if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or not 1 <= top <= len(names):
         raise SettingsError(f"top is a number of classes, 1 to {len(names)}; found {top!r}")
@@ -130,7 +131,7 @@ def conse(
 
     key = {
         "kind": "conse",
-        "method": METHOD,
+        "method": [METHOD, SENTENCES_METHOD],
         "model": sees.revision,
         "preprocessing": preprocessing_of(sees).describe(),
         "sentences": reads.revision,
@@ -138,7 +139,8 @@ def conse(
         "recipe": asdict(recipe_of(reads)),
         "said": said,
         "top": int(top),
-        "versions": {package: version.split(".")[0] for package, version in versions("torch", "transformers").items()},
+        "versions": {package: version.split(".")[0] for package, version in versions("torch", "transformers").items()}
+        | versions(PACKAGE),
     }
     pictures = pictures_of(images, column, root)
     described = describe(pictures, begin, key, name, unreadable=unreadable, store=store, progress=progress)

@@ -127,8 +127,8 @@ def describe(
         stay in the store. "censor": its samples are NaN and not in use (`use` False), and named in the Signal's
         ``attrs["left_out"]``; all others are described.
     store : Store, optional
-        Where the numbers are kept, and found again for the same pictures and key. Memory does not grow with their
-        number.
+        Where the numbers are kept, and found again for the same key and pictures, first shown in the same order. Memory
+        does not grow with their number.
     progress : function (done, total, what), optional
         Told after each part.
     part_bytes : int

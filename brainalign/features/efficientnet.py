@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 MODEL_TYPE = "efficientnet-lite"  # what a folder's config.json says of itself
+PACKAGE = "efficientnet-lite-pytorch"  # what builds it
 CLASSES = 1000  # of ImageNet
 VARIANTS = tuple(f"{MODEL_TYPE}{size}" for size in range(5))
 

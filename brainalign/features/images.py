@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from brainalign.features.describing import Described, Describer, Unreadable, describe, piece_of
+from brainalign.features.efficientnet import MODEL_TYPE, PACKAGE
 from brainalign.features.loading import Dtype, ResolvedModel
-from brainalign.features.models import locate_model
-from brainalign.features.modules import VisionModule, resized
+from brainalign.features.models import locate_model, settled_config
+from brainalign.features.modules import VisionModule, check_unchanged, resized
 from brainalign.features.pictures import pictures_of
 from brainalign.features.preprocessing import preprocessing_of
 from brainalign.features.reader import choose_layers
@@ -64,8 +65,9 @@ def embed_images(
         are taken by forward hooks. None: the one vector of an image–text model, projected and of length 1, which is
         compared with the texts of `embed_sentences`.
     pool : {"mean", "class", "grid", "tokens", "last"}
-        What becomes of the places of a layer. "mean": over the picture, without class token and registers; of a
-        vision–language model over the picture's tokens. "class": the class token. "grid": means within `grid` × `grid`
+        What becomes of the places of a layer. "mean": over the picture, without class token and registers (over all
+        tokens of a module whose number of them is not the model's); of a vision–language model over the picture's
+        tokens. "class": the class token. "grid": means within `grid` × `grid`
         tiles. "tokens": everything, place by place. "last": the last token of a vision–language model, which has seen
         the picture and the prompt. A layer without places (n, width) is taken as it is.
     grid : int
@@ -90,8 +92,8 @@ def embed_images(
     dtype : {"float32", "float16", "bfloat16"}
         Of the model's weights and arithmetic; what is kept is float32.
     store : Store, optional
-        Where the states are kept, part by part, and found again for the same pictures, model and settings, in whatever
-        order they are shown. Memory does not grow with the number of pictures.
+        Where the states are kept, part by part, and found again for the same model, settings and pictures, first shown
+        in the same order (how often makes no difference). Memory does not grow with the number of pictures.
     progress : function (done, total, what), optional
         Told after each part.
 
@@ -108,7 +110,8 @@ def embed_images(
     InputError
         Pictures that are not there or cannot be read, a model that cannot be loaded.
     SettingsError
-        A layer, a size, a pooling or a prompt the model does not have, no vision model, or none of that name.
+        A layer, a size, a pooling or a prompt the model does not have, no vision model, or none of that name; a network
+        of your own that was changed since.
 
     Examples
     --------
@@ -122,7 +125,11 @@ def embed_images(
     asked = check_asked(layers, pool, grid, reduce, prompt, dtype)
     pictures = pictures_of(images, column, root)
     found = model if isinstance(model, (ResolvedModel, VisionModule)) else locate_model(model, sense="pictures")
-    prepared = resized(found, size) if isinstance(found, VisionModule) else preprocessing_of(found, size)
+    if isinstance(found, VisionModule):
+        check_unchanged(found)
+        prepared = resized(found, size)
+    else:
+        prepared = preprocessing_of(found, size)
     key = partial(_key, found, prepared.describe())
     kept = asked
     if store is not None and asked.numbers:
@@ -145,7 +152,11 @@ def embed_images(
 
 def _key(found: ResolvedModel | VisionModule, preprocessing: Mapping[str, Any], asked: Asked) -> dict[str, Any]:
     """All that the numbers depend on but the pictures."""
-    packages = versions("torch", "transformers")
+    made_by = {package: version.split(".")[0] for package, version in versions("torch", "transformers").items()}
+    if isinstance(found, ResolvedModel) and settled_config(found).get("model_type") == MODEL_TYPE:
+        made_by |= versions(PACKAGE)
+    if asked.reduce is not None:
+        made_by |= {name: ".".join(v.split(".")[:2]) for name, v in versions("scikit-learn").items()}
     return {
         "kind": "images",
         "method": METHOD,
@@ -153,7 +164,7 @@ def _key(found: ResolvedModel | VisionModule, preprocessing: Mapping[str, Any], 
         "tokenizer": found.tokenizer if asked.prompt and isinstance(found, ResolvedModel) else None,
         "preprocessing": preprocessing,
         "layers": asked.layers,
-        "versions": {package: version.split(".")[0] for package, version in packages.items()},
+        "versions": made_by,
         **asked.described(),
     }
 

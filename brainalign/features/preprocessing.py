@@ -14,7 +14,7 @@ from brainalign.features.loading import ResolvedModel, loading, source_of
 from brainalign.provenance import versions
 
 # what changes when the same settings are saved again, or names what goes with them
-VOLATILE = ("auto_map", "feature_extractor_type", "processor_class", "transformers_version", "_name_or_path")
+VOLATILE = ("auto_map", "processor_class", "transformers_version", "_name_or_path")
 MOST_PIXELS = 64 << 20  # a picture may have after it was resized: a thin one grows with its shorter side
 
 
@@ -83,7 +83,10 @@ def preprocessing_of(model: ResolvedModel, size: int | None = None) -> Preproces
 
 
 def _lasting(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in settings.items() if key not in (*VOLATILE, "image_processor")}
+    gone = {*VOLATILE, "image_processor"}
+    if settings.get("image_processor_type"):  # else it is the older name that chooses the class
+        gone.add("feature_extractor_type")
+    return {key: value for key, value in settings.items() if key not in gone}
 
 
 def load_preprocessor(preprocessing: Preprocessing) -> Callable[[Sequence[np.ndarray]], Any]:

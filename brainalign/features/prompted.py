@@ -36,12 +36,13 @@ def load_prompted(found: ResolvedModel, config: Any, dtype: Dtype) -> tuple[Any,
         found, "AutoModelForImageTextToText", config, dtype, lambda network: unread(network, network.base_model)
     )
     processor = load_processor(found, "AutoProcessor")
+    edge = dict(getattr(getattr(processor, "image_processor", None), "size", None) or {}).get("shortest_edge")
 
     def prepare(pictures: Sequence[np.ndarray], prompt: str) -> Any:
         said = _said(processor, prompt, found.name)
         with quiet_transformers():
             return processor(
-                images=[[image] for image in as_images(pictures)],
+                images=[[image] for image in as_images(pictures, edge)],
                 text=[said] * len(pictures),
                 padding=True,
                 padding_side="right",  # where no state that is kept can see it

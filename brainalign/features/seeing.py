@@ -33,7 +33,7 @@ def open_model(
         return load_vision(found, device, dtype, size)
     prepared = resized(found, size)
     network = placed(found, device, dtype)
-    return VisionModel(found.name, "modules", network, prepared, preparing(prepared), names=found.layers)
+    return VisionModel(found.name, "modules", network, prepared, preparing(prepared), found.layout, found.layers)
 
 
 def describer(
@@ -89,7 +89,11 @@ def _some(
     pictures: Pictures, first: np.ndarray, look: Callable[..., list[np.ndarray]], unreadable: Unreadable
 ) -> list[np.ndarray]:
     """The layers of a few pictures, by which it is said what a reduction keeps."""
-    parts = [look(batch) for _, batch in batches(pictures, first[:SAMPLE], BATCH, unreadable)]
+    parts: list[list[np.ndarray]] = []
+    for _, batch in batches(pictures, first, BATCH, unreadable):
+        parts.append(look(batch))
+        if sum(len(part[0]) for part in parts) >= SAMPLE:
+            break
     if not parts:
         next(pictures.read(first[:1].tolist()))  # says what is wrong with it
     return [np.concatenate(layer) for layer in zip(*parts)]

@@ -15,7 +15,7 @@ from brainalign.features.reducing import Reduce
 from brainalign.store import key_of
 
 if TYPE_CHECKING:
-    from brainalign.features.vision import States
+    from brainalign.features.layout import Layout, States
 
 Pool = Literal["mean", "class", "grid", "tokens", "last"]
 POOLS = get_args(Pool)
@@ -58,7 +58,10 @@ class Asked:
         return tuple(layer for layer in self.layers or () if isinstance(layer, str) and self.layers != "all")
 
     def described(self) -> dict[str, Any]:
-        """As JSON, for keys and for those who read results; the pictures of `fit_on` by a hash of their digests."""
+        """As JSON, for keys and for those who read results; the pictures of `fit_on` by a hash of their digests.
+
+        In the order in which they were first shown, on which components that are found part by part depend.
+        """
         reduce = self.reduce
         return {
             "pool": f"grid {self.grid} × {self.grid}" if self.pool == "grid" else self.pool,
@@ -68,7 +71,9 @@ class Asked:
                 "method": reduce.method,
                 "n": reduce.n,
                 "seed": reduce.seed,
-                "fit_on": None if reduce.fit_on is None else key_of(pictures=sorted(set(reduce.fit_on.digests))),
+                "fit_on": None
+                if reduce.fit_on is None
+                else key_of(pictures=list(dict.fromkeys(reduce.fit_on.digests))),
             },
             "prompt": self.prompt,
             "dtype": self.dtype,
@@ -121,25 +126,32 @@ def pooled(states: States, number: int, asked: Asked, name: str) -> Any:
     SettingsError
         The layer has no such places.
     """
-    layer = states.layers[number]
+    layer, layout = states.layers[number], states.layouts[number]
     if layer.dim() == 2:
         return layer.float()
     if asked.pool == "tokens":
         return (layer if layer.dim() == 3 else layer.permute(0, 2, 3, 1)).flatten(1).float()
     if asked.pool == "class":
-        if states.class_token is None or layer.dim() != 3:
-            raise SettingsError(f"model {name!r} has no class token: use pool='mean'")
-        return layer[:, states.class_token].float()
+        if layout.class_token is None or layer.dim() != 3:
+            raise SettingsError(
+                f"model {name!r} has no class token in a layer of {tuple(layer.shape[1:])}, which is of patches alone, "
+                "or of tokens in an order that is not known: use pool='mean'"
+            )
+        return layer[:, layout.class_token].float()
     if asked.pool == "last":
         if states.prompt is None:
             raise SettingsError(f"pool='last' is for vision–language models, and {name!r} is none: use pool='mean'")
         return _last(layer, states.image | states.prompt).float()
     if asked.pool == "grid":
-        return _gridded(layer, states.grids[number], states, asked.grid, name).flatten(1)
+        return _gridded(layer, states.grids[number], layout, asked.grid, name).flatten(1)
     if states.image is not None:
-        seen = states.image[..., None].to(layer.dtype)
-        return ((layer * seen).sum(1) / seen.sum(1)).float()
-    return layer.float().mean((2, 3)) if layer.dim() == 4 else layer[:, states.n_special :].float().mean(1)
+        seen = states.image[..., None].float()  # a sum of hundreds of tokens may be more than float16 can hold
+        return (layer.float() * seen).sum(1) / seen.sum(1)
+    return layer.float().mean((2, 3)) if layer.dim() == 4 else _patches(layer, layout).float().mean(1)
+
+
+def _patches(layer: Any, layout: Layout) -> Any:
+    return layer[:, layout.n_special : layer.shape[1] - layout.n_behind]
 
 
 def _last(layer: Any, there: Any) -> Any:
@@ -151,11 +163,11 @@ def _last(layer: Any, there: Any) -> Any:
     return layer[torch.arange(len(layer), device=layer.device), last]
 
 
-def _gridded(layer: Any, shape: tuple[int, int] | None, states: States, grid: int, name: str) -> Any:
+def _gridded(layer: Any, shape: tuple[int, int] | None, layout: Layout, grid: int, name: str) -> Any:
     """(n, grid, grid, width): means over neighbouring places."""
     import torch
 
-    if shape is None or states.image is not None:
+    if shape is None:
         raise SettingsError(f"how the tokens of model {name!r} lie in the picture is not known: use pool='mean'")
     if grid > min(shape):
         raise SettingsError(
@@ -164,7 +176,7 @@ def _gridded(layer: Any, shape: tuple[int, int] | None, states: States, grid: in
         )
     maps = layer.float()
     if layer.dim() == 3:
-        maps = maps[:, states.n_special :].transpose(1, 2).unflatten(2, shape)
+        maps = _patches(maps, layout).transpose(1, 2).unflatten(2, shape)
     return torch.nn.functional.adaptive_avg_pool2d(maps, grid).permute(0, 2, 3, 1)
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from brainalign.errors import SettingsError
+from brainalign.features.efficientnet import MODEL_TYPE
 from brainalign.features.hooks import outputs_of
-from brainalign.features.layout import Layout, States, grid_of, layout_of
+from brainalign.features.layout import Layout, States, laid_out, layout_of
 from brainalign.features.loading import (
     IMAGE_TEXT,
     Dtype,
@@ -99,7 +100,7 @@ def load_vision(
     need_language_extra("vision models")
     preprocessing = preprocessing_of(found, size)
     content = settled_config(found)
-    if content.get("model_type") == "efficientnet-lite":
+    if content.get("model_type") == MODEL_TYPE:
         network, names = _efficientnet(found, content)
         kind, prepare, layout = "modules", load_preprocessor(preprocessing), Layout()
     else:
@@ -199,7 +200,8 @@ def see(
     InputError
         An array that is no picture.
     SettingsError
-        A prompt that the model does not take, or none where it needs one; no such module.
+        A prompt that the model does not take, or none where it needs one; no such module, or one that gives something
+        else than states of each picture.
     """
     import torch
 
@@ -222,8 +224,7 @@ def see(
                 )
             if model.kind == "image-text":
                 embedding = torch.nn.functional.normalize(out.pooler_output.float(), dim=-1)
-    grids = tuple(grid_of(layer.shape, pixels.shape[-2:], model.layout) for layer in layers)
-    return States(tuple(layers), grids, model.layout.class_token, model.layout.n_special, embedding)
+    return laid_out(layers, names, pixels.shape, model.layout, model.name, embedding)
 
 
 def _placed(model: VisionModel, pictures: Sequence[np.ndarray]) -> Any:
@@ -246,7 +247,7 @@ def _with_prompt(
     if names:
         raise SettingsError(f"modules are not for vision–language models such as {model.name!r}: ask for layers")
     layers, image, said = read_together(model.network, model.prepare(pictures, prompt), model.name)
-    return States(layers, (None,) * len(layers), image=image, prompt=said)
+    return States(layers, (None,) * len(layers), (Layout(),) * len(layers), image=image, prompt=said)
 
 
 def _run(model: VisionModel, pixels: Any, **asked: Any) -> Any:

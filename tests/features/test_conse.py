@@ -87,6 +87,13 @@ def test_what_is_kept_is_found_again_and_only_for_the_same(namer, tmp_path, monk
     twin = ba.untrained(namer, seed=1)
     assert not np.allclose(ask(pictures(3), model=twin), first)
     assert len(store.pieces()) > n_kept
+    with monkeypatch.context() as patched:  # what embeds the names, and what builds the network
+        n_kept = len(store.pieces())
+        patched.setattr("brainalign.features.conse.SENTENCES_METHOD", -1)
+        ask(pictures(3))
+        patched.setattr("brainalign.features.conse.versions", lambda *names: dict.fromkeys(names, "9.9.9"))
+        ask(pictures(3))
+        assert len(store.pieces()) == n_kept + 2
     monkeypatch.setattr("brainalign.features.conse.load_vision", None)
     again = ask(pictures(3)[[0, 1, 0, 2]])
     assert np.array_equal(again, first[[0, 1, 0, 2]])
@@ -104,6 +111,8 @@ def test_what_cannot_be_is_said(namer, tmp_path, monkeypatch):
         ba.conse(shown, namer, "stories260k", True, classes=CLASSES)
     with pytest.raises(SettingsError, match=r"prompt is a sentence with \{\} for the name, .*; found 'a photo'"):
         ba.conse(shown, namer, "stories260k", classes=CLASSES, prompt="a photo")
+    with pytest.raises(SettingsError, match=r"prompt is a sentence with \{\} for the name, .*; found None"):
+        ba.conse(shown, namer, "stories260k", classes=CLASSES, prompt=None)
     with pytest.raises(InputError, match=r"model 'namer.*' has 3 outputs, and there are 2 names of classes"):
         ba.conse(shown, namer, "stories260k", classes=CLASSES[:2])
     other = Path(shutil.copytree(namer, tmp_path / "other"))

@@ -143,12 +143,17 @@ def test_a_network_of_ones_own_is_prepared_for_as_said():
         ({"network": 3}, "network is a torch module; found a int"),
         ({"network": torch.nn.Sequential(torch.nn.Dropout())}, "in training mode.*call network.eval"),
         ({"layers": []}, "layers are different names of modules, at least one"),
+        ({"layers": 3}, "layers are different names of modules, at least one; found 3"),
+        ({"layers": [3]}, "layers are different names of modules"),
+        ({"class_token": 0}, "class_token=0 is one of the n_special tokens.*found n_special=0"),
+        ({"n_special": 1.5}, "n_special how many tokens stand before the patches; found None and 1.5"),
         ({"layers": ["0", "0"]}, "layers are different names of modules"),
         ({"layers": ["9"]}, "has no module '9'"),
         ({"size": 0}, "size and resize are whole numbers of pixels; found 0"),
         ({"size": 32, "resize": 16}, "a picture of 16 pixels has no middle of 32"),
         ({"std": (1, 1, 0)}, "mean and std are three numbers each, std above 0"),
         ({"mean": (1, 1)}, "mean and std are three numbers each"),
+        ({"mean": 3}, "mean and std are three numbers each"),
         ({"interpolation": "lanczos"}, "interpolation is one of 'nearest', 'bilinear', 'bicubic'; found 'lanczos'"),
     ],
 )
@@ -164,7 +169,73 @@ def test_a_network_of_ones_own_is_another_when_its_weights_are():
     assert vision_module(network, ["1"], name="mine").revision == one
     with torch.no_grad():
         network[0].weight[0, 0, 0, 0] += 1e-3
-    assert vision_module(network, ["1"], name="mine").revision != one
+    changed = vision_module(network, ["1"], name="mine")
+    assert changed.revision != one
+    network.register_buffer("table", torch.zeros(2), persistent=False)
+    with_table = vision_module(network, ["1"], name="mine")
+    network.table += 1
+    revisions = [vision_module(network, ["1"], name="mine", n_special=n).revision for n in (0, 1)]
+    assert len({one, changed.revision, with_table.revision, *revisions}) == 5
+
+
+def test_a_network_that_changed_since_it_was_taken_is_refused():
+    network, pictures = conv_net(), some_pictures(1)
+    mine = vision_module(network, ["1"], size=SIDE, name="mine")
+    network.train()
+    with pytest.raises(SettingsError, match=r"in training mode.*call network\.eval"):
+        embed_images(pictures, mine)
+    network.eval()
+    embed_images(pictures, mine)
+    with torch.no_grad():
+        network[0].bias += 1
+    with pytest.raises(
+        SettingsError, match=r"of 'mine' was changed after vision_module\(\).*call vision_module\(\) again"
+    ):
+        embed_images(pictures, mine)
+
+
+def test_a_picture_that_is_too_thin_is_refused():
+    mine = vision_module(conv_net(), ["1"], size=SIDE, name="mine")
+    with pytest.raises(InputError, match=r"a picture of 90000 × 1 pixels is too thin: with a shorter side of 32"):
+        embed_images([np.zeros((1, 90_000, 3), np.uint8)], mine)
+
+
+class Tokens(torch.nn.Module):
+    """Patches of 8 × 8 pixels, a class token and a register before them."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 8, 8), torch.nn.Flatten(2))
+        self.turned, self.whole = torch.nn.Identity(), torch.nn.Identity()
+
+    def forward(self, pixels):
+        tokens = self.turned(self.patches(pixels).mT)
+        return self.whole(torch.cat([torch.full_like(tokens[:, :2], 7.0), tokens], 1))
+
+
+def test_tokens_before_the_patches_are_left_out_where_they_are():
+    torch.manual_seed(0)
+    network, pictures = Tokens().eval(), some_pictures(2)
+    mine = vision_module(network, ["turned", "whole"], size=SIDE, name="mine", class_token=0, n_special=2)
+    found = embed_images(pictures, mine)
+    turned = embed_images(pictures, mine, ["turned"], pool="tokens").values.reshape(2, 16, 6)
+    assert close(found.select(band="mine.0").values, turned.mean(1))
+    assert close(found.select(band="mine.1").values, turned.mean(1))
+    assert (embed_images(pictures, mine, [1], pool="class").values == 7).all()
+    with pytest.raises(
+        SettingsError, match=r"'mine' has no class token in a layer of \(16, 6\), which is of patches alone"
+    ):
+        embed_images(pictures, mine, [0], pool="class")
+    unsaid = vision_module(network, ["whole"], size=SIDE, name="mine")
+    assert not close(embed_images(pictures, unsaid).values, turned.mean(1))
+
+
+def test_a_module_that_gives_patches_alone_keeps_the_first(folder):
+    pictures, names = some_pictures(2), ["embeddings.patch_embeddings", "embeddings"]
+    patches = embed_images(pictures, folder, names[:1], pool="tokens").values.reshape(2, 16, WIDTH)
+    assert close(embed_images(pictures, folder, names[:1]).values, patches.mean(1))
+    with pytest.raises(SettingsError, match=r"'tiny' has no class token in a layer of \(16, 24\)"):
+        embed_images(pictures, folder, names, pool="class")
 
 
 def test_layers_are_reduced_before_they_are_kept(folder, by_hand):
@@ -217,6 +288,8 @@ CHANGES = {
     "layers": {"layers": ["layernorm"]},
     "reduce": {"reduce": random_projection(5)},
     "seed": {"reduce": random_projection(5, seed=1)},
+    "fit_on": {"reduce": incremental_pca(5, fit_on=pictures_of(some_pictures(9)))},
+    "order of fit_on": {"reduce": incremental_pca(5, fit_on=pictures_of(some_pictures(9)[::-1]))},
     "dtype": {"dtype": "bfloat16"},
 }
 
@@ -246,7 +319,18 @@ def test_whatever_changes_the_numbers_is_in_the_key(folder, tmp_path, monkeypatc
     assert key_with(model=other) != plain
     for change in CHANGES.values():
         key_with(**change)
-    assert len(set(keys)) == len(keys) - 1
+    # the packages that take part, where they do
+    (other / "config.json").write_text('{"model_type": "efficientnet-lite", "variant": "efficientnet-lite0"}')
+    key_with(model=other)
+    releases = {"scikit-learn": "0.1.0", "efficientnet-lite-pytorch": "9.0"}
+    real = images_module.versions
+    monkeypatch.setattr(
+        images_module, "versions", lambda *names: {n: releases.get(n, v) for n, v in real(*names).items()}
+    )
+    assert key_with() == plain
+    key_with(model=other)
+    key_with(**CHANGES["reduce"])
+    assert len(set(keys)) == len(keys) - 2
 
 
 def test_another_size_is_seen_and_stands_beside_the_numbers(folder):
@@ -269,7 +353,7 @@ def test_half_precision_is_near(folder, by_hand):
     assert 1e-5 < np.linalg.norm(found.values - wanted) / np.linalg.norm(wanted) < 0.05
 
 
-def test_an_unreadable_picture_is_named_or_censored_and_the_others_are_kept(folder, tmp_path):
+def test_an_unreadable_picture_is_named_or_censored_and_the_others_are_kept(folder, tmp_path, monkeypatch):
     paths = []
     for k, picture in enumerate(some_pictures(5)):
         paths.append(tmp_path / f"{k}.png")
@@ -282,8 +366,10 @@ def test_an_unreadable_picture_is_named_or_censored_and_the_others_are_kept(fold
     assert np.isnan(found.values[3]).all()
     assert close(found.values[[0, 1, 2, 4]], embed_images(some_pictures(5), folder, [2]).values[[0, 1, 2, 4]])
     assert found.attrs["left_out"][0]["stimulus"] == "3.png"
+    monkeypatch.setattr(seeing_module, "SAMPLE", 1)  # what is looked at first
+    paths = [paths[3], *paths[:3], paths[4]]
     reduced = embed_images(paths, folder, [2], unreadable="censor", reduce=incremental_pca(3))
-    assert reduced.use.tolist() == found.use.tolist()
+    assert reduced.use.tolist() == [False, True, True, True, True]
 
 
 def test_what_was_computed_before_a_bad_picture_is_not_computed_again(folder, tmp_path, monkeypatch):

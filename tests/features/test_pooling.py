@@ -146,6 +146,36 @@ def test_a_model_of_the_hub_is_read_from_the_cache(tmp_path, monkeypatch):
     assert recipe_of(model) == Recipe("mean", normalise=True)
 
 
+def test_a_model_of_the_hub_that_was_fetched_whole_lacks_what_is_not_there(tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    commit = "c" * 40
+    model = ResolvedModel("enc", "org/enc", f"org/enc@{commit}", commit, commit=commit)
+    folder = tmp_path / "models--org--enc" / "snapshots" / commit
+    folder.parent.mkdir(parents=True)
+    encoder(folder)
+    (folder / "config.json").write_text("{}")
+    with pytest.raises(
+        SettingsError, match=r"cannot be seen: sentence_bert_config\.json is not in the Hugging Face cache"
+    ):
+        recipe_of(model)
+    (folder / ".gitattributes").touch()
+    assert recipe_of(model) == Recipe("mean", normalise=True)
+
+
+def test_a_path_that_leads_outside_the_folder_is_refused(tmp_path):
+    model = encoder(tmp_path / "a")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret/config.json").write_text((tmp_path / "a/1_Pooling/config.json").read_text())
+    steps = json.loads((tmp_path / "a/modules.json").read_text())
+    steps[1]["path"] = "../secret"
+    (tmp_path / "a/modules.json").write_text(json.dumps(steps))
+    with pytest.raises(InputError, match=r"\.\./secret/config.json leads outside"):
+        recipe_of(model)
+
+
 @given(st.data())
 def test_what_is_padded_never_counts(data):
     lengths = data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=4))

@@ -95,6 +95,18 @@ def test_all_that_decides_pixels_is_in_the_key(folders, tmp_path):
     assert key(tmp_path) == key(folders / "cropped")
     (tmp_path / "preprocessor_config.json").write_text(json.dumps(json.loads(text) | {"resample": 2}))
     assert key(tmp_path) != key(folders / "cropped")
+    # what chooses the class is part of it, whichever name it goes by; the older one beside the newer does nothing
+    named = json.loads(text)
+    kind = named.pop("image_processor_type")
+    for older in (
+        {"feature_extractor_type": "CLIPFeatureExtractor"},
+        {"feature_extractor_type": "ViTFeatureExtractor"},
+    ):
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(named | older))
+        keys.add(key(tmp_path))
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(named | older | {"image_processor_type": kind}))
+        assert key(tmp_path) == key(folders / "cropped")
+    assert len(keys) == 3 * len(PROCESSORS) + 2
     # as folders have it where one file holds all that prepares what a model is given
     whole = {"processor_class": "CLIPProcessor", "image_processor": json.loads(text)}
     (tmp_path / "processor_config.json").write_text(json.dumps(whole))

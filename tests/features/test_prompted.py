@@ -11,9 +11,11 @@ import pytest
 import torch
 import transformers as t
 
-from brainalign.errors import SettingsError
+from brainalign.errors import InputError, SettingsError
+from brainalign.features.layout import Layout, States
 from brainalign.features.models import locate_model
 from brainalign.features.preprocessing import preprocessing_of
+from brainalign.features.viewing import check_asked, pooled
 from brainalign.features.vision import load_vision, see
 
 SIDE = 32
@@ -151,6 +153,14 @@ def test_without_a_chat_the_prompt_says_where_the_picture_goes(folders, tmp_path
         see(model, pictures((30, 40)), PROMPT)
 
 
+def test_the_mean_over_the_picture_is_of_any_size_a_half_can_hold():
+    state = torch.full((1, 1000, 2), 300.0, dtype=torch.float16)  # its sum is more than 65,504
+    image = torch.ones(1, 1000, dtype=torch.bool)
+    states = States((state,), (None,), (Layout(),), image=image, prompt=~image)
+    asked = check_asked([0], "mean", 1, None, PROMPT, "float16")
+    assert pooled(states, 0, asked, "tiny").tolist() == [[300.0, 300.0]]
+
+
 def test_what_a_vision_language_model_does_not_take(folders):
     found = locate_model(folders / "llava")
     model = load_vision(found, device="cpu")
@@ -158,6 +168,8 @@ def test_what_a_vision_language_model_does_not_take(folders):
         see(model, pictures((30, 40)))
     with pytest.raises(SettingsError, match=r"modules are not for vision–language models such as 'llava'"):
         see(model, pictures((30, 40)), PROMPT, names=["model"])
+    with pytest.raises(InputError, match=r"a picture of 90000 × 1 pixels is too thin: with a shorter side of 32, as"):
+        see(model, [np.zeros((1, 90_000, 3), np.uint8)], PROMPT)
     with pytest.raises(SettingsError, match=r"size is not for vision–language models such as 'llava': leave it out"):
         load_vision(found, device="cpu", size=48)
 

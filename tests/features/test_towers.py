@@ -90,7 +90,9 @@ def test_layers_are_those_of_the_towers(folder):
     states = see(load_vision(locate_model(folder), device="cpu"), PICTURES)
     assert all(torch.equal(a, b) for a, b in zip(states.layers, seen, strict=True))
     assert states.grids == ((4, 4),) * 3
-    assert (states.n_special, states.class_token) == ((1, 0) if folder.name == "clip" else (0, None))
+    assert {(one.n_special, one.class_token) for one in states.layouts} == {
+        (1, 0) if folder.name == "clip" else (0, None)
+    }
     layers = embed_sentences(TEXTS, model=folder, layers="all", device="cpu").array().reshape(3, 3, 32)
     # the end of the text of CLIP, which its padding is called too; the last of all places of SigLIP
     ids = given["input_ids"]

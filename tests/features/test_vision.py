@@ -37,6 +37,7 @@ FAMILIES = {
     "registers": (t.Dinov2WithRegistersConfig(**COMMON), 5, True, [(4, 4)] * 4),
     "beit": (t.BeitConfig(**COMMON), 1, True, [(4, 4)] * 4),
     "deit": (t.DeiTConfig(**COMMON), 2, True, [(4, 4)] * 4),
+    "yolos": (t.YolosConfig(**COMMON | {"image_size": [SIDE, SIDE]}, num_detection_tokens=7), 1, True, [(4, 4)] * 4),
     "mae": (t.ViTMAEConfig(**COMMON), 1, True, [(4, 4)] * 4),
     "clip": (t.CLIPVisionConfig(**COMMON), 1, True, [(4, 4)] * 4),
     "siglip": (t.SiglipVisionConfig(**COMMON), 0, False, [(4, 4)] * 4),
@@ -86,7 +87,7 @@ def test_states_are_those_of_transformers(family, folders):
         theirs = network(**given, output_hidden_states=True).hidden_states
     assert len(ours.layers) == len(theirs) == len(grids)
     assert all(torch.equal(a, b) for a, b in zip(ours.layers, theirs))
-    assert (ours.n_special, ours.class_token) == (n_special, 0 if has_class else None)
+    assert {(one.n_special, one.class_token) for one in ours.layouts} == {(n_special, 0 if has_class else None)}
     assert list(ours.grids) == grids
 
 
@@ -199,6 +200,35 @@ def test_modules_are_taken_instead_of_layers(folders):
     assert torch.equal(states.layers[1], last)
     assert states.layers[0].shape == last.shape
     assert states.grids == ((4, 4), (4, 4))
+
+
+def test_what_a_module_gives_is_laid_out_by_its_own_number_of_tokens(folders):
+    model, picture = load_vision(locate_model(folders / "registers"), device="cpu"), random_pictures((32, 32))
+    names = ["embeddings.patch_embeddings", "embeddings", "encoder.layer.0.attention"]
+    layouts = see(model, picture, names=names).layouts
+    assert [(one.n_special, one.class_token) for one in layouts] == [(0, None), (5, 0), (5, 0)]
+
+
+def test_maps_are_channels_first_whichever_way_the_model_has_them(tmp_path):
+    torch.manual_seed(0)
+    config = t.SamVisionConfig(
+        **COMMON | {"hidden_size": 16}, mlp_dim=24, output_channels=8, window_size=2, global_attn_indexes=[1]
+    )
+    network = t.SamVisionModel(config).eval()
+    model = load_vision(locate_model(write(tmp_path / "sam", network, PROCESSOR)), device="cpu")
+    pictures = random_pictures((32, 32), (40, 30))
+    states = see(model, pictures)
+    with torch.inference_mode():
+        theirs = network(model.prepare(pictures), output_hidden_states=True).hidden_states
+    assert theirs[0].shape == (2, 4, 4, 16)
+    assert all(torch.allclose(a, b.permute(0, 3, 1, 2), atol=1e-5) for a, b in zip(states.layers, theirs, strict=True))
+    assert set(states.grids) == {(4, 4)}
+    mixed = see(model, pictures, names=["vision_encoder.layers.1.mlp.lin1", "vision_encoder.neck.conv1"])
+    assert [layer.shape[1] for layer in mixed.layers] == [24, 8]
+    with pytest.raises(
+        SettingsError, match=r"module 'vision_encoder.layers.0.attn' of model 'sam' does not give states"
+    ):
+        see(model, pictures, names=["vision_encoder.layers.0.attn"])  # in windows, of which a picture has several
 
 
 def test_an_efficientnet_has_its_blocks_for_layers(tmp_path):
