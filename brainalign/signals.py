@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import xarray
 
 VARIABLES = ("values", "weights", "intercept")  # of the Datasets written here: no column of a table may hide them
-ROWS_PER_LOOK = 4_096  # rows looked at together when values may be larger than memory
+NUMBERS_PER_LOOK = 16 << 20  # looked at together when values may be larger than memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -470,10 +470,11 @@ def _as_use(use: pd.Series) -> np.ndarray:
 
 def _check_nan(values: Any, samples: pd.DataFrame, columns: pd.DataFrame) -> None:
     use = samples["use"].to_numpy() if "use" in samples else None
-    for start in range(0, values.shape[0], ROWS_PER_LOOK):
-        bad = ~np.isfinite(np.asarray(values[start : start + ROWS_PER_LOOK]))
+    step = max(1, NUMBERS_PER_LOOK // max(1, values.shape[1]))
+    for start in range(0, values.shape[0], step):
+        bad = ~np.isfinite(np.asarray(values[start : start + step]))
         if use is not None:
-            bad &= use[start : start + ROWS_PER_LOOK, None]
+            bad &= use[start : start + step, None]
         if bad.any():
             row, column = (int(k) for k in np.argwhere(bad)[0])
             place = samples.iloc[start + row]

@@ -12,7 +12,6 @@ from hypothesis.extra import numpy as hnp
 
 from brainalign.errors import InputError
 from brainalign.signals import (
-    ROWS_PER_LOOK,
     Signal,
     average_people,
     concatenate,
@@ -100,8 +99,9 @@ def test_what_is_not_finite_is_named_by_its_place(bad):
         Signal(values, clock(), TWO)
 
 
-def test_a_place_far_down_is_found_too():
-    n = 2 * ROWS_PER_LOOK + 5
+def test_a_place_far_down_is_found_too(monkeypatch):
+    monkeypatch.setattr("brainalign.signals.NUMBERS_PER_LOOK", 8)  # four rows at a time
+    n = 13
     values = np.zeros((n, 2), "f4")
     values[-1, 0] = np.nan
     with pytest.raises(InputError, match=rf"\(sample {n - 1}\), band a"):
