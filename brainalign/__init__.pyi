@@ -1,5 +1,6 @@
 from .design.clean import clean as clean
 from .design.conditions import condition_means as condition_means
+from .design.conditions import label_conditions as label_conditions
 from .design.delays import delay as delay
 from .design.resample import boxcar as boxcar
 from .design.resample import lanczos as lanczos
@@ -9,6 +10,7 @@ from .design.resample import sum_within as sum_within
 from .design.residual import previous as previous
 from .design.residual import residualise as residualise
 from .encoding.ceilings import between_repeats as between_repeats
+from .encoding.ceilings import between_runs as between_runs
 from .encoding.ceilings import between_subjects as between_subjects
 from .encoding.chance import Chance as Chance
 from .encoding.compare import compare as compare
