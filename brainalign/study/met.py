@@ -37,13 +37,42 @@ def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
         return NO_EVENTS.copy()
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
-        return transcript(study.stimuli.words, study.stimuli.start_s, "stimuli.words", ends=ends)
+        return _transcripts(study.stimuli.words, study.stimuli.start_s, ends)
+    if study.data.bids is None:
+        raise InputError(
+            "only a BIDS tree has events beside its recordings: name a transcript under stimuli.words, one per run "
+            "({story: story.TextGrid, ..}), or a film or a sound"
+        )
     subject = None if study.data.subjects == "all" else list(study.data.subjects)
     where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
     problems = problems_in_events(*where, ends=ends)
     if problems:
         raise one_message(problems)
     return read_events(*where)
+
+
+def _transcripts(words: Path | Mapping[str, Path], start_s: float, ends: Mapping[str, float] | None) -> pd.DataFrame:
+    """The words of one file, or of a file per run; what is wrong with all of them in one message."""
+    if not isinstance(words, Mapping):
+        return transcript(words, start_s, "stimuli.words", ends=ends)
+    lost = [run for run in ends or {} if run not in words]
+    problems = [f"stimuli.words names no transcript of run {', '.join(lost)}: name one for each run"] if lost else []
+    found = {}
+    for run, path in words.items():
+        if ends is not None and run not in ends:
+            problems.append(f"stimuli.words names run {run}, but the recording has runs {', '.join(ends)}")
+            continue
+        try:
+            mine = None if ends is None else {"1": ends[run]}
+            found[run] = transcript(path, start_s, f"stimuli.words, run {run}", ends=mine)
+        except InputError as error:
+            problems.append(f"run {run}: {error}")
+    if problems:
+        raise one_message(problems)
+    together = pd.concat([one.assign(run=run) for run, one in found.items()], ignore_index=True)
+    notes = [note for one in found.values() for note in one.attrs["notes"]]
+    together.attrs = {"notes": notes, "inputs": apart(*(one.attrs["inputs"] for one in found.values()))}
+    return together
 
 
 def transcript(

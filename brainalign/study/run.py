@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.controls import Changed, as_table, row_as_asked, row_of_control
 from brainalign.encoding.encode import encode
@@ -33,15 +32,10 @@ from brainalign.study.files import Files, files_of
 from brainalign.study.kinds_of_words import ReadsWords
 from brainalign.study.making import source
 from brainalign.study.met import Met, apart, events_of, in_print
+from brainalign.study.reading import recording
 from brainalign.study.section import Layered
 from brainalign.study.settings import Study, written_out
 
-CEILINGS: dict[str, CeilingRule] = {
-    "auto": auto,
-    "between_subjects": between_subjects,
-    **{kind: between_repeats(kind) for kind in ("ncsnr", "split_half", "explainable_variance")},
-    "none": none,
-}
 SOLVERS: dict[str, Callable[..., Any]] = {"banded": AVERAGED, "himalaya": HimalayaRidge}
 
 
@@ -86,7 +80,7 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
         X,
         Y,
         **_asked(study, ready),
-        ceiling=CEILINGS[study.ceiling.kind],
+        ceiling=stages.ceiling_rule(study, ready.met.events),
         chance=chance,
         partition=Partition(**study.partition.model_dump(), features=stages.grouped(ready.features)),
         weights=study.encoding.weights,
@@ -111,7 +105,7 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     tell(0, 1, "looking for models")
     sources = [source(feature) for feature in study.features]  # what is missing is an error before anything is computed
     tell(0, 1, "reading the recording")
-    brain = stages.recording(study)
+    brain = recording(study, store)
     events, files = events_of(study, brain), files_of(study, brain)
     chosen = stages.chosen(study, brain, events)
     brain, events, files = _scored(chosen, brain, events, files)
@@ -128,7 +122,7 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     return Prepared(brain, met, features, rule, chosen)
 
 
-def check_study(study: Study) -> list[str]:
+def check_study(study: Study, store: Store | None = None) -> list[str]:
     """Every problem of a study's inputs, all at once; the tests are those `run_study` stops at."""
     problems: list[str] = []
 
@@ -140,7 +134,7 @@ def check_study(study: Study) -> list[str]:
             return None
 
     sources = [attempt(lambda f=feature: source(f)) for feature in study.features]
-    brain = attempt(lambda: stages.recording(study))
+    brain = attempt(lambda: recording(study, store))
     events = attempt(lambda: events_of(study, brain))
     files = attempt(lambda: files_of(study, brain))
     there = files is not None

@@ -1,0 +1,43 @@
+"""What may a study say of the design: how do onsets become rows?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from brainalign.study.section import Names, Section
+
+Hrf = Literal["spm", "glover"]
+
+
+class Betas(Section):
+    """The response to each trial, instead of a course of volumes."""
+
+    how: Literal["lsa", "lss", "condition"] = "lsa"
+    hrf: Hrf = "spm"
+    column: str = "trial_type"
+
+
+class Design(Section):
+    """From onsets to rows."""
+
+    resample: Literal["lanczos", "sum", "mean", "boxcar"] = "lanczos"
+    delays_volumes: list[int] = Field(default=[1, 2, 3, 4, 5], min_length=1)
+    hrf: Hrf | None = None
+    betas: Betas | None = None
+    clean: Literal["run", "segment", "none"] = "run"
+    nuisance: Names = Field(default=["drift", "motion"])
+    drift_s: float = Field(default=128.0, gt=0)
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Design:
+        said = self.model_fields_set
+        if self.hrf is not None and "delays_volumes" in said:
+            raise ValueError("hrf assumes the response's shape and delays_volumes fit it: leave one of the two out")
+        needless = [key for key in ("resample", "delays_volumes", "hrf") if key in said]
+        if self.betas is not None and needless:
+            raise ValueError(
+                f"betas have a row per trial, and nothing is put on a clock: leave out {' and '.join(needless)}"
+            )
+        return self
