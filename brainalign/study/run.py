@@ -18,7 +18,7 @@ from brainalign.encoding.leaks import leak_audit
 from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
-from brainalign.errors import BrainalignError
+from brainalign.errors import BrainalignError, problems_of
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
 from brainalign.provenance import versions
@@ -73,8 +73,8 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     tell = progress or (lambda done, total, what: None)
     ready = prepare(study, store, tell)
     tell(0, 1, "laying out the design")
-    X = stages.lay_out(study, ready.features, ready.brain)
-    Y, notes = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
+    X = stages.lay_out(study, ready.features, ready.brain, ready.met.events)
+    Y, notes = stages.cleaned(study, ready.brain, study.design.clean, ready.rule, store)
     chance = Chance(**study.inference.model_dump())
     fit = encode(
         X,
@@ -91,7 +91,7 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     fit = replace(
         fit,
         controls=controls,
-        excerpt=stages.excerpt(study, ready.features, ready.brain),
+        excerpt=stages.excerpt(study, ready.features, ready.brain, ready.met.events),
         settings={**written_out(study), "decided": _decided(study, ready, fit)},
         provenance=_provenance(ready, fit),
         notes=(*_notes(ready), *notes, *fit.notes, *undone),
@@ -124,13 +124,14 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
 
 def check_study(study: Study, store: Store | None = None) -> list[str]:
     """Every problem of a study's inputs, all at once; the tests are those `run_study` stops at."""
+    store = Store() if store is None else store
     problems: list[str] = []
 
     def attempt(what: Callable[[], Any]) -> Any:
         try:
             return what()
         except BrainalignError as error:
-            problems.extend(_lines(error))
+            problems.extend(problems_of(error))
             return None
 
     sources = [attempt(lambda f=feature: source(f)) for feature in study.features]
@@ -144,7 +145,7 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         if rule is not None and attempt(lambda: rule(brain)) is not None:
-            attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
+            attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule, store))
     if events is not None and there:
         met = attempt(lambda: in_print(study, events, files)) or Met(events, files=files)
         for feature, found in zip(study.features, sources):
@@ -177,11 +178,11 @@ def audit_study(study: Study, store: Store | None = None, progress: Progress | N
     tell = progress or (lambda done, total, what: None)
     ready = prepare(study, store, tell)
     tell(0, 1, "auditing the folds")
-    X = stages.lay_out(study, ready.features, ready.brain)
+    X = stages.lay_out(study, ready.features, ready.brain, ready.met.events)
     for bands in stages.varied(ready.features).values():
         spared = set(bands) - {bands[len(bands) // 2]}
         X = X.select(columns=~X.columns["band"].isin(spared).to_numpy())
-    Y, _ = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
+    Y, _ = stages.cleaned(study, ready.brain, study.design.clean, ready.rule, store)
     return leak_audit(X, Y, ready.rule, seed=study.encoding.seed)
 
 
@@ -198,8 +199,8 @@ def run_controls(
         tell(0, 1, f"control: {control.what}")
         try:
             other = replace(ready, features=control.applied(ready.features, ready.met, store, study, tell))
-            X = stages.lay_out(study, other.features, ready.brain, reverse=control.reverse)
-            Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule)
+            X = stages.lay_out(study, other.features, ready.brain, ready.met.events, reverse=control.reverse)
+            Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule, store)
         except BrainalignError as error:
             if "all" not in study.controls:
                 raise
@@ -287,9 +288,3 @@ def _notes(ready: Prepared) -> list[str]:
             )
     return list(dict.fromkeys(notes))  # features of the same sounds say the same of them
 
-
-def _lines(error: BrainalignError) -> list[str]:
-    text = str(error)
-    if "problems:\n" not in text:
-        return [text]
-    return [line.removeprefix("  - ") for line in text.splitlines()[1:]]

@@ -37,14 +37,14 @@ EXCERPT_S = 40.0
 CONTIGUOUS_FOLDS = 6  # of a single run, where the study names no folds
 
 
-def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:
+def on_clock(study: Study, feature: Named, brain: Signal, met: pd.DataFrame) -> Signal:
     """A feature on the recording's samples: trial by trial, or on its clock.
 
     What lasts enters a volume by the share of a TR it fills, words by the study's kernel; both by the response to them
     where the study assumes one.
     """
     if are_trials(brain):
-        return on_trials(feature.settings.name, feature.signal, brain)
+        return on_trials(feature.settings.name, feature.signal, brain, met)
     return resample(feature.signal, onto=brain, kernel=kernel_of(study, feature))
 
 
@@ -99,9 +99,11 @@ def are_moments(name: str, samples: pd.DataFrame) -> bool:
     return bool(moments.all())
 
 
-def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
+def lay_out(
+    study: Study, features: list[Named], brain: Signal, met: pd.DataFrame, reverse: bool = False
+) -> Signal:
     """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards in each run."""
-    spaces = join(*(on_clock(study, feature, brain) for feature in features))
+    spaces = join(*(on_clock(study, feature, brain, met) for feature in features))
     if reverse:
         spaces = backwards(spaces)
     if study.design.hrf is not None or are_trials(brain):
@@ -109,7 +111,7 @@ def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = 
     return delay(spaces, volumes=study.design.delays_volumes)
 
 
-def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
+def excerpt(study: Study, features: list[Named], brain: Signal, met: pd.DataFrame) -> pd.DataFrame:
     """The first seconds of the first run, events and volumes, for a drawing of how one becomes the other.
 
     Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text` (of words), `feature`, `value`: what the event
@@ -126,7 +128,7 @@ def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
     shown = max(narrow, key=lambda f: float(np.nanstd(f.signal.array()[:, 0])))
     run = brain.runs[0]
     seen = shown.signal.select(run=run) if run in shown.signal.runs else shown.signal
-    volumes = on_clock(study, shown, brain).select(run=run)
+    volumes = on_clock(study, shown, brain, met).select(run=run)
     tr = spacing(volumes.samples["time"].to_numpy(float), run)
     words = "" if isinstance(shown.settings, Held) else seen.samples["stimulus"].astype(str)
     tables = []

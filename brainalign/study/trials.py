@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,6 @@ def are_trials(brain: Signal) -> bool:
 
 def mark_trials(brain: Signal, by: str = "") -> Signal:
     """Say of a recording that it has a row per trial; `by`: the samples column of which each row is all of a run."""
-    from dataclasses import replace
-
     return replace(brain, attrs={**brain.attrs, "trials": by})
 
 
