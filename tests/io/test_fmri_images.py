@@ -6,10 +6,20 @@ import pytest
 from nilearn.maskers import NiftiMasker
 from nilearn.masking import compute_epi_mask
 
-from brainalign import InputError, SettingsError
+from brainalign import BrainalignError, InputError, SettingsError
+from brainalign.errors import problems_of
 from brainalign.io.fetch import sample_path
-from brainalign.io.fmri import problems_in_fmri, read_fmri
+from brainalign.io.fmri import read_fmri
 from brainalign.provenance import hash_file
+
+
+def problems_in_fmri(root, **which):
+    """What is said when it is read, one sentence each."""
+    try:
+        read_fmri(root, **which)
+    except BrainalignError as error:
+        return problems_of(error)
+    return []
 
 
 def study(images, subjects=("01", "02"), runs=("1", "2")):
