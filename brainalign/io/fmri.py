@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,9 +18,10 @@ from brainalign.io.fetch import dataset_card
 from brainalign.io.holding import Held, hold, noun_of
 from brainalign.io.people import alike, by_clock, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
-from brainalign.io.runs import Run, Wanted, open_run
+from brainalign.io.runs import Run, RunSettings, open_run
 from brainalign.io.series import same_grid
 from brainalign.io.volumes import Mask, read_mask
+from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import hash_array, hash_file, relative_name
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store
@@ -60,8 +61,8 @@ def read_fmri(
     atlas: str | Path | None = None,
     regions: Regions = "mean",
     smooth_mm: float | None = None,
-    confounds: Sequence[str] | Mapping[str, Any] | None = None,
-    censor: Mapping[str, Any] | None = None,
+    confounds: Asked = None,
+    censor: Censor = None,
     trim_volumes: int | None = None,
     dataset: str | None = None,
     average: Average = "none",
@@ -143,8 +144,8 @@ def read_fmri(
     label = None if image is not None or atlas is None else str(atlas)
     only_images = not (mask is image is smooth_mm is None)
     chosen = choose_recordings(root, subject, task, session, run, space, derivatives, label, nifti=only_images)
-    wanted = _wanted(mask, image, regions, smooth_mm, confounds, censor, trim_volumes, dataset, root)
-    people = [_read_person(chosen, one, wanted, store) for one in chosen.subjects]
+    settings = _settings_of(mask, image, regions, smooth_mm, confounds, censor, trim_volumes, dataset, root)
+    people = [_read_person(chosen, one, settings, store) for one in chosen.subjects]
     problems, left_out = _sort_out(people, subject == "all")
     if problems:
         raise one_message(problems)
@@ -159,17 +160,17 @@ def read_fmri(
     return together[0] if len(together) == 1 else together
 
 
-def _wanted(
+def _settings_of(
     mask: str | Path | None,
     image: Atlas | str | None,
     regions: Regions,
     smooth_mm: float | None,
-    confounds: Sequence[str] | Mapping[str, Any] | None,
-    censor: Mapping[str, Any] | None,
+    confounds: Asked,
+    censor: Censor,
     trim_volumes: int | None,
     dataset: str | None,
     root: str | Path,
-) -> Wanted:
+) -> RunSettings:
     """What is asked for, checked."""
     if regions not in ("mean", "voxels"):
         raise SettingsError(f"regions {regions!r} is not known; " + did_you_mean(str(regions), ["mean", "voxels"]))
@@ -178,8 +179,8 @@ def _wanted(
     if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
         raise SettingsError(f"trim_volumes is a number of volumes; found {trim_volumes!r}")
     clock = None if dataset is None else dataset_card(dataset).clock
-    trim = trim_volumes if trim_volumes is not None else 0 if clock is None else getattr(clock, "trim_volumes", 0)
-    return Wanted(
+    trim = trim_volumes if trim_volumes is not None else 0 if clock is None else clock.trim_volumes
+    return RunSettings(
         _find_mask_file(mask, root),
         image,
         regions,
@@ -205,8 +206,8 @@ def _label_image(atlas: str | Path | None, root: str | Path) -> Atlas | str | No
     return str(atlas) if str(atlas) not in labels and segmentations(tree, str(atlas)) else None
 
 
-def _read_person(chosen: Chosen, subject: str, wanted: Wanted, store: Store | None) -> Person:
-    runs = [open_run(chosen.tree, r, wanted) for r in chosen.recordings if r.subject == subject]
+def _read_person(chosen: Chosen, subject: str, settings: RunSettings, store: Store | None) -> Person:
+    runs = [open_run(chosen.tree, r, settings) for r in chosen.recordings if r.subject == subject]
     held, hashes = None, {}
     problems = [problem for run in runs for problem in run.problems]
     opened = [run for run in runs if run.series is not None]
@@ -218,7 +219,7 @@ def _read_person(chosen: Chosen, subject: str, wanted: Wanted, store: Store | No
             problems.append(f"sub-{subject}, run {label} was recorded twice: {files}; keep one of them in the tree")
         if not problems:
             hashes = {path: hash_file(path) for run in opened for path in dict.fromkeys(run.inputs)}
-            held = _hold(opened, hashes, wanted, store)
+            held = _hold(opened, hashes, settings, store)
             problems = held.problems
             opened = [replace(run, dead=dead) for run, dead in zip(opened, held.dead, strict=True)]
     dead = [run.dead for run in (*runs, *opened) if run.dead]
@@ -236,14 +237,14 @@ def _read_person(chosen: Chosen, subject: str, wanted: Wanted, store: Store | No
     return Person(subject, _signal_of(chosen, subject, opened, held, hashes), "", [])
 
 
-def _hold(runs: list[Run], hashes: dict[Path, str], wanted: Wanted, store: Store | None) -> Held:
+def _hold(runs: list[Run], hashes: dict[Path, str], settings: RunSettings, store: Store | None) -> Held:
     """Read the runs of one person; they are known by their files, and by what is done to them."""
     key = {
         "files": [hashes[path] for run in runs for path in dict.fromkeys(run.inputs)],
         "runs": [run.label for run in runs],
-        "regions": wanted.regions,
-        "smooth_mm": wanted.smooth_mm,
-        "trim_volumes": wanted.trim_volumes,
+        "regions": settings.regions,
+        "smooth_mm": settings.smooth_mm,
+        "trim_volumes": settings.trim_volumes,
     }
     use = [run.use for run in runs]
     key["use"] = [None if mask is None else hash_array(mask) for mask in use]

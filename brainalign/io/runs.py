@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,20 +12,23 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas
 from brainalign.io.bids import BidsFile, BidsTree
+from brainalign.io.cifti import open_cifti
 from brainalign.io.clock import Clock, read_clock
 from brainalign.io.confounds import Beside, read_beside
 from brainalign.io.holding import trimmed
 from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
+from brainalign.io.surface import open_gifti
 from brainalign.io.tables import CLOCK_COLUMNS, Table, clock_of, problems_in_clock, problems_in_regions, read_numbers
 from brainalign.io.volumes import Mask, find_mask, open_image, open_volumes, read_mask
+from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import relative_name
 
 NO_START = "nothing says when the first volume was taken (StartTime, SliceTiming): taken as 0 s"
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RunSettings:
     """What is to be read of every run, and how.
 
     Parameters
@@ -49,8 +51,8 @@ class Wanted:
     atlas: Atlas | str | None = None
     regions: Regions = "mean"
     smooth_mm: float | None = None
-    confounds: Sequence[str] | Mapping[str, Any] | None = None
-    censor: Mapping[str, Any] | None = None
+    confounds: Asked = None
+    censor: Censor = None
     trim_volumes: int = 0
     start: float | None = None
 
@@ -99,14 +101,14 @@ class Run:
         return samples if self.use is None else samples.assign(use=self.use)
 
 
-def open_run(tree: BidsTree, recording: Recording, wanted: Wanted) -> Run:
+def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run:
     """Open one run with everything that belongs to it; of tables every number is looked at, of the rest the header.
 
     Parameters
     ----------
     tree : BidsTree
     recording : Recording
-    wanted : Wanted
+    settings : RunSettings
     """
     path, name = recording.file.path, relative_name(recording.file.path, tree.root)
     if recording.kind != "table" and path.is_file() and not path.stat().st_size:
@@ -120,10 +122,10 @@ def open_run(tree: BidsTree, recording: Recording, wanted: Wanted) -> Run:
             return Run(recording.run, name, dead=dead)
     else:
         try:
-            series = _open_image(tree, recording, name, wanted)
+            series = _open_image(tree, recording, name, settings)
         except InputError as error:
             problems = [str(error)]
-    clock, odd = read_clock(tree, recording.file, name)
+    clock, odd = read_clock(tree, recording.file, name, None if series is None else series.header_tr)
     problems = odd + problems
     if clock is not None and table is not None:
         problems += problems_in_clock(table, name, clock.tr, clock.start)
@@ -131,16 +133,16 @@ def open_run(tree: BidsTree, recording: Recording, wanted: Wanted) -> Run:
         clock = clock.starting(None if times is None else float(times[0]))
     if series is None:
         return Run(recording.run, name, problems=problems)
-    beside = read_beside(tree, recording.file, name, series.n_samples, wanted.confounds, wanted.censor)
+    beside = read_beside(tree, recording.file, name, series.n_samples, settings.confounds, settings.censor)
     problems += beside.problems
-    if series.n_samples <= wanted.trim_volumes:
+    if series.n_samples <= settings.trim_volumes:
         problems.append(
-            f"{name} has {series.n_samples} volumes, and {wanted.trim_volumes} are to be left out at the start: "
+            f"{name} has {series.n_samples} volumes, and {settings.trim_volumes} are to be left out at the start: "
             "nothing is left"
         )
     if problems or clock is None:
         return Run(recording.run, name, problems=problems)
-    return _finish(recording, name, clock.starting(wanted.start), series, beside, wanted.trim_volumes)
+    return _finish(recording, name, clock.starting(settings.start), series, beside, settings.trim_volumes)
 
 
 def _finish(recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, trim: int) -> Run:
@@ -157,11 +159,12 @@ def _finish(recording: Recording, name: str, clock: Clock, series: Series, besid
         None if beside.use is None else beside.use[trim:],
         [
             recording.file.path,
+            *(other.path for other in recording.others),
             *(source.path for source in clock.sources),
             *series.inputs,
             *beside.inputs,
         ],
-        [*series.notes, *beside.notes, *([NO_START] if clock.start is None else [])],
+        [*series.notes, *beside.notes, *clock.notes, *([NO_START] if clock.start is None else [])],
     )
 
 
@@ -197,13 +200,27 @@ def _all_constant(first: np.ndarray, name: str) -> str:
     return f"every value of {name} is {values[0]:g}" if len(values) == 1 else f"every column of {name} is constant"
 
 
-def _open_image(tree: BidsTree, recording: Recording, name: str, wanted: Wanted) -> Series:
-    image = open_image(recording.file.path, name, wanted.smooth_mm)
-    beside = find_mask(tree, recording.file) if wanted.mask is None else None
-    mask = wanted.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
-    if wanted.atlas is None:
+def _open_image(tree: BidsTree, recording: Recording, name: str, settings: RunSettings) -> Series:
+    if recording.kind != "nifti":
+        return _open_surface(recording, name, settings)
+    image = open_image(recording.file.path, name, settings.smooth_mm)
+    beside = find_mask(tree, recording.file) if settings.mask is None else None
+    mask = settings.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
+    if settings.atlas is None:
         return open_volumes(image, mask)
-    return by_region(image, _atlas_of(tree, recording.file, wanted.atlas), mask, wanted.regions)
+    return by_region(image, _atlas_of(tree, recording.file, settings.atlas), mask, settings.regions)
+
+
+def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:
+    if not (settings.mask is settings.atlas is settings.smooth_mm is None):
+        raise InputError(
+            f"{name} is a surface; a mask, a label image and smoothing are for images in a volume: leave them out, or "
+            "name the space of a volume"
+        )
+    if recording.kind == "cifti":
+        return open_cifti(recording.file.path, name)
+    right = recording.others[0].path if recording.others else None
+    return open_gifti(recording.file.path, right, name)
 
 
 def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | str) -> Atlas:
