@@ -6,9 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainalign.errors import InputError
+from brainalign.io.holding import LARGE
+from brainalign.provenance import hash_array
+from brainalign.rows import RowJob, keep_rows, parts_of
 from brainalign.signals import Signal, join, merge_attrs, same_samples
+from brainalign.store import Store, key_of
+
+PART = 64 << 20  # bytes written together
 
 
 def list_names(who: list[str], most: int = 5) -> str:
@@ -81,11 +88,30 @@ def _common_voxels(people: list[Signal]) -> list[Signal]:
     return [replace(p, attrs={**p.attrs, "notes": [*p.attrs["notes"], note]}) for p in kept]
 
 
-def side_by_side(people: list[Signal]) -> Signal:
-    """People on one clock as columns of one Signal, their confounds alike."""
+def side_by_side(people: list[Signal], store: Store | None = None) -> Signal:
+    """People on one clock as columns of one Signal, their confounds alike; what is large is written to the store."""
     beside = [p.related["confounds"] for p in people if "confounds" in p.related]
-    together = join(*(replace(p, related={}) for p in people))
+    alone = [replace(p, related={}) for p in people]
+    together = alone[0] if len(alone) == 1 else _joined(alone, store)
     attrs: dict[str, Any] = {}
     for p in reversed(people):
         attrs = merge_attrs(p.attrs, attrs)
     return replace(together, attrs=attrs, related={"confounds": join(*beside)} if beside else {})
+
+
+def _joined(people: list[Signal], store: Store | None) -> Signal:
+    n, widths = len(people[0].samples), [p.shape[1] for p in people]
+    if 4 * n * sum(widths) <= LARGE:
+        return join(*people)
+
+    def begin() -> RowJob:
+        parts = parts_of([4 * sum(widths) / PART] * n)
+        rows = lambda part: np.concatenate([p.values[part.start : part.stop] for p in people], axis=1)  # noqa: E731
+        return RowJob((n, sum(widths)), [np.arange(p.start, p.stop) for p in parts], lambda k: rows(parts[k]))
+
+    key = key_of(what="people side by side", people=[hash_array(p.values) for p in people])
+    values = keep_rows(Store() if store is None else store, key, begin, {"what": "people side by side"})["values"]
+    columns = pd.concat([p.columns for p in people], ignore_index=True)
+    use = np.logical_and.reduce([p.use for p in people])
+    samples = people[0].samples if use.all() else people[0].samples.assign(use=use)
+    return Signal(values, samples, columns)
