@@ -104,7 +104,7 @@ def read_matrices(
     if problems:
         raise one_message(problems)
     signals = [replace(one, attrs={**one.attrs, "left_out": left_out}) for one in signals]
-    together = [side_by_side(group) for group in by_clock(signals)]
+    together = [side_by_side(group, store) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
 
 
@@ -130,14 +130,14 @@ def matrix_clock(tr: float | None, start_s: float | None, trim_volumes: int | No
         )
     if tr is not None and not 0 < tr < LONGEST_TR:
         raise SettingsError(f"tr is {tr!r}: it is a number of seconds between 0 and {LONGEST_TR:g}")
-    if trim_volumes is not None and trim_volumes < 0:
-        raise SettingsError(f"trim_volumes is {trim_volumes}: it is a number of volumes, 0 or more")
+    if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
+        raise SettingsError(f"trim_volumes is {trim_volumes!r}: it is a number of volumes, 0 or more")
     if tr is not None and card is not None and tr != card.tr:
         notes.append(f"tr {tr:g} s was asked for; the card {dataset} says {card.tr:g} s")
     if start_s is None and card is None:
         notes.append(NO_START)
     known = 0.0 if card is None else card.start_time
-    trim = trim_volumes if trim_volumes is not None else int(getattr(card, "trim_volumes", 0))
+    trim = trim_volumes if trim_volumes is not None else 0 if card is None else card.trim_volumes
     seconds = tr if tr is not None else card.tr if card is not None else 0.0
     return MatrixClock(float(seconds), float(known if start_s is None else start_s), trim, tuple(notes))
 
