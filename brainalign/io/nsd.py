@@ -279,10 +279,11 @@ def read_design(path: Path, name: str, number: int) -> pd.DataFrame:
             f"{name} has no `masterordering` (1 × trials) and `subjectim` (8 × images) that can be read ({error}): "
             "fetch it again"
         ) from error
-    if not len(order) or order.min() < 1 or order.max() > len(images):
+    lowest, highest = (int(order.min()), int(order.max())) if len(order) else (0, 0)
+    if lowest < 1 or highest > len(images):
         raise InputError(
-            f"{name}: masterordering speaks of images {order.min(initial=0)} to {order.max(initial=0)}, subjectim has "
-            f"{len(images)}, counted from 1: fetch it again"
+            f"{name}: masterordering speaks of images {lowest} to {highest}, subjectim has {len(images)}, counted from "
+            "1: fetch it again"
         )
     trials = pd.DataFrame({"stimulus": [f"nsd{one:05d}" for one in images[order - 1]]})
     return trials.assign(repeat=trials.groupby("stimulus").cumcount() + 1, shared=order <= SHARED)
