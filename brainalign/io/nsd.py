@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,19 +12,14 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.io.holding import hold
+from brainalign.io.nsd_design import COMPLETED, DESIGN, TIME_NOTE, basis_of, read_design, trials_of
 from brainalign.io.nsd_sessions import TRIALS, open_session
 from brainalign.io.volumes import Mask, places, read_mask, read_volume
 from brainalign.provenance import hash_file, relative_name
 from brainalign.signals import Signal
 from brainalign.store import Store
 
-TRIAL_S = 4.0  # from one trial to the next
-SHARED = 1000  # the first images of everybody's list are the same
-PRESENTATIONS = 3
-COMPLETED = (40, 40, 32, 30, 40, 32, 40, 30)  # sessions of each person, on which the maps of ncsnr rest
 SPACES = ("func1pt8mm", "func1mm")
-DESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
-TIME_NOTE = f"`time` is {TRIAL_S:g} s × the number of the trial in its session: blank trials and breaks are not counted"
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,11 +149,11 @@ def read_nsd(
     attrs = {
         "unit": "z" if standardise else "per cent signal change",
         "inputs": inputs | {relative_name(path, root): hash_file(path) for path in used},
-        "ncsnr_of": {person.label: _basis(trials, person.number)},
+        "ncsnr_of": {person.label: basis_of(trials, person.number)} if ncsnr.is_file() else {},
         "left_out": [],
         "notes": [TIME_NOTE, *held.notes],
     }
-    samples = pd.concat([_samples(trials, number) for number in numbers], ignore_index=True)
+    samples = pd.concat([trials_of(trials, number) for number in numbers], ignore_index=True)
     return Signal(held.values, samples, kept, attrs=attrs)
 
 
@@ -199,9 +195,8 @@ def find_sessions(person: Person, sessions: str | int | Sequence[int]) -> list[i
     SettingsError
         One that is not there.
     """
-    names = [path.name for path in person.betas.iterdir() if path.name.startswith("betas_session")]
-    digits = [name.removeprefix("betas_session").partition(".")[0] for name in names]
-    there = sorted({int(number) for number in digits if number.isdigit()})
+    found = (re.fullmatch(r"betas_session(\d+)\.(hdf5|nii\.gz)", path.name) for path in person.betas.iterdir())
+    there = sorted({int(name[1]) for name in found if name})
     if not there:
         raise InputError(f"{person.label} has no betas_session*.hdf5 or .nii.gz in {person.betas.name}: fetch some")
     if sessions == "all":
@@ -210,8 +205,8 @@ def find_sessions(person: Person, sessions: str | int | Sequence[int]) -> list[i
     wanted = sorted({int(one) for one in asked if str(one).isdigit()})
     missing = [one for one in asked if not str(one).isdigit() or int(one) not in there]
     if missing or not wanted:
-        found = ", ".join(map(str, there))
-        raise SettingsError(f"{person.label} has no session {missing[0] if missing else asked!r}; there are {found}")
+        known = ", ".join(map(str, there))
+        raise SettingsError(f"{person.label} has no session {missing[0] if missing else asked!r}; there are {known}")
     return wanted
 
 
@@ -255,51 +250,6 @@ def _names_of(table: Path) -> dict[int, str]:
     """Label → name, of a table that FreeSurfer reads: a number, a name, and colours that may be left out."""
     rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
     return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdigit()}
-
-
-def read_design(path: Path, name: str, number: int) -> pd.DataFrame:
-    """Every trial of a participant in order: `stimulus`, `repeat`, `shared`.
-
-    Raises
-    ------
-    InputError
-        No such file, or not what it has to be.
-    """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    if not path.is_file():
-        raise InputError(f"there is no {name}: it says which image was shown when; fetch it")
-    try:
-        design = loadmat(path, variable_names=["masterordering", "subjectim"])
-        order = np.asarray(design["masterordering"]).ravel().astype(int)
-        images = np.asarray(design["subjectim"]).astype(int)[number - 1]
-    except (MatReadError, NotImplementedError, OSError, ValueError, TypeError, KeyError, IndexError) as error:
-        raise InputError(
-            f"{name} has no `masterordering` (1 × trials) and `subjectim` (8 × images) that can be read ({error}): "
-            "fetch it again"
-        ) from error
-    lowest, highest = (int(order.min()), int(order.max())) if len(order) else (0, 0)
-    if lowest < 1 or highest > len(images):
-        raise InputError(
-            f"{name}: masterordering speaks of images {lowest} to {highest}, subjectim has {len(images)}, counted from "
-            "1: fetch it again"
-        )
-    trials = pd.DataFrame({"stimulus": [f"nsd{one:05d}" for one in images[order - 1]]})
-    return trials.assign(repeat=trials.groupby("stimulus").cumcount() + 1, shared=order <= SHARED)
-
-
-def _samples(trials: pd.DataFrame, session: int) -> pd.DataFrame:
-    mine = trials.iloc[(session - 1) * TRIALS : session * TRIALS].reset_index(drop=True)
-    mine.insert(0, "run", f"{session:02d}")
-    mine.insert(1, "time", TRIAL_S * np.arange(TRIALS))
-    return mine
-
-
-def _basis(trials: pd.DataFrame, number: int) -> list[int]:
-    """How many stimuli, how often met, a person's map of ncsnr rests on."""
-    met = trials["stimulus"].iloc[: TRIALS * COMPLETED[number - 1]].value_counts()
-    return [int((met == PRESENTATIONS).sum()), PRESENTATIONS]
 
 
 def _file_of(folder: Path, session: int) -> Path:

@@ -160,10 +160,11 @@ def test_the_map_rests_on_what_was_met_three_times_in_the_sessions_a_person_comp
     assert ba.read_nsd(read_only.root, "subj01", 1).attrs["ncsnr_of"] == {"subj01": [10_000, 3]}
     fourth = Scenes(scenes.root, subject="subj04")
     fourth.write(1)
+    fourth.write_image(fourth.betas / "ncsnr.nii.gz", np.ones(fourth.shape, np.float32))
+    (fourth.betas / "betas_session02.hdf5.part").touch()
     met = np.bincount(fourth.order[: 30 * TRIALS])
     brain = ba.read_nsd(scenes.root, 4)
     assert brain.attrs["ncsnr_of"] == {"subj04": [int((met == 3).sum()), 3]}
-    assert "ncsnr" not in brain.columns
     assert brain.samples["stimulus"][0] == f"nsd{fourth.images[3, fourth.order[0] - 1]:05d}"
 
 
