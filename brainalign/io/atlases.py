@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -171,21 +171,10 @@ def _means(inside: Series, labels: np.ndarray, atlas: Atlas) -> Series:
 def _on_grid_of(atlas: Atlas, image: Image) -> tuple[np.ndarray, list[str]]:
     if atlas.labels.shape == image.shape and np.allclose(atlas.affine, image.affine, atol=0.01):
         return atlas.labels, []
-    import nibabel
-    from nilearn.image import resample_img
+    from scipy.ndimage import affine_transform
 
-    present = np.array(sorted(atlas.regions))
-    ranks = np.where(atlas.labels == 0, 0, 1 + np.searchsorted(present, atlas.labels))
-    small = ranks.astype(np.float32)  # which holds ranks exactly, and not every label
-    moved: Any = resample_img(
-        nibabel.Nifti1Image(small, atlas.affine),
-        target_affine=image.affine,
-        target_shape=image.shape,
-        interpolation="nearest",
-        copy_header=True,
-        force_resample=True,
-    )
-    labels = np.concatenate([[0], present])[np.rint(np.asarray(moved.dataobj)).astype(int)]
+    move = np.linalg.inv(atlas.affine) @ image.affine
+    labels = affine_transform(atlas.labels, move[:3, :3], move[:3, 3], image.shape, order=0, mode="constant", cval=0)
     return labels, [f"{atlas.name} is of another grid than the recording: resampled to it, by nearest neighbour"]
 
 

@@ -93,13 +93,16 @@ class BidsTree:
     def sidecar(self, file: BidsFile, suffix: str | None = None) -> tuple[dict[str, Any], list[BidsFile]]:
         """The merged JSON that applies to `file` (or would, were its suffix `suffix`), and the files it came from.
 
+        That of ``_bold.dtseries.nii`` is ``_bold.json``; older fMRIPrep called it ``_bold.dtseries.json``.
+
         Raises
         ------
         InputError
             A sidecar that is not a JSON object.
         """
         merged: dict[str, Any] = {}
-        sources = self.inherited(file, suffix or file.suffix, ".json")
+        forms = dict.fromkeys([".json", file.extension.rpartition(".")[0] + ".json"])
+        sources = [source for form in forms for source in self.inherited(file, suffix or file.suffix, form)]
         for source in sources:
             merged |= read_json(source.path)
         return merged, sources

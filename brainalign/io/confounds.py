@@ -94,9 +94,8 @@ def read_beside(
         return Beside(notes=notes, problems=problems)
     about = file.path.with_suffix(".json")
     inputs = [file.path, *([about] if wanted and wanted.strategies and about.is_file() else [])]
-    return Beside(
-        table if table and table.names else None, use, inputs, [*notes, *said, *gaps, *([told] if told else [])]
-    )
+    notes = [*notes, *said, *gaps, *([told] if told else [])]
+    return Beside(table if table is not None and table.names else None, use, inputs, notes)
 
 
 def find_confounds(tree: BidsTree, recording: BidsFile) -> tuple[BidsFile | None, list[str]]:
@@ -167,9 +166,8 @@ def _problems_in_limits(table: Table, limits: Sequence[Limit], beside: str) -> l
     problems = []
     for one in limits:
         if one.column not in table.names:
-            problems.append(
-                f"{beside} has no column {one.column!r} to censor by; {did_you_mean(one.column, table.names)}"
-            )
+            there = did_you_mean(one.column, table.names)
+            problems.append(f"{beside} has no column {one.column!r} to censor by; {there}")
         elif not np.isfinite(table.values[:, table.names.index(one.column)]).any():
             problems.append(f"{beside}: column {one.column!r} is n/a throughout, and cannot be censored by")
     return problems

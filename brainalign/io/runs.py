@@ -12,11 +12,13 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas
 from brainalign.io.bids import BidsFile, BidsTree
+from brainalign.io.cifti import open_cifti
 from brainalign.io.clock import Clock, read_clock
 from brainalign.io.confounds import Beside, read_beside
 from brainalign.io.holding import trimmed
 from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
+from brainalign.io.surface import open_gifti
 from brainalign.io.tables import CLOCK_COLUMNS, Table, clock_of, problems_in_clock, problems_in_regions, read_numbers
 from brainalign.io.volumes import Mask, find_mask, open_image, open_volumes, read_mask
 from brainalign.io.wanted import Asked, Censor
@@ -157,6 +159,7 @@ def _finish(recording: Recording, name: str, clock: Clock, series: Series, besid
         None if beside.use is None else beside.use[trim:],
         [
             recording.file.path,
+            *(other.path for other in recording.others),
             *(source.path for source in clock.sources),
             *series.inputs,
             *beside.inputs,
@@ -198,12 +201,26 @@ def _all_constant(first: np.ndarray, name: str) -> str:
 
 
 def _open_image(tree: BidsTree, recording: Recording, name: str, settings: RunSettings) -> Series:
+    if recording.kind != "nifti":
+        return _open_surface(recording, name, settings)
     image = open_image(recording.file.path, name, settings.smooth_mm)
     beside = find_mask(tree, recording.file) if settings.mask is None else None
     mask = settings.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
     if settings.atlas is None:
         return open_volumes(image, mask)
     return by_region(image, _atlas_of(tree, recording.file, settings.atlas), mask, settings.regions)
+
+
+def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:
+    if not (settings.mask is settings.atlas is settings.smooth_mm is None):
+        raise InputError(
+            f"{name} is a surface; a mask, a label image and smoothing are for images in a volume: leave them out, or "
+            "name the space of a volume"
+        )
+    if recording.kind == "cifti":
+        return open_cifti(recording.file.path, name)
+    right = recording.others[0].path if recording.others else None
+    return open_gifti(recording.file.path, right, name)
 
 
 def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | str) -> Atlas:

@@ -132,7 +132,7 @@ def limits_of(censor: Censor) -> tuple[Limit, ...]:
         around = [words.get(side, 0) for side in ("before", "after")]
         if not _is_number(words.get("above")) or not all(map(_is_count, around)):
             raise SettingsError(
-                f"censor, {column}: a limit is a number, or {{above: 0.5, before: 1, after: 2}}, volumes around it; "
+                f"censor, {column}: a limit is a number, or {{above: 0.5, before: 1, after: 2}} with volumes around; "
                 f"found {said!r}"
             )
         limits.append(Limit(str(column), float(words["above"]), *around))

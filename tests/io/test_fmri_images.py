@@ -189,7 +189,7 @@ def test_a_header_that_says_another_tr_is_reported(images, unit, step, agrees):
     nibabel.save(changed, path)
     bold = read_fmri(images.root)
     assert bold.attrs["tr"] == 1.5
-    said = [note for note in bold.attrs["notes"] if "RepetitionTime 1.5 s, its header says 1 s" in note]
+    said = [note for note in bold.attrs["notes"] if "1.5 s in the sidecar, 1 s in the header" in note]
     assert len(said) == (0 if agrees else 1)
 
 

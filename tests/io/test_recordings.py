@@ -75,12 +75,6 @@ def test_what_is_at_hand_decides_and_the_rest_is_a_note(tmp_path):
     assert choose_recordings(root, derivatives="raw").recordings[0].file.dataset == ""
 
 
-def test_what_the_argument_cannot_name_is_listed_all_the_same(tmp_path):
-    root = make(tmp_path, *(f"sub-1/func/sub-1_task-x_echo-{echo}_bold.nii.gz" for echo in "12"))
-    with pytest.raises(SettingsError, match=r"2 versions .*\n.*\(images, echo-1\)\n.*\(images, echo-2\)"):
-        choose_recordings(root)
-
-
 def test_tables_of_nobody_are_no_recordings(tmp_path):
     with pytest.raises(
         InputError, match=r"holds no fMRI recording: looked for sub-\*_timeseries.tsv .*found _timeseries"
