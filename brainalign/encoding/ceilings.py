@@ -10,6 +10,7 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ceiling import Ceiling, explainable_variance, leave_one_out, noise_ceiling, split_half
+from brainalign.maths.published import ceiling_of_ncsnr
 from brainalign.signals import Signal
 
 ENOUGH_PEOPLE = 3  # with two, a half is one person and the spread over splits is nil
@@ -141,60 +142,63 @@ def between_repeats(kind: str = "ncsnr", of: Signal | None = None) -> Repeats:
 
 
 @dataclass(frozen=True)
-class Runs:
-    """A ceiling rule: how far runs agree that repeat conditions. Made by `between_runs`."""
+class Published:
+    """A ceiling rule: what a map of ncsnr that came with the data allows. Made by `from_ncsnr`."""
 
-    label: Callable[[Signal], Signal]
+    k: float | None = None
+    met: tuple[int, int] | None = None
 
     def __call__(self, brain: Signal) -> Ceilings:
         """The ceilings of a recording's own columns."""
-        labelled = self.label(brain)
-        found = repeats_of(labelled)
-        if found is None:
+        if "ncsnr" not in brain.columns:
             raise InputError(
-                "a ceiling between runs needs conditions that are met more than once, and nothing is in the runs that "
-                f"are scored ({', '.join(brain.runs)}): choose ceiling: {{kind: none}}"
+                "a ceiling from a map needs `ncsnr` in the columns of the recording; found "
+                f"{', '.join(map(str, brain.columns))}: read it with the map beside it, or choose another ceiling"
             )
-        own = replace(noise_ceiling(found.responses, k=1, null=found.null), kind="run_reliability")
-        conditions = labelled.samples["stimulus"].nunique()
-        said = f"{found.said}, {conditions} conditions" if found.null == "shift" else found.said
-        return Ceilings(own, None, f"agreement between runs that repeat conditions (ncsnr, {said}), for one run")
+        ratio = brain.columns["ncsnr"].to_numpy(float)
+        k = _averaged(brain) if self.k is None else self.k
+        own = ceiling_of_ncsnr(ratio, k, self.met)
+        bases = {} if self.met is not None else brain.attrs.get("ncsnr_of", {})
+        for who in dict.fromkeys(brain.columns["subject"]) if "subject" in brain.columns else []:
+            if who in bases:
+                mine = (brain.columns["subject"] == who).to_numpy()
+                stimuli, times = bases[who]
+                one = ceiling_of_ncsnr(ratio[mine], k, (int(stimuli), int(times)))
+                own.se[mine], own.p[mine] = one.se, one.p
+        untested = int((np.isnan(own.p) & np.isfinite(own.value)).sum())
+        said = f"; {untested:,} columns not tested against zero, as it is not said what the map rests on"
+        what = "one presentation" if k == 1 else f"the mean of {k:.3g} presentations"
+        return Ceilings(own, None, f"the map of ncsnr that came with the data, for {what}" + said * (untested > 0))
 
 
-def between_runs(label: Callable[[Signal], Signal]) -> Runs:
-    """How far runs agree that repeat their conditions, each in an order of its own: NC(1) of Allen et al. (2022).
-
-    The labels are for the ceiling alone: a model may be trained on a condition and asked about it in another run, which
-    fold rules refuse of a stimulus that is labelled in the recording itself.
+def from_ncsnr(k: float | None = None, met: tuple[int, int] | None = None) -> Published:
+    """The ceiling of a published map, `columns["ncsnr"]`: NC(k) = ncsnr² / (ncsnr² + 1/k) (Allen et al. 2022).
 
     Parameters
     ----------
-    label : function Signal → Signal
-        Gives samples `stimulus`, `repeat` and (of a time series) `stimulus_time`, as `label_conditions` does.
-
-    Returns
-    -------
-    ceiling rule
-        Its ceilings are of the kind `run_reliability`, unit r2, of the response to one presentation. What is left of
-        the response to the condition before counts as noise: a model of blocks that follow one another closely may come
-        out above it.
+    k : float, optional
+        Presentations averaged in the samples that are scored. Left out: 1 / mean(1/`repeats`) of a recording made by
+        `average_repeats`, else 1.
+    met : (n, m), optional
+        Stimuli, and presentations of each, that the map was estimated from; p and se follow from it (see
+        `ceiling_of_ncsnr`). Left out: what the recording says of each person in `attrs["ncsnr_of"]` (`read_nsd` does),
+        else p and se are NaN and every column above zero counts as told from zero.
 
     Examples
     --------
-    >>> from functools import partial
-    >>> import brainalign as ba
-    >>> rng = np.random.default_rng(0)
-    >>> clock = pd.DataFrame({"run": np.repeat(["1", "2", "3"], 40), "time": np.tile(np.arange(40) * 2.0, 3)})
-    >>> orders = [["face", "house"], ["house", "face"], ["face", "house"]]
-    >>> events = pd.DataFrame({"run": np.repeat(["1", "2", "3"], 2), "onset": [0.0, 40.0] * 3, "duration": 20.0})
-    >>> events["trial_type"] = sum(orders, [])
-    >>> shape = {"face": rng.standard_normal(20), "house": rng.standard_normal(20)}
-    >>> response = np.concatenate([shape[name] for name in events["trial_type"]])[:, None]
-    >>> brain = ba.Signal(response + rng.standard_normal((120, 1)), clock, pd.DataFrame({"roi": ["FFA"]}))
-    >>> between_runs(partial(ba.label_conditions, events=events))(brain).own.kind
-    'run_reliability'
+    >>> samples = pd.DataFrame({"run": "1", "time": [0.0, 4.0], "stimulus": ["a", "b"], "repeats": [3, 3]})
+    >>> brain = Signal(np.eye(2), samples, pd.DataFrame({"ncsnr": [0.5, np.nan]}))
+    >>> from_ncsnr()(brain).own.value.round(2), from_ncsnr(k=1)(brain).own.value.round(2)
+    (array([0.43,  nan]), array([0.2, nan]))
     """
-    return Runs(label)
+    return Published(k, met)
+
+
+def _averaged(brain: Signal) -> float:
+    """How many presentations a sample is the mean of: 1 / mean(1/k_i)."""
+    if "repeats" not in brain.samples:
+        return 1.0
+    return float(1 / (1 / brain.samples["repeats"][brain.use].to_numpy(float)).mean())
 
 
 def none(brain: Signal) -> Ceilings:
@@ -205,7 +209,8 @@ def none(brain: Signal) -> Ceilings:
 def auto(brain: Signal) -> Ceilings:
     """The ceiling the data allow, and why; none where they allow none.
 
-    People on one clock come first where the recording is their mean, then repeated presentations, then people.
+    People on one clock come first where the recording is their mean, then repeated presentations, then a map of ncsnr
+    that came with the data, then people.
     """
     people = brain.related.get("people")
     count = _people(people if people is not None else brain)
@@ -214,6 +219,8 @@ def auto(brain: Signal) -> Ceilings:
     if (found := repeats_of(brain)) is not None:
         ceilings = Repeats("ncsnr")(brain)
         return replace(ceilings, why=f"{ceilings.why}: chosen because the scored samples hold {found.said}")
+    if "ncsnr" in brain.columns:
+        return from_ncsnr()(brain)
     if count >= ENOUGH_PEOPLE:
         try:
             return between_subjects(brain)

@@ -1,16 +1,13 @@
 """Which ceiling the data allow is found in the samples and columns."""
 
-from functools import partial
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.design.conditions import label_conditions
-from brainalign.encoding.ceilings import auto, between_repeats, between_runs, between_subjects, none, repeats_of
+from brainalign.encoding.ceilings import auto, between_repeats, between_subjects, from_ncsnr, none, repeats_of
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.folds import by_run, hold_out
+from brainalign.encoding.folds import hold_out
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.ceiling import noise_ceiling, split_half
 from brainalign.signals import Signal, average_people, average_repeats
@@ -179,47 +176,59 @@ def test_people_whose_places_differ_have_no_ceiling_of_their_own():
         between_subjects(Signal(rng.standard_normal((40, 6)), samples, voxels))
 
 
-def viewed(runs=8, conditions=40, ratio=0.5, seed=0):
-    """Runs of blocks of 10 samples, each in another order; signal and noise of known variance."""
-    rng = np.random.default_rng(seed)
-    shape = np.sqrt(ratio) * rng.standard_normal((conditions, 10, 3))
-    orders = np.stack([rng.permutation(conditions) for _ in range(runs)])
-    samples = pd.DataFrame({"run": np.repeat(np.arange(runs).astype(str), conditions * 10)})
-    samples["time"] = np.tile(np.arange(conditions * 10) * 2.0, runs)
-    events = samples.iloc[::10].rename(columns={"time": "onset"}).assign(duration=20.0)
-    events["trial_type"] = [f"c{k}" for k in orders.ravel()]
-    clean = shape[orders.ravel()].reshape(-1, 3)
-    return Signal(clean + rng.standard_normal(clean.shape), samples, pd.DataFrame({"roi": list("abc")})), events
+def mapped(n=200, ratio=1.0, targets=30, **columns):
+    """Three presentations of n stimuli in two columns' worth of people, with the true map beside them."""
+    brain, _ = presented(k=3, n=n, targets=targets, ratio=ratio)
+    table = pd.DataFrame({"ncsnr": np.full(targets, np.sqrt(ratio))}).assign(**columns)
+    return Signal(brain.values, brain.samples, table)
 
 
-def test_runs_that_repeat_conditions_in_another_order():
-    """The ceiling is the planted one, and labels that are for the ceiling alone forbid no fold."""
-    brain, events = viewed()
-    rule = between_runs(partial(label_conditions, events=events))
-    found = rule(brain)
-    np.testing.assert_allclose(found.own.value, 1 / 3, atol=0.08)
-    assert (found.own.kind, found.own.unit) == ("run_reliability", "r2")
-    assert found.why == (
-        "agreement between runs that repeat conditions (ncsnr, 400 moments met 8 times, 40 conditions), for one run"
-    )
-    design = Signal(brain.array()[:, :1], brain.samples, pd.DataFrame({"band": ["a"]}))
-    fit = encode(design, brain, ceiling=rule, folds=by_run, chance=QUIET, weights=False)
-    assert fit.scores["ceiling_kind"].unique().tolist() == ["run_reliability"]
-    np.testing.assert_allclose(fit.scores["ceiling_r2"], found.own.value, rtol=1e-5)
-    held = encode(design, brain, ceiling=rule, folds=hold_out(run=["5", "6", "7"]), chance=QUIET, weights=False)
-    assert any("met 3 times, 40 conditions" in note for note in held.notes)
+def test_a_published_map_is_the_ceiling_of_one_presentation_or_of_their_mean():
+    brain = mapped(ratio=0.5)
+    one, mean = from_ncsnr()(brain), from_ncsnr()(average_repeats(brain))
+    np.testing.assert_allclose(one.own.value, 0.5 / 1.5)
+    np.testing.assert_allclose(mean.own.value, 0.5 / (0.5 + 1 / 3))
+    np.testing.assert_allclose(from_ncsnr(k=2)(brain).own.value, 0.5)
+    assert one.why.startswith("the map of ncsnr that came with the data, for one presentation; 30 columns not tested")
+    assert "for the mean of 3 presentations" in mean.why
+    uneven = average_repeats(brain.select(rows=np.arange(250)))
+    want = 0.5 / (0.5 + (1 / uneven.samples["repeats"]).mean())
+    np.testing.assert_allclose(from_ncsnr()(uneven).own.value, want)
+    with pytest.raises(
+        InputError, match="a ceiling from a map needs `ncsnr` in the columns of the recording; found unit"
+    ):
+        from_ncsnr()(presented()[0])
 
 
-def test_trials_of_conditions_are_presentations():
-    brain, events = viewed()
-    trials = Signal(brain.array()[::10], brain.samples.iloc[::10], brain.columns)
-    found = between_runs(partial(label_conditions, events=events))(trials)
-    np.testing.assert_allclose(found.own.value, 1 / 3, atol=0.15)
-    assert "40 stimuli met 8 times" in found.why
+def test_a_map_is_tested_where_it_is_known_what_it_rests_on():
+    brain = mapped(targets=4, subject=["a", "a", "b", "c"], ncsnr=[0.0, 0.5, 0.05, 0.05])
+    known = Signal(brain.values, brain.samples, brain.columns, attrs={"ncsnr_of": {"a": [500, 3], "b": [500, 3]}})
+    found = from_ncsnr()(known)
+    assert found.own.told_from_zero().tolist() == [False, True, False, True]
+    assert np.isnan(found.own.p).tolist() == [False, False, False, True]
+    assert "; 1 columns not tested against zero" in found.why
+    everywhere = from_ncsnr(met=(10_000, 3))(known)
+    assert np.isfinite(everywhere.own.se).all()
+    assert "not tested" not in everywhere.why
 
 
-def test_runs_that_repeat_nothing():
-    brain, events = viewed(runs=1)
-    rule = between_runs(partial(label_conditions, events=events))
-    with pytest.raises(InputError, match=r"nothing is in the runs that are scored \(0\): choose"):
-        rule(brain)
+def test_auto_takes_the_map_where_no_presentation_is_repeated():
+    brain = mapped()
+    assert auto(brain).own.kind == "noise_ceiling"
+    assert auto(average_repeats(brain)).own.kind == "ncsnr_map"
+
+
+def test_an_oracle_reaches_the_ceiling_of_the_map():
+    rng = np.random.default_rng(0)
+    n, ratio = 600, 0.5
+    x = rng.standard_normal((n, 5))
+    y = np.sqrt(ratio / 5) * x @ rng.standard_normal((5, 40))
+    ncsnr = y.std(0)
+    shown = np.tile(np.arange(n), 3)
+    samples = pd.DataFrame({"run": shown % 3, "time": np.arange(3 * n) * 4.0, "stimulus": shown})
+    samples["repeat"] = np.repeat([1, 2, 3], n)
+    X = Signal(x[shown], samples, pd.DataFrame({"band": ["a"] * 5}))
+    Y = Signal(y[shown] + rng.standard_normal((3 * n, 40)), samples, pd.DataFrame({"ncsnr": ncsnr}))
+    fit = encode(average_repeats(X), average_repeats(Y), ceiling=from_ncsnr(met=(n, 3)), chance=QUIET, weights=False)
+    assert set(fit.scores["ceiling_kind"]) == {"ncsnr_map"}
+    assert abs(fit.scores["r"].mean() / fit.scores["ceiling_r"].mean() - 1) < 0.03
