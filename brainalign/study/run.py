@@ -287,4 +287,3 @@ def _notes(ready: Prepared) -> list[str]:
                 "only, never responses"
             )
     return list(dict.fromkeys(notes))  # features of the same sounds say the same of them
-

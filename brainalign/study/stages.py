@@ -12,8 +12,9 @@ from brainalign.design.conditions import condition_means, label_conditions
 from brainalign.design.delays import delay
 from brainalign.design.hrf import Hrf, convolved, glover, spm
 from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
-from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_runs, between_subjects, none
+from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, from_ncsnr, none
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
+from brainalign.encoding.runs import between_runs
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
 from brainalign.errors import InputError, SettingsError
@@ -31,6 +32,7 @@ CEILINGS: dict[str, CeilingRule] = {
     "auto": auto,
     "between_subjects": between_subjects,
     **{kind: between_repeats(kind) for kind in ("ncsnr", "split_half", "explainable_variance")},
+    "ncsnr_map": from_ncsnr(),
     "none": none,
 }
 EXCERPT_S = 40.0
@@ -99,9 +101,7 @@ def are_moments(name: str, samples: pd.DataFrame) -> bool:
     return bool(moments.all())
 
 
-def lay_out(
-    study: Study, features: list[Named], brain: Signal, met: pd.DataFrame, reverse: bool = False
-) -> Signal:
+def lay_out(study: Study, features: list[Named], brain: Signal, met: pd.DataFrame, reverse: bool = False) -> Signal:
     """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards in each run."""
     spaces = join(*(on_clock(study, feature, brain, met) for feature in features))
     if reverse:
