@@ -17,9 +17,8 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
         "confounds", "censor", "trim_volumes", "dataset",
     ),
     "matrices": ("run", "tr", "start_s", "key", "trim_volumes", "dataset"),
-    "nsd": ("sessions", "betas"),
+    "nsd": ("sessions", "betas", "space", "mask"),
 }  # fmt: skip
-PLACES = ("bids", "matrices", "nsd", "mask")  # files and folders; an atlas is a file or a label
 
 
 def _named(value: Any) -> Any:
@@ -70,6 +69,8 @@ class Data(Section):
                 "matrices do not say when their rows were taken: give tr, the seconds between them, or dataset, a card "
                 "that knows them"
             )
+        if form == "nsd" and (self.subjects == "all" or len(self.subjects) > 1):
+            raise ValueError("nsd is read for one person at a time, whose pictures are their own: subjects: subj01")
         if form == "bids" and isinstance(self.run, list):
             raise ValueError(f"run is one label, or left out for all; found {self.run}: several go with matrices")
         return self
@@ -82,7 +83,9 @@ class Data(Section):
 
 def placed_data(base: Path, data: Data) -> Data:
     """The same, its files in `base`, the folder the study file lies in; an atlas that is no file there is a label."""
-    changed = {key: beside(base, getattr(data, key)) for key in PLACES}
+    changed: dict[str, Any] = {form: beside(base, getattr(data, form)) for form in LAYOUTS}
+    if data.nsd is None or (data.mask is not None and (base / data.mask).is_file()):  # of NSD it may name a region
+        changed["mask"] = beside(base, data.mask)
     if data.atlas is not None and (base / data.atlas).is_file():
         changed["atlas"] = str(base / data.atlas)
     return data.model_copy(update=changed)

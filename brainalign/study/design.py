@@ -12,11 +12,18 @@ Hrf = Literal["spm", "glover"]
 
 
 class Betas(Section):
-    """The response to each trial, instead of a course of volumes."""
+    """The response to each trial, or to each condition in each run, instead of a course of volumes."""
 
     how: Literal["lsa", "lss", "condition"] = "lsa"
-    hrf: Hrf = "spm"
+    hrf: Hrf | Literal["derivatives", "library"] = "spm"
     column: str = "trial_type"
+    ridge: bool = False
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Betas:
+        if self.ridge and (self.how != "lsa" or self.hrf == "derivatives"):
+            raise ValueError("ridge shrinks the trials of one model: it goes with how: lsa, and not with derivatives")
+        return self
 
 
 class Design(Section):
@@ -40,4 +47,6 @@ class Design(Section):
             raise ValueError(
                 f"betas have a row per trial, and nothing is put on a clock: leave out {' and '.join(needless)}"
             )
+        if self.betas is not None and self.clean == "segment":
+            raise ValueError("betas are estimated run by run, nuisance and all: clean: segment needs volumes")
         return self

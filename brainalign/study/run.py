@@ -32,7 +32,7 @@ from brainalign.study.files import Files, files_of
 from brainalign.study.kinds_of_words import ReadsWords
 from brainalign.study.making import source
 from brainalign.study.met import Met, apart, events_of, in_print
-from brainalign.study.reading import recording
+from brainalign.study.reading import as_trials, recording
 from brainalign.study.section import Layered
 from brainalign.study.settings import Study, written_out
 
@@ -109,6 +109,7 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     events, files = events_of(study, brain), files_of(study, brain)
     chosen = stages.chosen(study, brain, events)
     brain, events, files = _scored(chosen, brain, events, files)
+    brain = as_trials(study, brain, events, store)
     met = in_print(study, events, files)
     rule = stages.fold_rule(study.encoding.folds, brain)
     rule(brain)  # folds that cannot be made are an error before an hour of features
@@ -142,6 +143,7 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
     if brain is not None and events is not None:
         chosen = attempt(lambda: stages.chosen(study, brain, events))
         brain, events, files = _scored(chosen, brain, events, files or Files())
+        brain = attempt(lambda: as_trials(study, brain, events, store))
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         if rule is not None and attempt(lambda: rule(brain)) is not None:
@@ -152,7 +154,9 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
             for test in tests_of(feature, found, met, study.compute.device):
                 attempt(test)
             if is_quick(feature):
-                attempt(lambda f=feature: extract(f, met, None, "cpu"))
+                made = attempt(lambda f=feature: extract(f, met, None, "cpu"))
+                if made is not None and brain is not None:
+                    attempt(lambda one=made: stages.on_clock(study, one, brain, met.events))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 
 

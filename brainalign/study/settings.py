@@ -24,6 +24,7 @@ class Stimuli(Section):
     """What was met; by default what the BIDS events say."""
 
     words: Files | None = None
+    table: Path | None = None  # with a row per `stimulus`, of trials that name theirs
     images: Path | None = None  # the folder of the files that events name; else stimuli/ of the BIDS tree
     film: Files | None = None
     sound: Files | None = None
@@ -153,7 +154,7 @@ class Compute(Section):
         return value
 
 
-STIMULI = ("words", "images", "film", "sound", "text")  # files and folders
+STIMULI = ("words", "table", "images", "film", "sound", "text")  # files and folders
 
 
 class Study(Section):

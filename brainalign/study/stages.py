@@ -10,7 +10,7 @@ import pandas as pd
 from brainalign.design.clean import clean
 from brainalign.design.conditions import condition_means, label_conditions
 from brainalign.design.delays import delay
-from brainalign.design.hrf import Hrf, convolved, glover, spm
+from brainalign.design.hrf import convolved
 from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, from_ncsnr, none
 from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
@@ -22,12 +22,12 @@ from brainalign.signals import Signal, join
 from brainalign.store import Store
 from brainalign.study.extracting import Named
 from brainalign.study.kinds_of_words import Category
+from brainalign.study.reading import HRFS, nuisance_of
 from brainalign.study.section import Held, Layered, Reduced
 from brainalign.study.settings import Folds, Study
 from brainalign.study.trials import are_trials, on_trials
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
-HRFS: dict[str, Hrf] = {"spm": spm, "glover": glover}
 CEILINGS: dict[str, CeilingRule] = {
     "auto": auto,
     "between_subjects": between_subjects,
@@ -37,6 +37,7 @@ CEILINGS: dict[str, CeilingRule] = {
 }
 EXCERPT_S = 40.0
 CONTIGUOUS_FOLDS = 6  # of a single run, where the study names no folds
+STIMULUS_FOLDS = 10  # of stimuli that trials repeat, likewise
 
 
 def on_clock(study: Study, feature: Named, brain: Signal, met: pd.DataFrame) -> Signal:
@@ -166,11 +167,11 @@ def cleaned(
     """
     if are_trials(brain):
         if how == "segment":
-            raise SettingsError("trials are estimated run by run, nuisance and all: clean: segment needs volumes")
+            raise SettingsError("betas are estimated run by run, nuisance and all: clean: segment needs volumes")
         return brain, []
+    nuisance, notes = nuisance_of(study, brain, how)
     if how == "none":
-        return brain, ["drift and motion were not removed (design.clean: none)"]
-    nuisance, notes = nuisance_of(study, brain)
+        return brain, notes
     said = {"longest_s": study.design.drift_s, "store": store}
     if how == "run":
         return clean(brain, nuisance, **said), notes
@@ -178,16 +179,6 @@ def cleaned(
     for k, (_, test) in enumerate(rule(brain), start=1):
         labels[test] = k
     return clean(brain, nuisance, within=labels, **said), notes
-
-
-def nuisance_of(study: Study, brain: Signal) -> tuple[list[str], list[str]]:
-    """What is to be removed, and what would be by default and was not recorded."""
-    nuisance = list(study.design.nuisance)
-    recorded = brain.related.get("people", brain).related.get("confounds")
-    if recorded is None and "motion" in nuisance and "nuisance" not in study.design.model_fields_set:
-        nuisance.remove("motion")
-        return nuisance, ["no confounds were recorded: head motion was not removed"]
-    return nuisance, []
 
 
 def ceiling_rule(study: Study, met: pd.DataFrame) -> CeilingRule:
@@ -202,16 +193,22 @@ def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
     asked = study.targets
     if not asked.where and asked.reliability is None:
         return None
-    steady = clean(brain, ["drift"]) if asked.reliability is not None else brain
+    steady = clean(brain, ["drift"], longest_s=study.design.drift_s) if asked.reliability is not None else brain
     shown = None if asked.conditions is None else condition_means(steady, met, asked.conditions)
     return choose_targets(steady, asked.where, asked.reliability, asked.aside, shown, seed=study.encoding.seed)
 
 
 def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
-    """The fold rule a study names; `auto` leaves out runs where there are several, else takes contiguous blocks."""
+    """The fold rule a study names.
+
+    `auto` leaves out stimuli where trials repeat them, else runs where there are several, else contiguous blocks.
+    """
     if settings.test is not None:
         return HoldOut({k: list(v) for k, v in settings.test.items()})
     by = settings.by
+    shown = brain.samples["stimulus"].dropna() if are_trials(brain) and "repeat" in brain.samples else pd.Series([])
+    if by == "auto" and shown.duplicated().any():
+        return ByGroup("stimulus", settings.n or STIMULUS_FOLDS)
     if by == "auto":
         by = "run" if len(brain.runs) > 1 else "contiguous"
     if by == "contiguous":
