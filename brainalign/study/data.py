@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from brainalign.errors import SettingsError
+from brainalign.io.wanted import limits_of, wanted_confounds
 from brainalign.study.places import beside, last_parts
-from brainalign.study.section import Names, Section, Text
+from brainalign.study.section import Names, Section, Text, default_of
 
 # the keys that go with each form of a recording; whom, all of them are asked
 LAYOUTS: dict[str, tuple[str, ...]] = {
@@ -19,6 +22,15 @@ LAYOUTS: dict[str, tuple[str, ...]] = {
     "matrices": ("run", "tr", "start_s", "key", "trim_volumes", "dataset"),
     "nsd": ("sessions", "betas", "space", "mask"),
 }  # fmt: skip
+
+
+def _meant(parse: Callable[[Any], Any], value: Any) -> Any:
+    """The value, if it can be parsed."""
+    try:
+        parse(value)
+    except SettingsError as error:
+        raise ValueError(str(error)) from None
+    return value
 
 
 def _named(value: Any) -> Any:
@@ -44,7 +56,7 @@ class Data(Section):
     average: Literal["subjects", "none"] = "none"
     smooth_mm: float | None = Field(default=None, gt=0)
     confounds: Annotated[list[str] | dict[str, Any] | None, BeforeValidator(_named)] = None
-    censor: dict[str, float] = Field(default={})
+    censor: dict[str, Any] = Field(default={})
     trim_volumes: int | None = Field(default=None, ge=0)
     dataset: str | None = None
     tr: float | None = Field(default=None, gt=0)
@@ -61,7 +73,7 @@ class Data(Section):
             raise ValueError(f"a recording is named by one of {', '.join(LAYOUTS)}; found {found}")
         (form,) = named
         for key in dict.fromkeys(key for keys in LAYOUTS.values() for key in keys):
-            if key not in LAYOUTS[form] and getattr(self, key) != type(self).model_fields[key].default:
+            if key not in LAYOUTS[form] and getattr(self, key) != default_of(self, key):
                 goes = [one for one, keys in LAYOUTS.items() if key in keys]
                 raise ValueError(f"{key} goes with {' or '.join(goes)}, not with {form}: leave it out")
         if form == "matrices" and self.tr is None and self.dataset is None:
@@ -74,6 +86,16 @@ class Data(Section):
         if form == "bids" and isinstance(self.run, list):
             raise ValueError(f"run is one label, or left out for all; found {self.run}: several go with matrices")
         return self
+
+    @field_validator("confounds")
+    @classmethod
+    def _strategies(cls, value: Any) -> Any:
+        return _meant(wanted_confounds, value)
+
+    @field_validator("censor")
+    @classmethod
+    def _limits(cls, value: Any) -> Any:
+        return _meant(limits_of, value)
 
     @property
     def root(self) -> Path:

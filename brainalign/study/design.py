@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from brainalign.study.section import Names, Section
+from brainalign.study.section import Names, Section, default_of
 
 Hrf = Literal["spm", "glover"]
 
@@ -39,14 +39,13 @@ class Design(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> Design:
-        said = self.model_fields_set
-        if self.hrf is not None and "delays_volumes" in said:
-            raise ValueError("hrf assumes the response's shape and delays_volumes fit it: leave one of the two out")
-        needless = [key for key in ("resample", "delays_volumes", "hrf") if key in said]
-        if self.betas is not None and needless:
-            raise ValueError(
-                f"betas have a row per trial, and nothing is put on a clock: leave out {' and '.join(needless)}"
-            )
+        other = [key for key in ("resample", "delays_volumes", "hrf") if getattr(self, key) != default_of(self, key)]
+        if self.hrf is not None and "delays_volumes" in other:
+            raise ValueError("hrf assumes the response's shape, and delays_volumes fit it: leave one of the two out")
+        if self.betas is not None and other:
+            raise ValueError(f"betas have a row per trial, nothing is put on a clock: leave out {' and '.join(other)}")
         if self.betas is not None and self.clean == "segment":
             raise ValueError("betas are estimated run by run, nuisance and all: clean: segment needs volumes")
+        if self.betas is not None and self.drift_s != default_of(self, "drift_s"):
+            raise ValueError("betas take the usual drift, periods above 128 s: leave drift_s out")
         return self

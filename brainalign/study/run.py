@@ -112,7 +112,7 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     brain = as_trials(study, brain, events, store)
     met = in_print(study, events, files)
     rule = stages.fold_rule(study.encoding.folds, brain)
-    rule(brain)  # folds that cannot be made are an error before an hour of features
+    stages.check_ceiling(study, brain, met.events, rule(brain))  # what cannot be is an error before an hour of features
     for feature, found in zip(study.features, sources):
         for test in tests_of(feature, found, met, study.compute.device):
             test()
@@ -146,7 +146,10 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
         brain = attempt(lambda: as_trials(study, brain, events, store))
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
-        if rule is not None and attempt(lambda: rule(brain)) is not None:
+        folds = None if rule is None else attempt(lambda: rule(brain))
+        if folds is not None:
+            if events is not None:
+                attempt(lambda: stages.check_ceiling(study, brain, events, folds))
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule, store))
     if events is not None and there:
         met = attempt(lambda: in_print(study, events, files)) or Met(events, files=files)

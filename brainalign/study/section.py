@@ -19,6 +19,11 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def default_of(section: Section, key: str) -> Any:
+    """What a key is where nothing is said."""
+    return type(section).model_fields[key].default
+
+
 def listed(value: Any) -> Any:
     """One name or number as a list of it."""
     return [value] if isinstance(value, (str, int)) else value

@@ -13,7 +13,7 @@ from brainalign.design.delays import delay
 from brainalign.design.hrf import convolved
 from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, from_ncsnr, none
-from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
+from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, Folds, HoldOut, Shuffled
 from brainalign.encoding.runs import between_runs
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
@@ -24,7 +24,8 @@ from brainalign.study.extracting import Named
 from brainalign.study.kinds_of_words import Category
 from brainalign.study.reading import HRFS, nuisance_of
 from brainalign.study.section import Held, Layered, Reduced
-from brainalign.study.settings import Folds, Study
+from brainalign.study.settings import Folds as FoldSettings
+from brainalign.study.settings import Study
 from brainalign.study.trials import are_trials, on_trials
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
@@ -188,6 +189,19 @@ def ceiling_rule(study: Study, met: pd.DataFrame) -> CeilingRule:
     return CEILINGS[study.ceiling.kind]
 
 
+def check_ceiling(study: Study, brain: Signal, met: pd.DataFrame, folds: Folds) -> None:
+    """Refuse a ceiling between runs that the samples asked do not allow, found out on one column.
+
+    Raises
+    ------
+    InputError
+        No condition that is met again, or too few of them.
+    """
+    if study.ceiling.kind == "run_reliability":
+        asked = np.unique(np.concatenate([test for _, test in folds]))
+        ceiling_rule(study, met)(brain.select(rows=asked[brain.use[asked]], columns=slice(0, 1)))
+
+
 def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
     """The targets a study names, and the samples that did not choose them; None where it names none."""
     asked = study.targets
@@ -198,7 +212,7 @@ def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
     return choose_targets(steady, asked.where, asked.reliability, asked.aside, shown, seed=study.encoding.seed)
 
 
-def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
+def fold_rule(settings: FoldSettings, brain: Signal) -> FoldRule:
     """The fold rule a study names.
 
     `auto` leaves out stimuli where trials repeat them, else runs where there are several, else contiguous blocks.
