@@ -69,6 +69,11 @@ def open_cifti(path: Path, name: str) -> Series:
             f"{name} is a series of {_called(places)}: a recording is of vertices and voxels (.dtseries.nii) or of "
             "parcels (.ptseries.nii)"
         )
+    missing = (
+        image.dataobj.offset + image.shape[0] * image.shape[1] * image.dataobj.dtype.itemsize - path.stat().st_size
+    )
+    if missing > 0:
+        raise InputError(f"{name} cannot be read to its end ({missing} bytes are missing): fetch it again")
     late = f"{name}: its header says its first sample is at {time.start:g} s"
     return Series(
         name,
@@ -172,7 +177,7 @@ def _blocks(image: Any, name: str) -> Iterator[np.ndarray]:
     try:
         whole = proxy.get_unscaled()  # mapped, not read: CIFTI is not compressed
     except (OSError, EOFError, ValueError) as error:
-        raise InputError(f"{name} cannot be read to its end ({error}): fetch it again") from error
+        raise InputError(f"{name} can no longer be read ({error}): fetch it again") from error
     n, width = whole.shape
     step = max(1, BLOCK // (4 * max(1, width)))
     for start in range(0, n, step):

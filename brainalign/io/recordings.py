@@ -148,16 +148,18 @@ def choose_recordings(
                 f"no recording of this task in derivatives {derivatives!r} of {tree.root}; "
                 + did_you_mean(derivatives, sorted(known))
             )
-    if nifti or (space is not None and atlas is None):
-        left = [r for r in left if r.kind == "nifti" or not (nifti or r.version.regions)]
+    if nifti:
+        left = [r for r in left if r.kind == "nifti"]
         if not left:
-            what = "*_bold.nii.gz of this task, and a mask is for images"
-            other = "image and no surface of this task, and a space is for those"
-            raise InputError(f"{tree.root} holds no {what if nifti else other}")
+            raise InputError(f"{tree.root} holds no *_bold.nii.gz of this task, and a mask is for images")
+    if space is not None and atlas is None:
+        left = [r for r in left if not r.version.regions] or left
     for argument, wanted in (("atlas", atlas), ("space", space)):
         if wanted is not None:
             hit = meant([(r.file, r.version) for r in left], argument, wanted)
             left = [r for r, yes in zip(left, hit, strict=True) if yes]
+    if space is not None and atlas is None and left[0].version.regions:
+        raise SettingsError(f"only regions are in the space {space!r}: name their atlas, {describe(left[0].version)}")
     for better in (
         lambda r: r.kind == "table",
         lambda r: r.version.regions,

@@ -210,16 +210,16 @@ def _decode(array: Element, name: str) -> np.ndarray:
     kinds: Any = data_type_codes.dtype
     text = array.findtext("Data") or ""
     encoding = array.get("Encoding", "")
+    if encoding not in ("ASCII", "Base64Binary", "GZipBase64Binary"):
+        raise InputError(f"{name} keeps its numbers as {encoding or 'nothing said'}: write it as GZipBase64Binary")
     try:
         kind = np.dtype(kinds[array.get("DataType")])
         if encoding == "ASCII":
             values = np.array(text.split(), kind)
-        elif encoding in ("Base64Binary", "GZipBase64Binary"):
+        else:
             raw = base64.b64decode(text)
             order = ">" if array.get("Endian") == "BigEndian" else "<"
             values = np.frombuffer(zlib.decompress(raw) if encoding[0] == "G" else raw, kind.newbyteorder(order))
-        else:
-            raise InputError(f"{name} keeps its numbers as {encoding or 'nothing said'}: write it as GZipBase64Binary")
         values = values.reshape(dims, order="F" if array.get("ArrayIndexingOrder") == "ColumnMajorOrder" else "C")
     except (ValueError, KeyError, zlib.error) as error:
         raise InputError(f"{name} has a data array that cannot be read ({error}): fetch it again") from error

@@ -106,9 +106,9 @@ def meant(files: Sequence[tuple[BidsFile, Version]], argument: str, wanted: str)
     whole = [yes and all(key in said for key, _ in version.entities) for yes, (_, version) in zip(hit, files)]
     if any(hit):
         return whole if any(whole) else hit
-    known = dict.fromkeys(labels)
-    there = did_you_mean(label, known) if set(known) > {UNNAMED} else f"no file name of this task has {argument}-…"
-    if label in known:
+    known = [one for one in dict.fromkeys(labels) if one != UNNAMED]
+    there = did_you_mean(label, known) if known else f"no file name of this task has {argument}-…"
+    if label in labels:
         there = f"{label!r} is there, but not with {', '.join(more)}"
     raise SettingsError(f"no {argument} {wanted!r} among the recordings; {there}")
 

@@ -114,3 +114,59 @@ class Images:
 @pytest.fixture
 def images(tmp_path):
     return Images(tmp_path / "study")
+
+
+@dataclass
+class Surfaces:
+    """Time series on surfaces and in grayordinates, written by nibabel, whose every number is known."""
+
+    root: Path
+    tr: float = 1.5
+
+    def place(self, name):
+        path = self.root / "derivatives/fmriprep/sub-01/func" / f"sub-01_task-x_{name}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def data(self, seed, volumes=7, places=5):
+        return np.random.default_rng(seed).standard_normal((volumes, places)).astype(np.float32)
+
+    def gifti(self, data, side="L", name=None, step=None, structure=None, intent="TIME_SERIES", **how):
+        """A hemisphere: an array per time point, as FreeSurfer writes them."""
+        from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiMetaData
+
+        path = self.place(name or f"hemi-{side}_space-fsaverage5_bold.func.gii")
+        meta = {} if step is None else {"TimeStep": str(step)}
+        frames = [GiftiDataArray(row, f"NIFTI_INTENT_{intent}", meta=meta, **how) for row in data]
+        about = None if structure is None else GiftiMetaData(AnatomicalStructurePrimary=structure)
+        nibabel.save(GiftiImage(meta=about, darrays=frames), path)
+        return path
+
+    def axis(self, left=4, right=3, affine=None):
+        """Two cortices without their medial walls, a thalamus and a brain stem of voxels."""
+        from nibabel.cifti2 import BrainModelAxis
+
+        voxels = np.zeros((4, 4, 3), bool)
+        thalamus, stem = voxels.copy(), voxels.copy()
+        thalamus[1, 2, :2], stem[3, 3, 2] = True, True
+        affine = np.diag([-2.0, 2, 2, 1]) if affine is None else affine
+        mask = lambda n: np.arange(n + 2) % (n + 1) > 0  # noqa: E731
+        return (
+            BrainModelAxis.from_mask(mask(left), "cortex_left")
+            + BrainModelAxis.from_mask(mask(right), "cortex_right")
+            + BrainModelAxis.from_mask(thalamus, "thalamus_left", affine=affine)
+            + BrainModelAxis.from_mask(stem, "brain_stem", affine=affine)
+        )
+
+    def cifti(self, data, axis, name="space-fsLR_den-91k_bold.dtseries.nii", start=0.0, time=None, **how):
+        from nibabel.cifti2 import Cifti2Image, SeriesAxis
+
+        path = self.place(name)
+        time = SeriesAxis(start, self.tr, len(data)) if time is None else time
+        nibabel.save(Cifti2Image(data, (time, axis), **how), path)
+        return path
+
+
+@pytest.fixture
+def surfaces(tmp_path):
+    return Surfaces(tmp_path / "study")
