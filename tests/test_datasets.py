@@ -118,9 +118,20 @@ def test_a_card_says_the_clock_its_sample_has(name):
 
 
 def test_cards_are_known_by_name():
-    assert sorted(dataset_cards()) == ["alice", "haxby"]
+    assert sorted(dataset_cards()) == ["alice", "haxby", "lebel2023", "nsd"]
     with pytest.raises(InputError, match=r"no data set 'alcie'; did you mean 'alice'\?"):
         dataset_card("alcie")
+
+
+@pytest.mark.parametrize("name", ["lebel2023", "nsd"])
+def test_a_card_of_what_is_not_shipped_says_all_one_needs_to_begin(name):
+    card = dataset_card(name)
+    with pytest.raises(InputError, match=f"no sample of '{name}' came with brainalign: get it from https://"):
+        sample_path(name)
+    assert card.doi.startswith("10.")
+    assert card.citation.split(",")[0] in {"LeBel", "Allen"}
+    assert card.clock.trim_volumes == 0
+    assert len(card.quirks) > 3
 
 
 CARD = {

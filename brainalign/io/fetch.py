@@ -78,7 +78,7 @@ def dataset_cards() -> dict[str, DatasetCard]:
     Examples
     --------
     >>> sorted(dataset_cards())
-    ['alice', 'haxby']
+    ['alice', 'haxby', 'lebel2023', 'nsd']
     """
     return {name: parse_card(name, content) for name, content in cards("datasets").items()}
 

@@ -201,6 +201,7 @@ def _copy_run(run: Series, where: np.ndarray, use: np.ndarray | None, sink: Sink
 def _hole(run: Series, column: int, sample: int, count: int) -> str:
     one, many = noun_of(run.key)
     named = [run.columns[name].iloc[column] for name in run.key]
+    named = [one.item() if isinstance(one, np.generic) else one for one in named]
     place = f"({', '.join(map(str, named))})" if len(named) > 1 else repr(named[0])
     return (
         f"{run.name}: not a finite number in volume {sample + 1}, {one} {place}, and in {count} {many} in all: "
