@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 import pandas as pd
@@ -135,7 +136,7 @@ def _of_gifti(path: Path) -> list[str]:
 
     try:
         image: Any = nibabel.load(path)
-    except (ImageFileError, OSError, ValueError, SyntaxError) as error:
+    except (ImageFileError, ExpatError, OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as GIFTI ({error}): fetch it again") from error
     names = image.labeltable.get_labels_as_dict()
     if len(image.darrays) != 1 or not names:
