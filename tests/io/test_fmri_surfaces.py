@@ -98,3 +98,19 @@ def test_a_mesh_and_a_volume_are_offered_by_name(tree):
         read_fmri(tree.root)
     with pytest.raises(InputError, match=r"holds no \*_bold.nii.gz of this task, and a mask is for images"):
         read_fmri(tree.root, mask="m.nii.gz")
+
+
+@pytest.mark.parametrize(("space", "places"), [("fsaverage5", 7), ("fsLR:den-91k", 10)])
+def test_a_mean_is_taken_of_the_vertices_that_everybody_has(tree, space, places):
+    right = [f"run-{run}_hemi-R_space-fsaverage5_bold.func.gii" for run in (1, 2)]
+    for run, name in enumerate(right, start=1):
+        tree.gifti(half(tree, run, "R") * (np.arange(5) != 4), "R", name=name)  # of the second person one vertex less
+    for path in sorted(tree.place("").parent.iterdir()):
+        other = tree.root / "derivatives/fmriprep/sub-02/func" / path.name.replace("sub-01", "sub-02")
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(path.read_bytes())
+    for run, name in enumerate(right, start=1):
+        tree.gifti(half(tree, run, "R"), "R", name=name)
+    mean = read_fmri(tree.root, space=space, average="subjects")
+    assert mean.shape == (14, places)
+    assert any(f"mean over the {places} vertices that all 2 people have" in note for note in mean.attrs["notes"])
