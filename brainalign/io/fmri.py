@@ -158,6 +158,11 @@ def read_fmri(
     notes = [*chosen.notes, *_gather_notes(signals)]
     signals = [replace(s, attrs={**s.attrs, "notes": notes, "left_out": left_out}) for s in signals]
     if average == "subjects":
+        if any(r.file.entities.get("space") == "fsnative" for r in chosen.recordings):
+            raise InputError(
+                "a mean over subjects needs surfaces on which vertices are alike: fsnative is each person's own; name "
+                "space fsaverage, or average: none"
+            )
         return average_people(side_by_side(alike(signals), store))
     together = [side_by_side(group, store) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
@@ -206,7 +211,10 @@ def _atlas_of(atlas: str | Path | None, root: str | Path) -> Atlas | Parcels | s
     if str(atlas).endswith((".nii", ".nii.gz", *FORMS)) or len(Path(atlas).parts) > 1:
         raise InputError(f"there is no atlas {atlas}: looked for it as it stands and in {root}; check the path")
     tree = index_bids(root)
-    labels = {f.entities.get(entity) for f in tree.find("timeseries", ".tsv") for entity in ("atlas", "seg")}
+    tables = (
+        tree.find("timeseries", ".tsv") + tree.find("timeseries", ".ptseries.nii") + tree.find("bold", ".ptseries.nii")
+    )
+    labels = {f.entities.get(entity) for f in tables for entity in ("atlas", "seg")}
     return str(atlas) if str(atlas) not in labels and segmentations(tree, str(atlas)) else None
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -114,3 +115,31 @@ def test_a_mean_is_taken_of_the_vertices_that_everybody_has(tree, space, places)
     mean = read_fmri(tree.root, space=space, average="subjects")
     assert mean.shape == (14, places)
     assert any(f"mean over the {places} vertices that all 2 people have" in note for note in mean.attrs["notes"])
+
+
+def test_no_mean_is_taken_of_surfaces_of_each_persons_own(tree):
+    for path in sorted(tree.place("").parent.iterdir()):
+        if "fsaverage5" in path.name:
+            path.rename(path.with_name(path.name.replace("fsaverage5", "fsnative")))
+    with pytest.raises(InputError, match="surfaces on which vertices are alike: fsnative is each person's own"):
+        read_fmri(tree.root, space="fsnative", average="subjects")
+
+
+def test_a_parcellation_makes_regions_of_a_surface(tree):
+    annotation = tree.root / "lh.two.annot"
+    vertices = len(half(tree, 1, "L")[0])
+    labels = np.arange(vertices) % 2
+    colours = np.array([[25, 5, 25, 0, 0], [10, 0, 0, 0, 0]], np.int32)
+    nibabel.freesurfer.write_annot(annotation, labels.astype(np.int32), colours, ["even", "odd"], fill_ctab=True)
+    bold = read_fmri(tree.root, space="fsaverage5", atlas=annotation)
+    assert bold.columns["roi"].tolist() == ["even", "odd"]
+    left = np.concatenate([half(tree, run, "L") for run in (1, 2)])
+    np.testing.assert_allclose(bold.values[:, 1], left[:, 1::2].mean(1), rtol=1e-5)
+    assert "lh.two.annot" in bold.attrs["inputs"]
+    with pytest.raises(InputError, match=r"is a surface; masks, smoothing and label images are for volumes"):
+        read_fmri(tree.root, space="fsaverage5", atlas="mask.nii.gz" if write_mask(tree) else None)
+
+
+def write_mask(tree):
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.int16), np.eye(4)), tree.root / "mask.nii.gz")
+    return True
