@@ -212,6 +212,7 @@ def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
     return np.asarray(confounds.values[:, index], np.float64)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # censored samples may hold anything
 def _basis(slow: np.ndarray, recorded: np.ndarray, use: np.ndarray, run: str) -> np.ndarray:
     """(n, rank) what regressors span, orthonormal on the samples in use."""
     basis = _orthonormal(slow, use, OF_ALL) if use.any() else slow
@@ -243,20 +244,26 @@ def _cleaned(values: Any, part: _Part) -> Iterator[Block]:
     """z-scored residuals, some columns at a time."""
     first, last = part.rows[0], part.rows[-1] + 1
     step = max(1, NUMBERS // len(part.rows))
-    fitted, every = part.basis[part.use], bool(part.use.all())
     for start in range(0, len(part.columns), step):
         columns = part.columns[start : start + step]
         y = np.asarray(values[first:last, _stretch(columns)], np.float64)
         y = y[part.rows - first] if len(y) > len(part.rows) else y
-        used = y if every else y[part.use]
-        size, weights = np.maximum(used.max(0), -used.min(0)), fitted.T @ used
-        del used  # a third of what is in memory here
-        y -= part.basis @ weights
-        used = y if every else y[part.use]
-        spread = np.sqrt(np.einsum("ij,ij->j", used, used) / len(used))
-        there = spread > 1e-7 * size  # less is what rounding leaves of a column that was all nuisance
-        y *= np.divide(1, spread, out=np.zeros_like(spread), where=there)
-        yield part.rows, columns, y.astype(np.float32)
+        yield part.rows, columns, _residual(y, part.basis, part.use)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # censored samples may hold anything
+def _residual(y: np.ndarray, basis: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """z-scored residuals (n, t) float32 of y, which is written over."""
+    fitted, every = basis[use], bool(use.all())
+    used = y if every else y[use]
+    size, weights = np.maximum(used.max(0), -used.min(0)), fitted.T @ used
+    del used  # a third of what is in memory here
+    y -= basis @ weights
+    used = y if every else y[use]
+    spread = np.sqrt(np.einsum("ij,ij->j", used, used) / len(used))
+    there = spread > 1e-7 * size  # less is what rounding leaves of a column that was all nuisance
+    y *= np.divide(1, spread, out=np.zeros_like(spread), where=there)
+    return y.astype(np.float32)
 
 
 def _place(rows: np.ndarray, columns: np.ndarray) -> Any:

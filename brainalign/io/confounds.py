@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -148,7 +149,7 @@ def _by_strategy(
     entities = {key: label for key, label in file.entities.items() if key != "desc"}
     entities["desc"] = desc if desc == "smoothAROMAnonaggr" else "preproc"
     image = file.path.with_name("_".join(f"{key}-{label}" for key, label in entities.items()) + "_bold.nii.gz")
-    strategies = [name for name in wanted.strategies if name != "non_steady_state"]  # always looked for
+    strategies: list[Any] = [name for name in wanted.strategies if name != "non_steady_state"]  # always looked for
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no other strategy, every volume scrubbed: both are said elsewhere
         try:
