@@ -12,12 +12,11 @@ import pandas as pd
 from brainalign.design.resample import spacing
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.provenance import hash_array, hash_frame
-from brainalign.rows import Block, keep_blocks
+from brainalign.rows import LARGE, Block, keep_blocks
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 
 LONGEST_S = 128.0  # periods longer than this are drift (SPM's and fMRIPrep's convention)
-LARGE = 256 << 20  # bytes from which the result is kept on disk, if there is a store
 NUMBERS = 2 << 20  # cleaned together, in float64
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 OF_ALL = 1e-10  # of a regressor's size: what is less new than that is rounding
@@ -197,7 +196,7 @@ def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
     mine = (table["subject"] == subject).to_numpy() if "subject" in table and subject else np.ones(len(table), bool)
     known, who = table["confound"][mine], f" of sub-{subject}" if subject else ""
     if not mine.any():
-        raise InputError(f"{', '.join(names)} is to be removed, but no confounds{who} were recorded: leave them out")
+        raise InputError(f"{', '.join(names)} is to be removed, but no confounds{who} were recorded: leave it out")
     several = {"motion": MOTION, "confounds": tuple(known)}
     wanted = dict.fromkeys(one for name in names for one in several.get(name, (name,)))
     index = []
