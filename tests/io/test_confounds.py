@@ -100,6 +100,14 @@ def test_columns_by_name_in_the_tables_order_and_all_of_them(images):
     assert beside(images, []).table is None
 
 
+def test_of_many_columns_some_are_named(images):
+    images.fmriprep_confounds("01", "1")
+    said = problem(images, ["heart"])
+    assert "has no column 'heart'; there are 55: global_signal, global_signal_derivative1," in said
+    assert len(said) < 500
+    assert problem(images, ["std_dvar"]).endswith("did you mean 'std_dvars'?")
+
+
 def test_a_hole_matters_only_in_what_is_asked_for(images):
     path, table = images.fmriprep_confounds("01", "1")
     table.loc[9, "dvars"] = 1.0
