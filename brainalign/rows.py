@@ -135,7 +135,7 @@ def keep_rows(
             file = (folder / "values.npy").open("wb")
         with file:
             with _writing(store, needed):
-                start = _begin(file, job.shape)
+                start = begin_values(file, job.shape)
             for k, rows in enumerate(job.parts):
                 progress(k, len(job.parts), job.what)
                 block = job.compute(k) if len(job.parts) == 1 else part_of(job, k)
@@ -198,7 +198,7 @@ def keep_blocks(
             file = (folder / "values.npy").open("wb")
         with file:
             with _writing(store, needed):
-                start = _begin(file, shape)
+                start = begin_values(file, shape)
             for rows, columns, block in blocks():
                 with _writing(store, needed):
                     _write(file, start, rows, block, shape[1], columns)
@@ -219,8 +219,8 @@ def _writing(store: Store, needed: str) -> Iterator[None]:
         ) from error
 
 
-def _begin(file: BinaryIO, shape: tuple[int, int]) -> int:
-    """Say what follows; where it begins."""
+def begin_values(file: BinaryIO, shape: tuple[int, int]) -> int:
+    """Say in a .npy file what follows, rows of float32; where they begin."""
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     return file.tell()
 

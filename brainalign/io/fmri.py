@@ -22,7 +22,7 @@ from brainalign.io.recordings import Chosen, choose_recordings
 from brainalign.io.runs import Run, RunSettings, open_run
 from brainalign.io.series import same_grid
 from brainalign.io.volumes import Mask, read_mask
-from brainalign.io.wanted import Asked, Censor
+from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
 from brainalign.provenance import hash_array, hash_file, relative_name
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store
@@ -186,6 +186,7 @@ def _settings_of(
         raise SettingsError(f"smooth_mm is a width in mm above 0; found {smooth_mm!r}: leave it out for none")
     if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
         raise SettingsError(f"trim_volumes is a number of volumes; found {trim_volumes!r}")
+    wanted_confounds(confounds), limits_of(censor)  # what cannot be is an error before anything is read
     clock = None if dataset is None else dataset_card(dataset).clock
     trim = trim_volumes if trim_volumes is not None else 0 if clock is None else clock.trim_volumes
     return RunSettings(

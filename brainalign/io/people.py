@@ -11,7 +11,7 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.io.holding import LARGE, noun_of
 from brainalign.provenance import hash_array
-from brainalign.rows import RowJob, keep_rows, parts_of
+from brainalign.rows import LARGE, RowJob, keep_rows, parts_of
 from brainalign.signals import Signal, join, merge_attrs, same_samples
 from brainalign.store import Store, key_of
 
