@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
-from brainalign.io.holding import LARGE, noun_of
+from brainalign.io.holding import noun_of
 from brainalign.provenance import hash_array
 from brainalign.rows import LARGE, RowJob, keep_rows, parts_of
 from brainalign.signals import Signal, join, merge_attrs, same_samples

@@ -152,7 +152,9 @@ def choose_recordings(
     if nifti:
         left = [r for r in left if r.kind == "nifti"]
         if not left:
-            raise InputError(f"{tree.root} holds no *_bold.nii.gz of this task, and a mask is for images")
+            raise InputError(
+                f"{tree.root} holds no *_bold.nii.gz of this task, and masks, label images and smoothing are for images"
+            )
     if space is not None and atlas is None:
         left = [r for r in left if not r.version.regions] or left
     for argument, wanted in (("atlas", atlas), ("space", space)):

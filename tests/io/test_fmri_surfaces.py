@@ -97,7 +97,9 @@ def test_a_mesh_and_a_volume_are_offered_by_name(tree):
         ValueError, match=r"2 versions .*\n.*space='fsaverage5' \(surfaces\)\n.*space='fsLR:den-91k' \("
     ):
         read_fmri(tree.root)
-    with pytest.raises(InputError, match=r"holds no \*_bold.nii.gz of this task, and a mask is for images"):
+    with pytest.raises(
+        InputError, match=r"holds no \*_bold.nii.gz of this task, and masks, label images and smoothing are for images"
+    ):
         read_fmri(tree.root, mask="m.nii.gz")
 
 
@@ -136,10 +138,6 @@ def test_a_parcellation_makes_regions_of_a_surface(tree):
     left = np.concatenate([half(tree, run, "L") for run in (1, 2)])
     np.testing.assert_allclose(bold.values[:, 1], left[:, 1::2].mean(1), rtol=1e-5)
     assert "lh.two.annot" in bold.attrs["inputs"]
-    with pytest.raises(InputError, match=r"is a surface; masks, smoothing and label images are for volumes"):
-        read_fmri(tree.root, space="fsaverage5", atlas="mask.nii.gz" if write_mask(tree) else None)
-
-
-def write_mask(tree):
-    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.int16), np.eye(4)), tree.root / "mask.nii.gz")
-    return True
+    nibabel.save(nibabel.Nifti1Image(np.ones((2, 2, 2), np.int16), np.eye(4)), tree.root / "label.nii.gz")
+    with pytest.raises(InputError, match="masks, label images and smoothing are for images"):
+        read_fmri(tree.root, space="fsaverage5", atlas="label.nii.gz")
