@@ -158,15 +158,15 @@ class Published:
         ratio = brain.columns["ncsnr"].to_numpy(float)
         k = _averaged(brain) if self.k is None else self.k
         own = ceiling_of_ncsnr(ratio, k, self.met)
+        people = brain.columns["subject"] if "subject" in brain.columns else pd.Series("", index=brain.columns.index)
         bases = {} if self.met is not None else brain.attrs.get("ncsnr_of", {})
-        for who in dict.fromkeys(brain.columns["subject"]) if "subject" in brain.columns else []:
-            if who in bases:
-                mine = (brain.columns["subject"] == who).to_numpy()
-                stimuli, times = bases[who]
-                one = ceiling_of_ncsnr(ratio[mine], k, (int(stimuli), int(times)))
-                own.se[mine], own.p[mine] = one.se, one.p
+        for who in [one for one in dict.fromkeys(people) if one in bases]:
+            stimuli, times = bases[who]
+            tested, mine = ceiling_of_ncsnr(ratio, k, (int(stimuli), int(times))), (people == who).to_numpy()
+            own = replace(own, se=np.where(mine, tested.se, own.se), p=np.where(mine, tested.p, own.p))
         untested = int((np.isnan(own.p) & np.isfinite(own.value)).sum())
-        said = f"; {untested:,} columns not tested against zero, as it is not said what the map rests on"
+        s = "s" * (untested != 1)
+        said = f"; {untested:,} column{s} not tested against zero, as it is not said what the map rests on"
         what = "one presentation" if k == 1 else f"the mean of {k:.3g} presentations"
         return Ceilings(own, None, f"the map of ncsnr that came with the data, for {what}" + said * (untested > 0))
 

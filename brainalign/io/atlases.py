@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -146,26 +146,27 @@ def by_region(image: Image, atlas: Atlas, mask: Mask | None, regions: Regions) -
     inputs = (*atlas.inputs, *((mask.path,) if mask else ()))
     inside = series_of(image, labels != 0, inputs)
     mine = labels[labels != 0]
-    inside = replace(inside, notes=(*inside.notes, *notes))
+    named = [atlas.regions[label] for label in mine.tolist()]
+    return in_regions(replace(inside, notes=(*inside.notes, *notes)), named, regions, list(atlas.regions.values()))
+
+
+def in_regions(inside: Series, named: Sequence[str], regions: Regions, order: Sequence[str]) -> Series:
+    """The columns of a series by the region that each is in: means over regions, in order, or columns with a `roi`."""
     if regions == "voxels":
-        return replace(inside, columns=inside.columns.assign(roi=[atlas.regions[label] for label in mine.tolist()]))
-    return _means(inside, mine, atlas)
-
-
-def _means(inside: Series, labels: np.ndarray, atlas: Atlas) -> Series:
-    """The mean over the voxels of each region."""
+        return replace(inside, columns=inside.columns.assign(roi=list(named)))
     from scipy.sparse import csr_array
 
-    present, region = np.unique(labels, return_inverse=True)
+    there = set(named)
+    present = [region for region in order if region in there]
+    region = pd.Index(present).get_indexer(pd.Index(named))
     size = np.bincount(region)
-    average = csr_array((1.0 / size[region], (np.arange(len(labels)), region)), shape=(len(labels), len(present)))
+    average = csr_array((1.0 / size[region], (np.arange(len(named)), region)), shape=(len(named), len(present)))
 
     def blocks() -> Iterator[np.ndarray]:
         for block in inside.blocks():
             yield (block @ average).astype(np.float32)
 
-    columns = pd.DataFrame({"roi": [atlas.regions[label] for label in present.tolist()]})
-    return replace(inside, columns=columns, key=("roi",), blocks=blocks, grid=())
+    return replace(inside, columns=pd.DataFrame({"roi": present}), key=("roi",), blocks=blocks, grid=())
 
 
 def _on_grid_of(atlas: Atlas, image: Image) -> tuple[np.ndarray, list[str]]:

@@ -56,17 +56,17 @@ def open_cifti(path: Path, name: str) -> Series:
     >>> series.header_tr, series.columns.iloc[3].to_dict()
     (2.0, {'structure': 'CORTEX_LEFT', 'hemisphere': 'L', 'vertex': 3})
     """
-    from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
+    from nibabel.cifti2.cifti2_axes import BrainModelAxis, ParcelsAxis
 
-    image = _load(path, name)
+    image = load_cifti(path, name)
     time, places = _axes(image, name)
     if isinstance(places, BrainModelAxis):
-        columns, key, grid = _grayordinates(places, image, name)
+        columns, key, grid = grayordinates(places, image, name)
     elif isinstance(places, ParcelsAxis):
         columns, key, grid = _parcels(places, name)
     else:
         raise InputError(
-            f"{name} is a series of {_called(places)}: a recording is of vertices and voxels (.dtseries.nii) or of "
+            f"{name} is a series of {called(places)}: a recording is of vertices and voxels (.dtseries.nii) or of "
             "parcels (.ptseries.nii)"
         )
     missing = (
@@ -87,9 +87,16 @@ def open_cifti(path: Path, name: str) -> Series:
     )
 
 
-def _load(path: Path, name: str) -> Any:
+def load_cifti(path: Path, name: str) -> Any:
+    """A CIFTI-2 file, of which nothing but the header has been read.
+
+    Raises
+    ------
+    InputError
+        No such file, cut short, or another kind of file.
+    """
     import nibabel
-    from nibabel.cifti2 import Cifti2HeaderError
+    from nibabel.cifti2.cifti2 import Cifti2HeaderError
     from nibabel.filebasedimages import ImageFileError
 
     broken = (ImageFileError, Cifti2HeaderError, ExpatError, OSError, EOFError, ValueError, KeyError)
@@ -109,16 +116,16 @@ def _load(path: Path, name: str) -> Any:
 
 def _axes(image: Any, name: str) -> tuple[Any, Any]:
     """Time and places."""
-    from nibabel.cifti2 import SeriesAxis
+    from nibabel.cifti2.cifti2_axes import SeriesAxis
 
     axes = [image.header.get_axis(k) for k in range(image.ndim)]
     if len(axes) != 2 or not isinstance(axes[0], SeriesAxis):
         raise InputError(
-            f"{name} is a matrix of {' × '.join(map(_called, axes))}: a recording is a series over time "
+            f"{name} is a matrix of {' × '.join(map(called, axes))}: a recording is a series over time "
             "(.dtseries.nii, .ptseries.nii)"
         )
     if axes[0].unit != "SECOND":
-        raise InputError(f"{name} is a series in {axes[0].unit.lower()}: a recording is one in seconds")
+        raise InputError(f"{name} is a series in {str(axes[0].unit).lower()}: a recording is one in seconds")
     says = tuple(map(len, axes))
     if image.shape != says:
         raise InputError(
@@ -128,11 +135,13 @@ def _axes(image: Any, name: str) -> tuple[Any, Any]:
     return axes[0], axes[1]
 
 
-def _called(axis: Any) -> str:
+def called(axis: Any) -> str:
+    """What a CIFTI axis is of: series, brainmodel, parcels, label, scalar."""
     return type(axis).__name__.removesuffix("Axis").lower()
 
 
-def _grayordinates(axis: Any, image: Any, name: str) -> tuple[pd.DataFrame, tuple[str, ...], tuple[object, ...]]:
+def grayordinates(axis: Any, image: Any, name: str) -> tuple[pd.DataFrame, tuple[str, ...], tuple[object, ...]]:
+    """The table of a file's places, the columns by which one is found in another file, and what those mean it by."""
     structures = pd.Series(axis.name).str.removeprefix(STANDARD)
     sides = structures.str.extract(f"({'|'.join(SIDES)})$", expand=False).map(SIDES)
     columns = pd.DataFrame({"structure": structures, "hemisphere": sides.astype("str")})

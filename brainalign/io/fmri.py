@@ -16,12 +16,13 @@ from brainalign.io.atlases import Atlas, Regions, read_atlas, segmentations
 from brainalign.io.bids import index_bids
 from brainalign.io.fetch import dataset_card
 from brainalign.io.holding import Held, hold, noun_of
+from brainalign.io.parcels import FORMS, Parcels, is_parcels, read_parcels
 from brainalign.io.people import alike, by_clock, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
 from brainalign.io.runs import Run, RunSettings, open_run
 from brainalign.io.series import same_grid
 from brainalign.io.volumes import Mask, read_mask
-from brainalign.io.wanted import Asked, Censor
+from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
 from brainalign.provenance import hash_array, hash_file, relative_name
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store
@@ -94,9 +95,11 @@ def read_fmri(
         `nilearn.masking.compute_epi_mask` finds; voxels have to be in the mask of every run.
     atlas : str or path, optional
         Of tables of regions, the label in their names. Of images, a label image: its path, or the `atlas-`, `seg-` or
-        `desc-` label of a `*_dseg.nii.gz` in the tree; the regions are named by its table.
+        `desc-` label of a `*_dseg.nii.gz` in the tree; the regions are named by its table. Of surfaces, the path of a
+        parcellation: `.label.gii` or `.annot` (of either hemisphere, the other beside it), `.dlabel.nii`.
     regions : "mean" or "voxels"
-        What a label image makes of voxels: the mean over each region, or voxels that say which they are in (`roi`).
+        What an atlas makes of voxels (or vertices): the mean over each region, or voxels that say which they are in
+        (`roi`).
     smooth_mm : float, optional
         Full width at half maximum of a Gaussian that images are smoothed by, before the mask.
     confounds : list of str or mapping, optional
@@ -140,11 +143,11 @@ def read_fmri(
     """
     if average not in ("none", "subjects"):
         raise SettingsError(f"average {average!r} is not known; " + did_you_mean(str(average), ["none", "subjects"]))
-    image = _label_image(atlas, root)
-    label = None if image is not None or atlas is None else str(atlas)
-    only_images = not (mask is image is smooth_mm is None)
+    named = _atlas_of(atlas, root)
+    label = None if named is not None or atlas is None else str(atlas)
+    only_images = not (mask is smooth_mm is None) or isinstance(named, (Atlas, str))
     chosen = choose_recordings(root, subject, task, session, run, space, derivatives, label, nifti=only_images)
-    settings = _settings_of(mask, image, regions, smooth_mm, confounds, censor, trim_volumes, dataset, root)
+    settings = _settings_of(mask, named, regions, smooth_mm, confounds, censor, trim_volumes, dataset, root)
     people = [_read_person(chosen, one, settings, store) for one in chosen.subjects]
     problems, left_out = _sort_out(people, subject == "all")
     if problems:
@@ -155,6 +158,11 @@ def read_fmri(
     notes = [*chosen.notes, *_gather_notes(signals)]
     signals = [replace(s, attrs={**s.attrs, "notes": notes, "left_out": left_out}) for s in signals]
     if average == "subjects":
+        if any(r.file.entities.get("space") == "fsnative" for r in chosen.recordings):
+            raise InputError(
+                "a mean over subjects needs surfaces on which vertices are alike: fsnative is each person's own; name "
+                "space fsaverage, or average: none"
+            )
         return average_people(side_by_side(alike(signals), store))
     together = [side_by_side(group, store) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
@@ -162,7 +170,7 @@ def read_fmri(
 
 def _settings_of(
     mask: str | Path | None,
-    image: Atlas | str | None,
+    atlas: Atlas | Parcels | str | None,
     regions: Regions,
     smooth_mm: float | None,
     confounds: Asked,
@@ -178,11 +186,12 @@ def _settings_of(
         raise SettingsError(f"smooth_mm is a width in mm above 0; found {smooth_mm!r}: leave it out for none")
     if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
         raise SettingsError(f"trim_volumes is a number of volumes; found {trim_volumes!r}")
+    wanted_confounds(confounds), limits_of(censor)  # what cannot be is an error before anything is read
     clock = None if dataset is None else dataset_card(dataset).clock
     trim = trim_volumes if trim_volumes is not None else 0 if clock is None else clock.trim_volumes
     return RunSettings(
         _find_mask_file(mask, root),
-        image,
+        atlas,
         regions,
         smooth_mm,
         confounds,
@@ -192,17 +201,21 @@ def _settings_of(
     )
 
 
-def _label_image(atlas: str | Path | None, root: str | Path) -> Atlas | str | None:
-    """A label image that is named by its path, or the label of those in the tree; None where tables are meant."""
+def _atlas_of(atlas: str | Path | None, root: str | Path) -> Atlas | Parcels | str | None:
+    """An atlas that is named by its path, or the label of those in the tree; None where tables are meant."""
     if atlas is None:
         return None
     path = next((p for p in (Path(atlas), Path(root) / atlas) if p.is_file()), None)
     if path is not None:
-        return read_atlas(path, relative_name(path, root))
-    if str(atlas).endswith((".nii", ".nii.gz")) or len(Path(atlas).parts) > 1:
+        read = read_parcels if is_parcels(path) else read_atlas
+        return read(path, relative_name(path, root))
+    if str(atlas).endswith((".nii", ".nii.gz", *FORMS)) or len(Path(atlas).parts) > 1:
         raise InputError(f"there is no atlas {atlas}: looked for it as it stands and in {root}; check the path")
     tree = index_bids(root)
-    labels = {f.entities.get(entity) for f in tree.find("timeseries", ".tsv") for entity in ("atlas", "seg")}
+    tables = (
+        tree.find("timeseries", ".tsv") + tree.find("timeseries", ".ptseries.nii") + tree.find("bold", ".ptseries.nii")
+    )
+    labels = {f.entities.get(entity) for f in tables for entity in ("atlas", "seg")}
     return str(atlas) if str(atlas) not in labels and segmentations(tree, str(atlas)) else None
 
 

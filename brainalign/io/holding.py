@@ -12,9 +12,9 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.series import Series
+from brainalign.rows import LARGE, begin_values
 from brainalign.store import Store, key_of
 
-LARGE = 256 << 20  # bytes from which values are kept on disk
 NOUNS = {"vertex": ("vertex", "vertices"), "i": ("voxel", "voxels"), "roi": ("region", "regions")}
 NOUN = ("column", "columns")
 
@@ -201,6 +201,7 @@ def _copy_run(run: Series, where: np.ndarray, use: np.ndarray | None, sink: Sink
 def _hole(run: Series, column: int, sample: int, count: int) -> str:
     one, many = noun_of(run.key)
     named = [run.columns[name].iloc[column] for name in run.key]
+    named = [one.item() if isinstance(one, np.generic) else one for one in named]
     place = f"({', '.join(map(str, named))})" if len(named) > 1 else repr(named[0])
     return (
         f"{run.name}: not a finite number in volume {sample + 1}, {one} {place}, and in {count} {many} in all: "
@@ -242,7 +243,7 @@ def _on_disk(
     def fill(folder: Path) -> None:
         whole = folder / "values.npy"
         with whole.open("wb") as file:
-            _begin(file, shape)
+            begin_values(file, shape)
             looks = _copy(runs, where, use, lambda block: file.write(np.ascontiguousarray(block, "<f4").data))
         if _unusable(looks):
             raise _UnusableError(looks)
@@ -264,17 +265,13 @@ def _on_disk(
     return piece.arrays["values"], np.asarray(piece.arrays["kept"])
 
 
-def _begin(file: Any, shape: tuple[int, int]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-
-
 def _narrow(path: Path, kept: np.ndarray) -> None:
     """Write an array's file again with some of its columns, some rows at a time."""
     values = np.load(path, mmap_mode="r")
     less = path.with_suffix(".less")
     step = max(1, (LARGE >> 3) // (4 * len(kept)))
     with less.open("wb") as file:
-        _begin(file, (len(values), int(kept.sum())))
+        begin_values(file, (len(values), int(kept.sum())))
         for start in range(0, len(values), step):
             file.write(np.ascontiguousarray(values[start : start + step, kept]).data)
     del values

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,7 +59,7 @@ def _from_hdf5(path: Path, name: str, mask: Mask) -> Callable[[], np.ndarray]:
     i, j, k = np.nonzero(mask.voxels)
     try:
         with h5py.File(path, "r") as file:
-            found = file["betas"].shape
+            found = getattr(file["betas"], "shape", ())
     except (OSError, KeyError) as error:
         raise InputError(f"{name} has no `betas` that can be read ({error}): fetch it again") from error
     if found != want:
@@ -70,7 +71,7 @@ def _from_hdf5(path: Path, name: str, mask: Mask) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
         try:
             with h5py.File(path, "r") as file:
-                data = file["betas"]
+                data: Any = file["betas"]
                 out = np.empty((TRIALS, len(i)), data.dtype)
                 for slice_ in np.unique(k):
                     here = np.flatnonzero(k == slice_)

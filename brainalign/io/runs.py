@@ -16,6 +16,7 @@ from brainalign.io.cifti import open_cifti
 from brainalign.io.clock import Clock, read_clock
 from brainalign.io.confounds import Beside, read_beside
 from brainalign.io.holding import trimmed
+from brainalign.io.parcels import Parcels, by_parcel
 from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
 from brainalign.io.surface import open_gifti
@@ -35,8 +36,9 @@ class RunSettings:
     ----------
     mask : Mask or None
         The one that was named.
-    atlas : Atlas, str or None
-        A label image that was named by its path, or the label of segmentations in the tree.
+    atlas : Atlas, Parcels, str or None
+        A label image or a parcellation of a surface that was named by its path, or the label of segmentations in the
+        tree.
     regions : "mean" or "voxels"
     smooth_mm : float or None
     confounds, censor
@@ -48,7 +50,7 @@ class RunSettings:
     """
 
     mask: Mask | None = None
-    atlas: Atlas | str | None = None
+    atlas: Atlas | Parcels | str | None = None
     regions: Regions = "mean"
     smooth_mm: float | None = None
     confounds: Asked = None
@@ -212,20 +214,28 @@ def _open_image(tree: BidsTree, recording: Recording, name: str, settings: RunSe
 
 
 def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:
-    if not (settings.mask is settings.atlas is settings.smooth_mm is None):
+    atlas = settings.atlas
+    if settings.mask is not None or settings.smooth_mm is not None or not (atlas is None or isinstance(atlas, Parcels)):
         raise InputError(
-            f"{name} is a surface; a mask, a label image and smoothing are for images in a volume: leave them out, or "
-            "name the space of a volume"
+            f"{name} is a surface; masks, smoothing and label images are for volumes: leave them out (an atlas of a "
+            "surface is a .label.gii, .annot or .dlabel.nii), or name the space of a volume"
         )
-    if recording.kind == "cifti":
-        return open_cifti(recording.file.path, name)
     right = recording.others[0].path if recording.others else None
-    return open_gifti(recording.file.path, right, name)
+    opened = (
+        open_cifti(recording.file.path, name)
+        if recording.kind == "cifti"
+        else open_gifti(recording.file.path, right, name)
+    )
+    return opened if atlas is None else by_parcel(opened, atlas, settings.regions)
 
 
-def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | str) -> Atlas:
+def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> Atlas:
     if isinstance(atlas, Atlas):
         return atlas
+    if isinstance(atlas, Parcels):
+        raise InputError(
+            f"{atlas.name} has regions of a surface, {file.path.name} is a volume: name the space of a surface"
+        )
     found = find_atlas(tree, file, atlas)
     if found is None:
         raise InputError(

@@ -53,8 +53,7 @@ def ceiling_of_ncsnr(ncsnr: np.ndarray, k: float = 1.0, met: tuple[int, int] | N
         raise SettingsError(f"a map of ncsnr is 0 or more; found {np.nanmin(ncsnr):g}: is it another map?")
     value = s2 / (s2 + 1 / k)
     if met is None:
-        nothing = np.full(s2.shape, np.nan)
-        return Ceiling(value, "r2", nothing, nothing, "ncsnr_map")
+        return Ceiling(value, "r2", np.full(s2.shape, np.nan), np.full(s2.shape, np.nan), "ncsnr_map")
     from scipy.special import fdtrc
 
     n, m = met

@@ -10,6 +10,7 @@ from brainalign.encoding.encode import encode
 from brainalign.encoding.folds import hold_out
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.ceiling import noise_ceiling, split_half
+from brainalign.maths.published import ceiling_of_ncsnr
 from brainalign.signals import Signal, average_people, average_repeats
 
 QUIET = Chance(permutations=0, bootstrap=0)
@@ -206,7 +207,10 @@ def test_a_map_is_tested_where_it_is_known_what_it_rests_on():
     found = from_ncsnr()(known)
     assert found.own.told_from_zero().tolist() == [False, True, False, True]
     assert np.isnan(found.own.p).tolist() == [False, False, False, True]
-    assert "; 1 columns not tested against zero" in found.why
+    assert "; 1 column not tested against zero" in found.why
+    want = ceiling_of_ncsnr(np.array([0.5, 0.05]), 1, (500, 3))
+    assert found.own.se[1:3].tolist() == want.se.tolist()
+    assert found.own.p[1:3].tolist() == want.p.tolist()
     everywhere = from_ncsnr(met=(10_000, 3))(known)
     assert np.isfinite(everywhere.own.se).all()
     assert "not tested" not in everywhere.why
