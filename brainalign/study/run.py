@@ -25,7 +25,7 @@ from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
-from brainalign.study.checking import is_quick, tests_of
+from brainalign.study.checking import check_trials, is_quick, tests_of
 from brainalign.study.controls import controls_of
 from brainalign.study.extracting import Named, extract, packages_of
 from brainalign.study.files import Files, files_of
@@ -116,6 +116,7 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     for feature, found in zip(study.features, sources):
         for test in tests_of(feature, found, met, study.compute.device):
             test()
+        check_trials(feature, met, brain)
     features = []
     for k, feature in enumerate(study.features):
         tell(k, len(study.features), f"extracting {feature.name}")
@@ -154,12 +155,13 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
     if events is not None and there:
         met = attempt(lambda: in_print(study, events, files)) or Met(events, files=files)
         for feature, found in zip(study.features, sources):
+            before = len(problems)
             for test in tests_of(feature, found, met, study.compute.device):
                 attempt(test)
             if is_quick(feature):
-                made = attempt(lambda f=feature: extract(f, met, None, "cpu"))
-                if made is not None and brain is not None:
-                    attempt(lambda one=made: stages.on_clock(study, one, brain, met.events))
+                attempt(lambda f=feature: extract(f, met, None, "cpu"))
+            if brain is not None and len(problems) == before:
+                attempt(lambda f=feature: check_trials(f, met, brain))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 
 

@@ -220,8 +220,8 @@ def fold_rule(settings: FoldSettings, brain: Signal) -> FoldRule:
     if settings.test is not None:
         return HoldOut({k: list(v) for k, v in settings.test.items()})
     by = settings.by
-    shown = brain.samples["stimulus"].dropna() if are_trials(brain) and "repeat" in brain.samples else pd.Series([])
-    if by == "auto" and shown.duplicated().any():
+    shown = brain.samples["stimulus"] if are_trials(brain) and "repeat" in brain.samples else pd.Series([])
+    if by == "auto" and shown.notna().all() and 1 < shown.nunique() < len(shown):
         return ByGroup("stimulus", settings.n or STIMULUS_FOLDS)
     if by == "auto":
         by = "run" if len(brain.runs) > 1 else "contiguous"

@@ -43,8 +43,10 @@ def on_trials(name: str, feature: Signal, brain: Signal, events: pd.DataFrame) -
     Raises
     ------
     InputError
-        Trials of which the feature says nothing.
+        Trials of which the feature says nothing, or a feature that has a course in each.
     """
+    if "stimulus_time" in feature.samples:
+        raise InputError(f"feature {name!r} has a course, of a film or a sound, and a trial one row: fit the volumes")
     by = str(brain.attrs["trials"])
     trials = _keys(brain.samples["run"], brain.samples["time"])
     known = _keys(feature.samples["run"], feature.samples["time"])

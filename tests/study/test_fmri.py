@@ -60,7 +60,7 @@ def tree(tmp_path_factory):
     affine = np.diag([3.0, 3.0, 3.0, 1.0])
     for k, run in enumerate(RUNS):
         events = events_of(k)
-        events["colour"] = ["n/a" if k == 0 else "grey", *["red", "blue"] * 5, "red"]
+        events["stim_file"] = [f"{run}-{nth}.png" if k + nth else "n/a" for nth in range(len(events))]
         events.to_csv(raw / f"sub-01_task-see_run-{run}_events.tsv", sep="\t", index=False)
         data, confounds = bold(events, rng)
         stem = prep / f"sub-01_task-see_run-{run}"
@@ -163,12 +163,21 @@ def test_the_audit_takes_trials(study):
     assert len(table)
 
 
-def test_a_trial_of_which_a_feature_says_nothing(study, tmp_path):
-    features = [{"name": "colour", "kind": "category", "column": "colour"}]
+def test_a_trial_of_which_a_feature_says_nothing(study, tree):
+    image = pytest.importorskip("PIL.Image")
+    (tree / "tree/stimuli").mkdir(exist_ok=True)
+    for name in (f"{run}-{nth}.png" for run in RUNS for nth in range(12)):
+        image.new("RGB", (8, 8)).save(tree / "tree/stimuli" / name)
     design = {"hrf": None, "betas": {"how": "lsa"}}
-    asked = study(features=features, design=design)
-    (problem,) = check_study(asked, Store(tmp_path / "cache"))
-    assert problem.startswith("feature 'colour' says nothing of 1 of 36 trials, the first in run 1 at 4 s")
+    said = "feature 'light' says nothing of 1 of 36 trials, the first in run 1 at 4 s"
+    asked = study(features=[{"name": "light", "kind": "luminance"}], design=design)
+    (problem,) = check_study(asked, Store(asked.output.parent / "cache"))
+    assert problem.startswith(said)
+    with pytest.raises(InputError, match=said):
+        run_study(asked, Store(asked.output.parent / "cache"))
+    loud = study(features=[{"name": "loud", "kind": "envelope"}], design=design)
+    problems = check_study(loud, Store(asked.output.parent / "cache"))
+    assert any("feature 'loud': no event names a sound" in problem for problem in problems)
 
 
 def test_conditions_that_are_too_few_are_found_before_anything_is_fitted(study, tmp_path):
@@ -254,6 +263,9 @@ def test_rows_of_a_feature_go_to_the_trials_of_their_onsets():
     assert on_trials("x", feature, brain, events).values.ravel().tolist() == [1.0, 2.0, 3.0]
     unknown = Signal([[1.0], [np.nan], [3.0]], CLOCK.assign(use=[True, False, True]), pd.DataFrame({"band": ["x"]}))
     assert on_trials("x", unknown, brain, events).use.tolist() == [True, False, True]
+    moving = Signal(np.ones((3, 1)), CLOCK.assign(stimulus_time=0.0), pd.DataFrame({"band": ["x"]}))
+    with pytest.raises(InputError, match="feature 'x' has a course, of a film or a sound, and a trial one row"):
+        on_trials("x", moving, brain, events)
     part = feature.select(rows=[0, 2])
     with pytest.raises(
         InputError, match=r"feature 'x' says nothing of 1 of 3 trials, the first in run 1 at 10 s \(its"
