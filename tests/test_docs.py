@@ -104,6 +104,12 @@ def test_the_python_of_sound_prints_what_the_page_says(capsys):
     assert capsys.readouterr().out == shown
 
 
+def test_the_python_of_fmri_prints_what_the_page_says(capsys):
+    run_blocks("docs/ideas/fmri.md", {})
+    (shown,) = blocks("docs/ideas/fmri.md", "text")
+    assert capsys.readouterr().out == shown
+
+
 def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

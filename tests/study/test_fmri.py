@@ -8,13 +8,18 @@ import pandas as pd
 import pytest
 import yaml
 
+from brainalign.design.betas import condition_betas
 from brainalign.design.hrf import convolved, glover
 from brainalign.errors import InputError
+from brainalign.io.fetch import sample_path
+from brainalign.io.fmri import read_fmri
+from brainalign.io.transcripts import read_events
 from brainalign.reporting.page import report
+from brainalign.shipped import shipped
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study.run import audit_study, check_study, run_study
-from brainalign.study.settings import read_study, study_from
+from brainalign.study.settings import Inference, read_study, study_from
 from brainalign.study.trials import mark_trials, on_trials
 
 RUNS, VOLUMES, TR = ("1", "2", "3"), 104, 2.0
@@ -280,3 +285,37 @@ def test_a_condition_gets_the_mean_of_its_events():
     rows = pd.DataFrame({"run": "1", "time": [0.0, 4.0, 8.0]})
     feature = Signal([[1.0], [2.0], [5.0]], rows, pd.DataFrame({"band": ["x"]}))
     assert on_trials("x", feature, brain, events).values.ravel().tolist() == [3.0, 2.0]
+
+
+@pytest.mark.verify
+def test_the_figures_of_objects(tmp_path):
+    """What docs/ideas/fmri.md says of the shipped study."""
+    study = read_study(shipped("studies", "objects.yaml"))
+    quick = Inference(permutations=1000, bootstrap=0)
+    fit = run_study(study.model_copy(update={"output": tmp_path, "inference": quick}), Store(tmp_path / "cache"))
+    told = fit.scores[fit.scores["normalised_r"].notna()]
+    assert (len(fit.scores), len(told)) == (530, 338)
+    assert told["r"].mean() == pytest.approx(0.276, abs=0.005)
+    assert told["r"].mean() / told["ceiling_r"].mean() == pytest.approx(0.84, abs=0.01)
+    assert told["r2"].mean() / told["ceiling_r2"].mean() == pytest.approx(0.78, abs=0.01)
+    assert (fit.scores["q"] <= 0.05).sum() == pytest.approx(304, abs=10)
+
+
+@pytest.mark.verify
+@pytest.mark.parametrize(("shift", "right"), [(0.0, 47), (-5.0, 67)])
+def test_kinds_of_objects_are_told_from_patterns(shift, right):
+    """The same page's decoding: eight kinds, one run left out at a time."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import LeaveOneGroupOut, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    tree = sample_path("haxby")
+    events = read_events(tree, "objectviewing")
+    events = events.assign(onset=events["onset"] + shift)
+    shown = condition_betas(read_fmri(tree, derivatives="raw"), events, hrf=glover, nuisance=("drift",))
+    run_of, kind = shown.samples["run"], shown.samples["stimulus"].to_numpy(str)
+    patterns = pd.DataFrame(shown.array()).groupby(run_of.to_numpy()).transform(lambda one: one - one.mean())
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000))
+    said = cross_val_predict(model, patterns.to_numpy(), kind, groups=run_of, cv=LeaveOneGroupOut())
+    assert (said == kind).sum() == pytest.approx(right, abs=3)
