@@ -8,6 +8,12 @@ from .design.resample import resample as resample
 from .design.resample import sum_within as sum_within
 from .design.residual import previous as previous
 from .design.residual import residualise as residualise
+from .encoding.across import Across as Across
+from .encoding.across import encode_across as encode_across
+from .encoding.aligning import align_people as align_people
+from .encoding.aligning import anatomical as anatomical
+from .encoding.aligning import hyperalignment as hyperalignment
+from .encoding.aligning import shared_response as shared_response
 from .encoding.ceilings import between_repeats as between_repeats
 from .encoding.ceilings import between_subjects as between_subjects
 from .encoding.chance import Chance as Chance
