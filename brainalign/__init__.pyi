@@ -39,6 +39,10 @@ from .encoding.parts import Partition as Partition
 from .encoding.result import Encoding as Encoding
 from .encoding.result import load as load
 from .encoding.result import save as save
+from .encoding.searchlights import Region as Region
+from .encoding.searchlights import Searchlight as Searchlight
+from .encoding.searchlights import regions as regions
+from .encoding.searchlights import searchlights as searchlights
 from .encoding.targets import choose_targets as choose_targets
 from .encoding.within import match_width as match_width
 from .encoding.within import pca as pca
