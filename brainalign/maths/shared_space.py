@@ -11,8 +11,8 @@ import numpy as np
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.reduced import Reduced, parts_of, principal, reduced, standard
 
-ITERATIONS = 200
-TOLERANCE = 1e-6  # of the share explained: where an iteration adds less, it has converged
+ITERATIONS = 500
+TOLERANCE = 1e-7  # of the share explained: where an iteration adds less, it has converged
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +46,7 @@ class SharedSpace:
 
     def shared_of(self, k: int, X: np.ndarray) -> np.ndarray:
         """Responses of person k to anything, in the shared space: (n, n_voxels_k) → (n, n_features)."""
-        self._check(k, X, len(self.means[k]), "voxels")
+        self._check(k, X, "voxels")
         out = np.zeros((len(X), self.shared.shape[1]))
         for part in parts_of(X.shape[1], len(X)):
             out += standard(X[:, part], self.means[k][part], self.scales[k][part]) @ self.bases[k][part]
@@ -54,7 +54,7 @@ class SharedSpace:
 
     def back(self, k: int, S: np.ndarray, voxels: slice = slice(None)) -> np.ndarray:
         """What a response of the shared space is in (some) voxels of person k: (n, n_features) → (n, n_voxels_k)."""
-        self._check(k, S, self.shared.shape[1], "features")
+        self._check(k, S, "features")
         return (S @ self.bases[k][voxels].T) * self.scales[k][voxels] + self.means[k][voxels]
 
     def add(self, X: np.ndarray, rows: np.ndarray | None = None) -> SharedSpace:
@@ -85,9 +85,10 @@ class SharedSpace:
             scales=(*self.scales, part.scale),
         )
 
-    def _check(self, k: int, values: np.ndarray, wanted: int, what: str) -> None:
+    def _check(self, k: int, values: np.ndarray, what: str) -> None:
         if not 0 <= k < len(self.bases):
             raise InputError(f"there is no person {k}: the space has {len(self.bases)}, numbered from 0")
+        wanted = len(self.means[k]) if what == "voxels" else self.shared.shape[1]
         if values.ndim != 2 or values.shape[1] != wanted:
             raise InputError(f"person {k} has {wanted} {what} in this space; found an array {values.shape}")
 
