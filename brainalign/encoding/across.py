@@ -145,7 +145,7 @@ def encode_across(
     -----
     The left-out person's *training* responses take part in learning the space (of which their basis is a part), not
     in the model. People's scores are not independent, since each is predicted from all others: p and intervals over
-    people are as for `group`, and lean to the bold side.
+    people are as for `group`, too small and too narrow.
 
     Examples
     --------
