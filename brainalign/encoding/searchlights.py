@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 from scipy.sparse import csr_array
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from brainalign.encoding.neighbours import PLACE
 from brainalign.errors import InputError, SettingsError, did_you_mean
@@ -63,7 +63,7 @@ class Volume:
 
     def within(self, radius: float) -> Iterator[np.ndarray]:
         """For every place, which are in the ball around it."""
-        tree = cKDTree(self.places)
+        tree = KDTree(self.places)
         for start in range(0, len(self.places), BALLS_TOGETHER):
             near = tree.query_ball_point(self.places[start : start + BALLS_TOGETHER], radius, return_sorted=True)
             yield from map(np.asarray, near)
@@ -76,12 +76,13 @@ class Surface:
     where: np.ndarray  # (n,) positions in the table of columns
     vertices: np.ndarray  # (n,) int
     edges: csr_array  # (n_vertices, n_vertices) lengths in mm, of the whole mesh
+    n_vertices: int
 
     def within(self, radius: float) -> Iterator[np.ndarray]:
         """For every vertex, which are at most so far along edges; a way may lead over vertices that have no column."""
         from scipy.sparse.csgraph import dijkstra
 
-        step = max(1, NUMBERS_TOGETHER // self.edges.shape[0])
+        step = max(1, NUMBERS_TOGETHER // self.n_vertices)
         for start in range(0, len(self.vertices), step):
             asked = self.vertices[start : start + step]
             distance = dijkstra(self.edges, directed=False, indices=asked, limit=radius)
@@ -170,9 +171,9 @@ def searchlights(
     for at in _each_person(columns):
         sides = surface.iloc[at]
         for side, edges in lengths.items():
-            mine = at[(sides == side).to_numpy()]
+            mine, n = at[(sides == side).to_numpy()], edges.indptr.size - 1
             if len(mine):
-                parts.append(Surface(mine, _vertices(columns, mine, edges.shape[0], side), edges))
+                parts.append(Surface(mine, _vertices(columns, mine, n, side), edges, n))
         mine = at[sides.isna().to_numpy()]
         if len(mine):
             parts.append(Volume(mine, _places(columns, mine, mesh)))

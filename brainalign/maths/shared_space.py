@@ -215,9 +215,9 @@ def hyperalign(
     True
     """
     parts = _all_reduced(people, rows, iterations, tolerance)
-    features = min(part.F.shape[1] for part in parts) if features is None else features
-    _check_features(features, parts)
-    F = [part.F[:, :features] for part in parts]
+    kept = min(part.F.shape[1] for part in parts) if features is None else features
+    _check_features(kept, parts)
+    F = [part.F[:, :kept] for part in parts]
     turned = [F[0]]
     for k in range(1, len(F)):
         turned.append(F[k] @ _closest(F[k].T @ np.mean(turned, axis=0)))
@@ -234,7 +234,7 @@ def hyperalign(
         return S
 
     explained, converged = _iterated(step, parts, iterations, tolerance)
-    none = [np.zeros((part.F.shape[1] - features, features)) for part in parts]
+    none = [np.zeros((part.F.shape[1] - kept, kept)) for part in parts]
     return _space(parts, [np.r_[turn, rest] for turn, rest in zip(turns, none, strict=True)], S, explained, converged)
 
 

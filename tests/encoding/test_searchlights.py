@@ -15,6 +15,7 @@ from brainalign.errors import InputError, SettingsError
 from brainalign.io.fetch import sample_path
 from brainalign.io.fmri import read_fmri
 from brainalign.io.transcripts import read_events
+from brainalign.signals import Signal
 
 
 def found(lights):
@@ -127,7 +128,7 @@ def test_small_ones_are_left_out_and_the_first_is_there_at_once(monkeypatch):
     assert found(searchlights(columns, 4.0)) == all_of_them
     asked = []
     tree = type("Tree", (), {"query_ball_point": lambda self, at, *_, **__: asked.append(len(at)) or [[0]] * len(at)})
-    monkeypatch.setattr("brainalign.encoding.searchlights.cKDTree", lambda places: tree())
+    monkeypatch.setattr("brainalign.encoding.searchlights.KDTree", lambda places: tree())
     assert len(list(islice(searchlights(columns, 4.0), 2))) == 2
     assert asked == [3]
 
@@ -181,7 +182,9 @@ def test_categories_are_decoded_from_searchlights_of_haxbys_slice():
     from sklearn.linear_model import Ridge
 
     root, n = sample_path("haxby"), 99
-    brain = condition_means(clean(read_fmri(root), nuisance=["drift"]), read_events(root))
+    bold = read_fmri(root)
+    assert isinstance(bold, Signal)
+    brain = condition_means(clean(bold, nuisance=["drift"]), read_events(root))
     values, run = brain.array(), brain.samples["run"].to_numpy()
     true = np.unique(brain.samples["stimulus"], return_inverse=True)[1]
     rng = np.random.default_rng(0)
