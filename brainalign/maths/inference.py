@@ -307,7 +307,7 @@ def rearranged_r(
 def null_batches(y: np.ndarray, yhat: np.ndarray, moved: Moved) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b), 0 where it is not defined."""
     tables, picked = (_permuted if moved.steps is None else _shifted)(moved)
-    step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y)))
+    step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y), int(picked.max()) + 1))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
         a, b = centred(y[:, some]), centred(yhat[:, some])
