@@ -15,7 +15,7 @@ import numpy as np
 
 from brainalign.errors import InputError
 
-LARGE = 256_000_000  # bytes beyond which an array is kept in a file
+LARGE = 256 << 20  # bytes beyond which an array is kept in a file
 BLOCK = 16_000_000  # bytes that are copied at a time
 
 
@@ -86,11 +86,21 @@ def filled(
     if max(size, whole) <= LARGE:
         return np.asarray(read(slice(0, shape[0])), dtype)
     out = room(shape, dtype, whole)
-    step = max(1, BLOCK * shape[0] // max(size, 1))
-    for start in range(0, shape[0], step):
-        rows = slice(start, min(start + step, shape[0]))
+    for rows in blocks(shape[0], size // max(shape[0], 1)):
         out[rows] = read(rows)
     return out
+
+
+def blocks(n_rows: int, row: int) -> list[slice]:
+    """Slices of so many rows, each of `row` bytes, as are copied at a time.
+
+    Examples
+    --------
+    >>> blocks(3, BLOCK // 2)
+    [slice(0, 2, None), slice(2, 3, None)]
+    """
+    step = max(1, BLOCK // max(row, 1))
+    return [slice(start, min(start + step, n_rows)) for start in range(0, n_rows, step)]
 
 
 @dataclass(frozen=True, eq=False)
