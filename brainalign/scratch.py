@@ -129,7 +129,9 @@ class RowsOf:
 
     def __getitem__(self, index: tuple[slice, slice | np.ndarray]) -> np.ndarray:
         """All rows of some columns."""
-        return columns_of_rows(self.values, self.rows[index[0]], index[1])
+        found = columns_of_rows(self.values, self.rows[index[0]], index[1])
+        # columns by number lie in memory as numpy would lay them, so that sums come out alike to the last digit
+        return found if isinstance(index[1], slice) else np.asfortranarray(found)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All of it, in memory."""
