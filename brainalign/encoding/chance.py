@@ -92,7 +92,7 @@ def judge(
                 table["p_floor"] = floor_of(moved)
                 table["q"] = inference.fdr(found["p"])
             if chance.bootstrap:
-                table["r_low"], table["r_high"] = _spans([one.held], targets, problem, chance)[0]
+                table["r_low"], table["r_high"] = _spans([one.held], targets, problem, chance)
     return [*_say(problem, chance, moved), *said]
 
 
@@ -120,24 +120,37 @@ def mean_interval(held: Tested, problem: Problem, chance: Chance) -> tuple[float
     """Interval of the mean r over the recording's own targets, blocks of time resampled for all of them together."""
     if not chance.bootstrap:
         return float("nan"), float("nan")
-    return _spans([held], problem.own, problem, chance)[1]
+    return _span_of_mean([held], problem.own, problem, chance)
 
 
-def _spans(
+def _spans(models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance) -> np.ndarray:
+    """(2, t) the interval of each target's r: of one model, or of what the first has more than the second."""
+    each = np.empty((2, len(targets)))
+    for at, r in _resamples(models, targets, problem, chance):
+        span = inference.interval(r)
+        each[:, at] = span.low, span.high
+    return each
+
+
+def _span_of_mean(
     models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance
-) -> tuple[np.ndarray, tuple[float, float]]:
-    """Intervals (2, t) of the r of targets, and that of their mean: of one model, or of the first less the second."""
+) -> tuple[float, float]:
+    """As `_spans`, of the mean over targets."""
+    total = sum(r.sum(1) for _, r in _resamples(models, targets, problem, chance))
+    span = inference.interval(total / len(targets))
+    return float(span.low), float(span.high)
+
+
+def _resamples(
+    models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some targets at a time: which, and (n, b) their r in every bootstrap sample, less that of a second model."""
     drawn = drawn_for(models[0], problem, chance)
-    each, total = np.empty((2, len(targets))), np.zeros(len(drawn))
     for at, held in models[0].batches(targets, beside=len(drawn)):
         r = resampled(held, drawn)
         for other in models[1:]:
-            r = r - resampled(other.of(targets[at]), drawn)
-        span = inference.interval(r)
-        each[:, at] = span.low, span.high
-        total += r.sum(1)
-    span = inference.interval(total / len(targets))
-    return each, (float(span.low), float(span.high))
+            r -= resampled(other.of(targets[at]), drawn)
+        yield at, r
 
 
 def gain_table(
@@ -162,8 +175,10 @@ def gain_table(
         places = problem.Y.columns[varying].astype(str).agg(" ".join, axis=1)
         rows += [{"over": "target", "what": place, "gain_r": each[k], "n": 1} for k, place in enumerate(places)]
     if chance.bootstrap:
-        spans, mean = _spans([b, a], problem.own, problem, chance)
-        for row, (low, high) in zip(rows, [mean, *spans.T], strict=False):
+        spans = [_span_of_mean([b, a], problem.own, problem, chance)]
+        if len(rows) > 1:
+            spans += [*_spans([b, a], problem.own, problem, chance).T]
+        for row, (low, high) in zip(rows, spans, strict=True):
             row |= {"low": float(low), "high": float(high), "interval": KIND[len(problem.folds) > 1]}
     _add_p(rows, scored, problem, problem.own, chance, store)
     who = people["full"] if people else problem.Y.columns
@@ -219,7 +234,8 @@ def _each_person(
         mine = targets[subject == name]
         row["n"] = len(mine)
         if chance.bootstrap:
-            _, (low, high) = _spans([scored[model].held for model in ("full", "baseline")], mine, problem, chance)
+            both = [scored[model].held for model in ("full", "baseline")]
+            low, high = _span_of_mean(both, mine, problem, chance)
             row |= {"low": low, "high": high, "interval": KIND[len(problem.folds) > 1]}
     return rows
 

@@ -42,7 +42,8 @@ def interval(samples: np.ndarray) -> Interval:
     samples = np.asarray(samples, float)
     usable = (~np.isnan(samples)).sum(0) > 1
     filled = np.where(usable, samples, 0.0)  # keeps numpy from warning of columns without a number
-    low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
+    percentile = np.nanpercentile if np.isnan(filled).any() else np.percentile  # the first goes column by column
+    low, high = percentile(filled, [tail, 100 - tail], axis=0)
     low, high, se = (np.where(usable, one, np.nan) for one in (low, high, np.nanstd(filled, axis=0, ddof=1)))
     return Interval(low, high, se)
 
