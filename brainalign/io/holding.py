@@ -15,7 +15,17 @@ from brainalign.io.series import Series
 from brainalign.store import Store, key_of
 
 LARGE = 256 << 20  # bytes from which values are kept on disk
-NOUNS = {"vertex": ("vertex", "vertices"), "i": ("voxel", "voxels"), "roi": ("region", "regions")}
+NOUNS = {
+    "structure": ("grayordinate", "grayordinates"),
+    "vertex": ("vertex", "vertices"),
+    "i": ("voxel", "voxels"),
+    "roi": ("region", "regions"),
+}
+    "structure": ("grayordinate", "grayordinates"),
+    "vertex": ("vertex", "vertices"),
+    "i": ("voxel", "voxels"),
+    "roi": ("region", "regions"),
+}
 NOUN = ("column", "columns")
 
 
