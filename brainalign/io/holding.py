@@ -21,11 +21,6 @@ NOUNS = {
     "i": ("voxel", "voxels"),
     "roi": ("region", "regions"),
 }
-    "structure": ("grayordinate", "grayordinates"),
-    "vertex": ("vertex", "vertices"),
-    "i": ("voxel", "voxels"),
-    "roi": ("region", "regions"),
-}
 NOUN = ("column", "columns")
 
 
