@@ -10,11 +10,13 @@ import pytest
 from brainalign.design import amplitudes
 from brainalign.design import betas as module
 from brainalign.design.betas import betas, condition_betas
-from brainalign.design.clean import MOTION, drift
+from brainalign.design.clean import MOTION, clean, drift
 from brainalign.design.conditions import condition_means
 from brainalign.design.estimates import lsa, lss, orthonormal, outside
 from brainalign.design.hrf import DoubleGamma, convolved, fir, glover, hrf_library, spm, with_derivatives
 from brainalign.errors import InputError, SettingsError
+from brainalign.io.fetch import sample_path
+from brainalign.io.fmri import read_fmri
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -39,16 +41,16 @@ def scan(events, amplitudes, hrfs=spm, noise=0.0, rng=None, volumes=None, baseli
     clock = np.arange(volumes) * TR + TR / 2
     samples = pd.DataFrame({"run": np.repeat(runs, volumes), "time": np.tile(clock, len(runs))})
     values = np.full((len(samples), amplitudes.shape[1]), baseline)
-    hrfs = hrfs if isinstance(hrfs, list) else [hrfs] * amplitudes.shape[1]
+    columns = {hrf: [k] for k, hrf in enumerate(hrfs)} if isinstance(hrfs, list) else {hrfs: slice(None)}
     for k, run in enumerate(runs):
         mine = (events["run"] == run).to_numpy()
         onsets, durations = (events[c].to_numpy(float)[mine] for c in ("onset", "duration"))
-        for column, hrf in enumerate(hrfs):
+        for hrf, some in columns.items():
             response = convolved(hrf)(clock, onsets, durations, TR) / peak(hrf, events["duration"].median())
-            values[k * volumes : (k + 1) * volumes, column] += response @ amplitudes[mine, column]
+            values[k * volumes : (k + 1) * volumes, some] += response @ amplitudes[mine][:, some]
     if noise:
         values += noise * rng.standard_normal(values.shape)
-    return Signal(values, samples, pd.DataFrame({"roi": [f"r{k}" for k in range(len(hrfs))]}))
+    return Signal(values, samples, pd.DataFrame({"roi": [f"r{k}" for k in range(amplitudes.shape[1])]}))
 
 
 def peak(hrf, duration):
@@ -373,6 +375,23 @@ def test_batches_and_the_store_change_nothing(planted, tmp_path, monkeypatch):
     assert again.columns.equals(kept.columns)
     with pytest.raises(TypeError):
         betas(bold, events, store=store, **{**how, "hrf": spm})
+
+
+def test_real_blocks_repeat_as_well_as_their_means():
+    root = sample_path("haxby")
+    bold = read_fmri(root, subject="1", derivatives="raw")
+    bold = bold.select(columns=bold.values.mean(0) > 300)
+    tables = [
+        pd.read_csv(path, sep="\t").assign(run=path.name.split("run-")[1][:2])
+        for path in sorted(root.glob("sub-1/func/*_events.tsv"))
+    ]
+    events = pd.concat(tables, ignore_index=True)
+    found = condition_betas(bold, events, hrf=glover, nuisance=["drift"])
+    means = condition_means(clean(bold, ["drift"]), events)
+    assert found.shape == (96, bold.shape[1])
+    ours, theirs = (np.quantile(reliability(one, "stimulus"), 0.9) for one in (found, means))
+    assert ours > 0.6
+    assert ours > theirs - 0.05
 
 
 EVENTS = make_events(np.random.default_rng(8), repeats=3)
