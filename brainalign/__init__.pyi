@@ -21,6 +21,7 @@ from .design.residual import previous as previous
 from .design.residual import residualise as residualise
 from .encoding.ceilings import between_repeats as between_repeats
 from .encoding.ceilings import between_subjects as between_subjects
+from .encoding.ceilings import from_ncsnr as from_ncsnr
 from .encoding.chance import Chance as Chance
 from .encoding.compare import compare as compare
 from .encoding.controls import control_battery as control_battery
@@ -93,6 +94,8 @@ from .features.word_class import word_class as word_class
 from .features.words import embed_words as embed_words
 from .io.fetch import sample_path as sample_path
 from .io.fmri import read_fmri as read_fmri
+from .io.matrices import read_matrices as read_matrices
+from .io.nsd import read_nsd as read_nsd
 from .io.transcripts import read_events as read_events
 from .io.transcripts import read_textgrid as read_textgrid
 from .reporting.page import report as report

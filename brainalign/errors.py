@@ -48,6 +48,18 @@ def one_message(problems: Iterable[str], kind: type[BrainalignError] = InputErro
     return kind(f"{len(lines)} problems:\n" + "\n".join(f"  - {line}" for line in lines))
 
 
+def problems_of(error: BrainalignError) -> list[str]:
+    """The problems that `one_message` gathered.
+
+    Examples
+    --------
+    >>> problems_of(one_message(["run 1: no TR", "run 2: no TR"]))
+    ['run 1: no TR', 'run 2: no TR']
+    """
+    first, *rest = str(error).split("\n  - ")
+    return rest if first.endswith(" problems:") else [str(error)]
+
+
 def need_package(package: str, extra: str, what: str) -> None:
     """Refuse, with what to install, where a package of an extra is missing.
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,11 @@ from brainalign.errors import InputError
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array
 from brainalign.store import PART_OF, Store, key_of
+
+LARGE = 256 << 20  # bytes from which what has a store is kept there rather than in memory
+
+Block = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Rows, columns (both rising), and what stands there (n_rows, n_columns)."""
 
 
 @dataclass(frozen=True)
@@ -124,21 +128,20 @@ def keep_rows(
     def fill(folder: Path) -> None:
         job = begin()
         size = 4 * job.shape[0] * job.shape[1]
-        with _writing(store, size):
+        needed = f"what was computed is kept. Up to twice {size / 1e6:,.0f} MB are needed until it is put together"
+        with _writing(store, needed):
             for name, array in job.also.items():
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
             file = (folder / "values.npy").open("wb")
         with file:
-            header = {"descr": "<f4", "fortran_order": False, "shape": job.shape}
-            with _writing(store, size):
-                np.lib.format.write_array_header_1_0(file, header)
-            start = file.tell()
+            with _writing(store, needed):
+                start = begin_values(file, job.shape)
             for k, rows in enumerate(job.parts):
                 progress(k, len(job.parts), job.what)
                 block = job.compute(k) if len(job.parts) == 1 else part_of(job, k)
-                with _writing(store, size):
+                with _writing(store, needed):
                     _write(file, start, rows, block, job.shape[1])
-            with _writing(store, size):
+            with _writing(store, needed):
                 file.truncate(start + size)
                 file.flush()
         progress(len(job.parts), len(job.parts), job.what)
@@ -154,22 +157,91 @@ def keep_rows(
     return arrays
 
 
+def keep_blocks(
+    store: Store,
+    key: str,
+    shape: tuple[int, int],
+    blocks: Callable[[], Iterator[Block]],
+    meta: Mapping[str, Any],
+) -> np.ndarray:
+    """An array (n_rows, n_columns) float32, computed block by block and kept in a store, memory-mapped.
+
+    For blocks that are sooner computed again than kept apart: a crash costs all of them.
+
+    Parameters
+    ----------
+    store : Store
+    key : str
+    shape : (n_rows, n_columns)
+    blocks : function
+        Gives every block, in any order; together they are the whole. Not called if it is there.
+    meta : dict
+        JSON types.
+
+    Raises
+    ------
+    InputError
+        The store cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> halves = [(np.arange(2), np.array([k]), np.full((2, 1), k, np.float32)) for k in (0, 1)]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     keep_blocks(Store(folder), key_of(of="an example"), (2, 2), lambda: iter(halves), meta={}).tolist()
+    [[0.0, 1.0], [0.0, 1.0]]
+    """
+    needed = f"{4 * shape[0] * shape[1] / 1e6:,.0f} MB are needed"
+
+    def fill(folder: Path) -> None:
+        with _writing(store, needed):
+            file = (folder / "values.npy").open("wb")
+        with file:
+            with _writing(store, needed):
+                start = begin_values(file, shape)
+            for rows, columns, block in blocks():
+                with _writing(store, needed):
+                    _write(file, start, rows, block, shape[1], columns)
+            with _writing(store, needed):
+                file.flush()
+
+    return store.compute_folder(key, fill, meta=meta).arrays["values"]
+
+
 @contextmanager
-def _writing(store: Store, size: int) -> Iterator[None]:
+def _writing(store: Store, needed: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
         raise InputError(
-            f"the cache {store.root} cannot be written ({error.strerror or error}); what was computed is kept. Up to "
-            f"twice {size / 1e6:,.0f} MB are needed until it is put together: free some space there, or name another "
-            "folder in BRAINALIGN_CACHE"
+            f"the cache {store.root} cannot be written ({error.strerror or error}); {needed}: free some space there, "
+            "or name another folder in BRAINALIGN_CACHE"
         ) from error
 
 
-def _write(file: BinaryIO, start: int, rows: np.ndarray, block: np.ndarray, width: int) -> None:
-    """Rows that follow one another are written together."""
+def begin_values(file: BinaryIO, shape: tuple[int, int]) -> int:
+    """Say in a .npy file what follows, rows of float32; where they begin."""
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return file.tell()
+
+
+def _write(
+    file: BinaryIO, start: int, rows: np.ndarray, block: np.ndarray, width: int, columns: np.ndarray | None = None
+) -> None:
+    """Numbers that follow one another in the file are written together."""
     block = np.ascontiguousarray(block, "<f4")
-    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
-    for a, b in zip([0, *breaks], [*breaks, len(rows)]):
-        file.seek(start + 4 * width * int(rows[a]), os.SEEK_SET)
-        file.write(block[a:b].data)
+    if columns is None or len(columns) == width:
+        for a, b in _stretches(rows):
+            file.seek(start + 4 * width * int(rows[a]))
+            file.write(block[a:b].data)
+        return
+    for a, b in _stretches(columns):
+        for k, row in enumerate(rows.tolist()):
+            file.seek(start + 4 * (width * row + int(columns[a])))
+            file.write(block[k, a:b].data)
+
+
+def _stretches(index: np.ndarray) -> Iterable[tuple[int, int]]:
+    """Where runs of neighbours begin and end in a list of positions."""
+    breaks = (np.flatnonzero(np.diff(index) != 1) + 1).tolist()
+    return zip([0, *breaks], [*breaks, len(index)])

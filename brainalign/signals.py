@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -473,6 +474,7 @@ def _check_nan(values: Any, samples: pd.DataFrame, columns: pd.DataFrame) -> Non
     step = max(1, NUMBERS_PER_LOOK // max(1, values.shape[1]))
     for start in range(0, values.shape[0], step):
         bad = ~np.isfinite(np.asarray(values[start : start + step]))
+        let_go(values)
         if use is not None:
             bad &= use[start : start + step, None]
         if bad.any():
@@ -483,6 +485,16 @@ def _check_nan(values: Any, samples: pd.DataFrame, columns: pd.DataFrame) -> Non
                 f"not a finite number at run {place['run']}, {place['time']:g} s (sample {start + row}), {what}; "
                 "mark censored samples with use=False, or leave the column out"
             )
+
+
+def let_go(values: Any) -> None:
+    """Take the pages of a memory-mapped file out of this process, once they have been looked at.
+
+    They stay in the system's cache as long as there is room; only who counts what a process uses sees a difference.
+    """
+    base = values.base if isinstance(values, np.memmap) and values.mode == "r" else None
+    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def _positions(index: Any, n: int) -> np.ndarray:

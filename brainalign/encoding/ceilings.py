@@ -10,6 +10,7 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ceiling import Ceiling, explainable_variance, leave_one_out, noise_ceiling, split_half
+from brainalign.maths.published import ceiling_of_ncsnr
 from brainalign.signals import Signal
 
 ENOUGH_PEOPLE = 3  # with two, a half is one person and the spread over splits is nil
@@ -140,6 +141,66 @@ def between_repeats(kind: str = "ncsnr", of: Signal | None = None) -> Repeats:
     return Repeats(kind, of)
 
 
+@dataclass(frozen=True)
+class Published:
+    """A ceiling rule: what a map of ncsnr that came with the data allows. Made by `from_ncsnr`."""
+
+    k: float | None = None
+    met: tuple[int, int] | None = None
+
+    def __call__(self, brain: Signal) -> Ceilings:
+        """The ceilings of a recording's own columns."""
+        if "ncsnr" not in brain.columns:
+            raise InputError(
+                "a ceiling from a map needs `ncsnr` in the columns of the recording; found "
+                f"{', '.join(map(str, brain.columns))}: read it with the map beside it, or choose another ceiling"
+            )
+        ratio = brain.columns["ncsnr"].to_numpy(float)
+        k = _averaged(brain) if self.k is None else self.k
+        own = ceiling_of_ncsnr(ratio, k, self.met)
+        people = brain.columns["subject"] if "subject" in brain.columns else pd.Series("", index=brain.columns.index)
+        bases = {} if self.met is not None else brain.attrs.get("ncsnr_of", {})
+        for who in [one for one in dict.fromkeys(people) if one in bases]:
+            stimuli, times = bases[who]
+            tested, mine = ceiling_of_ncsnr(ratio, k, (int(stimuli), int(times))), (people == who).to_numpy()
+            own = replace(own, se=np.where(mine, tested.se, own.se), p=np.where(mine, tested.p, own.p))
+        untested = int((np.isnan(own.p) & np.isfinite(own.value)).sum())
+        s = "s" * (untested != 1)
+        said = f"; {untested:,} column{s} not tested against zero, as it is not said what the map rests on"
+        what = "one presentation" if k == 1 else f"the mean of {k:.3g} presentations"
+        return Ceilings(own, None, f"the map of ncsnr that came with the data, for {what}" + said * (untested > 0))
+
+
+def from_ncsnr(k: float | None = None, met: tuple[int, int] | None = None) -> Published:
+    """The ceiling of a published map, `columns["ncsnr"]`: NC(k) = ncsnr² / (ncsnr² + 1/k) (Allen et al. 2022).
+
+    Parameters
+    ----------
+    k : float, optional
+        Presentations averaged in the samples that are scored. Left out: 1 / mean(1/`repeats`) of a recording made by
+        `average_repeats`, else 1.
+    met : (n, m), optional
+        Stimuli, and presentations of each, that the map was estimated from; p and se follow from it (see
+        `ceiling_of_ncsnr`). Left out: what the recording says of each person in `attrs["ncsnr_of"]` (`read_nsd` does),
+        else p and se are NaN and every column above zero counts as told from zero.
+
+    Examples
+    --------
+    >>> samples = pd.DataFrame({"run": "1", "time": [0.0, 4.0], "stimulus": ["a", "b"], "repeats": [3, 3]})
+    >>> brain = Signal(np.eye(2), samples, pd.DataFrame({"ncsnr": [0.5, np.nan]}))
+    >>> from_ncsnr()(brain).own.value.round(2), from_ncsnr(k=1)(brain).own.value.round(2)
+    (array([0.43,  nan]), array([0.2, nan]))
+    """
+    return Published(k, met)
+
+
+def _averaged(brain: Signal) -> float:
+    """How many presentations a sample is the mean of: 1 / mean(1/k_i)."""
+    if "repeats" not in brain.samples:
+        return 1.0
+    return float(1 / (1 / brain.samples["repeats"][brain.use].to_numpy(float)).mean())
+
+
 def none(brain: Signal) -> Ceilings:
     """No ceiling: scores stay as they are and nothing is normalised."""
     return Ceilings(None, None, "no ceiling was asked for")
@@ -148,7 +209,8 @@ def none(brain: Signal) -> Ceilings:
 def auto(brain: Signal) -> Ceilings:
     """The ceiling the data allow, and why; none where they allow none.
 
-    People on one clock come first where the recording is their mean, then repeated presentations, then people.
+    People on one clock come first where the recording is their mean, then repeated presentations, then a map of ncsnr
+    that came with the data, then people.
     """
     people = brain.related.get("people")
     count = _people(people if people is not None else brain)
@@ -157,6 +219,8 @@ def auto(brain: Signal) -> Ceilings:
     if (found := repeats_of(brain)) is not None:
         ceilings = Repeats("ncsnr")(brain)
         return replace(ceilings, why=f"{ceilings.why}: chosen because the scored samples hold {found.said}")
+    if "ncsnr" in brain.columns:
+        return from_ncsnr()(brain)
     if count >= ENOUGH_PEOPLE:
         try:
             return between_subjects(brain)

@@ -19,17 +19,20 @@ class DatasetClock:
     tr : float
         Seconds between volumes.
     start_time : float
-        Seconds from the events' zero to the first volume.
+        Seconds from the events' zero to the first volume of the published files.
     volumes_dropped : int
         Volumes at the start that the published files no longer hold.
     trims : str
         What was cut, in words.
+    trim_volumes : int
+        Volumes at the start of the published files that whoever reads them is to leave out; a card may leave it away.
     """
 
     tr: float
     start_time: float
     volumes_dropped: int
     trims: str
+    trim_volumes: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def dataset_cards() -> dict[str, DatasetCard]:
     Examples
     --------
     >>> sorted(dataset_cards())
-    ['alice', 'haxby']
+    ['alice', 'haxby', 'lebel2023', 'nsd']
     """
     return {name: parse_card(name, content) for name, content in cards("datasets").items()}
 
@@ -124,12 +127,16 @@ def parse_card(name: str, content: dict[str, Any]) -> DatasetCard:
     Raises
     ------
     InputError
-        A field is missing, unknown, or of the wrong type.
+        A field is missing, unknown, or of the wrong type, or a number of volumes is negative.
     """
     content = {"sample": "", **content}
     _hold_to(DatasetCard, content, f"card {name!r}", given=("name",))
+    content["clock"] = {"trim_volumes": 0, **content["clock"]}
     _hold_to(DatasetClock, content["clock"], f"the clock of card {name!r}")
     clock = DatasetClock(**content["clock"])
+    for field in ("volumes_dropped", "trim_volumes"):
+        if content["clock"][field] < 0:
+            raise InputError(f"the clock of card {name!r}: {field} is {content['clock'][field]}, 0 or more is needed")
     return DatasetCard(name=name, **{**content, "clock": clock, "quirks": tuple(content["quirks"])})
 
 

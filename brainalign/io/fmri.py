@@ -1,23 +1,31 @@
-"""What did the scanner measure: NIfTI images or tables of regions → Signal?"""
+"""What did the scanner measure: images, surfaces, tables of regions → Signal?"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import BrainalignError, InputError, SettingsError, did_you_mean, one_message
+from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
+from brainalign.io.atlases import Atlas, Regions, read_atlas, segmentations
+from brainalign.io.bids import index_bids
+from brainalign.io.fetch import dataset_card
+from brainalign.io.holding import Held, hold, noun_of
+from brainalign.io.parcels import FORMS, Parcels, is_parcels, read_parcels
 from brainalign.io.people import alike, by_clock, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
-from brainalign.io.runs import Run, read_run
-from brainalign.io.volumes import Mask, Volumes, read_mask
-from brainalign.provenance import hash_file, relative_name
+from brainalign.io.runs import Run, RunSettings, open_run
+from brainalign.io.series import same_grid
+from brainalign.io.volumes import Mask, read_mask
+from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
+from brainalign.provenance import hash_array, hash_file, relative_name
 from brainalign.signals import Signal, average_people
+from brainalign.store import Store
 
 Average = Literal["none", "subjects"]
 
@@ -41,49 +49,33 @@ class Person:
     problems: list[str]
 
 
-@overload
-def read_fmri(
-    root: str | Path,
-    subject: str | Sequence[str] = ...,
-    task: str | None = ...,
-    session: str | None = ...,
-    run: str | None = ...,
-    space: str | None = ...,
-    derivatives: str | None = ...,
-    atlas: str | None = ...,
-    mask: str | Path | None = ...,
-    *,
-    average: Literal["subjects"],
-) -> Signal: ...
-@overload
-def read_fmri(
-    root: str | Path,
-    subject: str | Sequence[str] = ...,
-    task: str | None = ...,
-    session: str | None = ...,
-    run: str | None = ...,
-    space: str | None = ...,
-    derivatives: str | None = ...,
-    atlas: str | None = ...,
-    mask: str | Path | None = ...,
-    average: Average = ...,
-) -> Signal | list[Signal]: ...
 def read_fmri(
     root: str | Path,
     subject: str | Sequence[str] = "all",
+    *,
     task: str | None = None,
     session: str | None = None,
     run: str | None = None,
     space: str | None = None,
     derivatives: str | None = None,
-    atlas: str | None = None,
     mask: str | Path | None = None,
+    atlas: str | Path | None = None,
+    regions: Regions = "mean",
+    smooth_mm: float | None = None,
+    confounds: Asked = None,
+    censor: Censor = None,
+    trim_volumes: int | None = None,
+    dataset: str | None = None,
     average: Average = "none",
+    store: Store | None = None,
 ) -> Signal | list[Signal]:
-    """Read the fMRI recordings of a task from a BIDS tree.
+    """Read the fMRI recordings of a task from a BIDS tree: images, surfaces, or tables of regions.
 
     Where nothing more is named, tables of regions (`*_timeseries.tsv`) come before images (`*_bold.nii.gz`), the tree's
     own images before those of its derivatives; `attrs["notes"]` says what else there was.
+
+    Files are gone through once, some volumes at a time. What is larger than 256 MB is written to the store and
+    memory-mapped, and found there the next time.
 
     Parameters
     ----------
@@ -93,23 +85,46 @@ def read_fmri(
         With "all", a person whose recording is empty or constant is left out and named in `attrs["left_out"]`.
     task, session, run : str, optional
         Labels, as in the file names. The task may be left out where there is one.
-    space, atlas : str, optional
-        Labels of images and of tables; further entities in fMRIPrep's spelling ("MNI152NLin2009cAsym:res-2").
+    space : str, optional
+        Label of a volume or a surface, with further entities in fMRIPrep's spelling: "MNI152NLin2009cAsym:res-2",
+        "fsaverage6" (GIFTI, both hemispheres), "fsLR:den-91k" (CIFTI).
     derivatives : str, optional
         A folder in `derivatives/`, or "raw" for the tree's own images.
     mask : path, optional
         A NIfTI mask on the images' grid. Else the `desc-brain_mask` beside each image, else the brain that
         `nilearn.masking.compute_epi_mask` finds; voxels have to be in the mask of every run.
+    atlas : str or path, optional
+        Of tables of regions, the label in their names. Of images, a label image: its path, or the `atlas-`, `seg-` or
+        `desc-` label of a `*_dseg.nii.gz` in the tree; the regions are named by its table. Of surfaces, the path of a
+        parcellation: `.label.gii` or `.annot` (of either hemisphere, the other beside it), `.dlabel.nii`.
+    regions : "mean" or "voxels"
+        What an atlas makes of voxels (or vertices): the mean over each region, or voxels that say which they are in
+        (`roi`).
+    smooth_mm : float, optional
+        Full width at half maximum of a Gaussian that images are smoothed by, before the mask.
+    confounds : list of str or mapping, optional
+        Which of the confounds recorded beside a run are kept: names of columns, or strategies of
+        `nilearn.interfaces.fmriprep.load_confounds` (a mapping gives their options). By default every column.
+    censor : mapping, optional
+        Confound → threshold: volumes above it are not in use. {"framewise_displacement": 0.5, "std_dvars": 1.5}
+    trim_volumes : int, optional
+        Volumes left out at the start of every run; the clock goes on as if they were there.
+    dataset : str, optional
+        The card of a data set (`brainalign datasets list`), which says how many volumes those are, and when the first
+        was taken where no sidecar does.
     average : "none" or "subjects"
         "subjects": the mean over people, with the people kept in `related["people"]`.
+    store : Store, optional
+        Where large recordings are kept; by default the user's cache.
 
     Returns
     -------
     Signal
-        (volumes, regions or voxels), people side by side. `samples`: `run` and `time` = start + i · TR (s), start being
-        the sidecar's StartTime, else the mean of SliceTiming, else 0 with a note. `columns`: `subject` and `roi`, or
-        `i`, `j`, `k`, `x`, `y`, `z` (mm). `related["confounds"]`: `subject`, `confound`. `attrs`: `tr`, `start_time`,
-        `unit`, `inputs` (file → sha256), `left_out`, `notes`.
+        (volumes, columns), people side by side. `samples`: `run`, `time` = start + i · TR (s), start being the
+        sidecar's StartTime, else the mean of SliceTiming, else the card's, else 0 with a note; `use` where volumes are
+        censored. `columns`: `subject` and, of regions, `roi`; of voxels, `i`, `j`, `k`, `x`, `y`, `z` (mm); of
+        surfaces, `hemisphere` and `vertex`. `related["confounds"]`: `subject`, `confound`. `attrs`: `tr`,
+        `start_time`, `unit`, `inputs` (file → sha256), `left_out`, `notes`.
     list of Signal
         With people on different clocks (runs, TR, number of volumes): one Signal per clock.
 
@@ -128,8 +143,12 @@ def read_fmri(
     """
     if average not in ("none", "subjects"):
         raise SettingsError(f"average {average!r} is not known; " + did_you_mean(str(average), ["none", "subjects"]))
-    chosen = choose_recordings(root, subject, task, session, run, space, derivatives, atlas, nifti=mask is not None)
-    people = list(_read_people(chosen, _find_mask_file(mask, root)))
+    named = _atlas_of(atlas, root)
+    label = None if named is not None or atlas is None else str(atlas)
+    only_images = not (mask is smooth_mm is None) or isinstance(named, (Atlas, str))
+    chosen = choose_recordings(root, subject, task, session, run, space, derivatives, label, nifti=only_images)
+    settings = _settings_of(mask, named, regions, smooth_mm, confounds, censor, trim_volumes, dataset, root)
+    people = [_read_person(chosen, one, settings, store) for one in chosen.subjects]
     problems, left_out = _sort_out(people, subject == "all")
     if problems:
         raise one_message(problems)
@@ -139,66 +158,110 @@ def read_fmri(
     notes = [*chosen.notes, *_gather_notes(signals)]
     signals = [replace(s, attrs={**s.attrs, "notes": notes, "left_out": left_out}) for s in signals]
     if average == "subjects":
-        return average_people(side_by_side(alike(signals)))
-    together = [side_by_side(group) for group in by_clock(signals)]
+        if any(r.file.entities.get("space") == "fsnative" for r in chosen.recordings):
+            raise InputError(
+                "a mean over subjects needs surfaces on which vertices are alike: fsnative is each person's own; name "
+                "space fsaverage, or average: none"
+            )
+        return average_people(side_by_side(alike(signals), store))
+    together = [side_by_side(group, store) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
 
 
-def problems_in_fmri(
+def _settings_of(
+    mask: str | Path | None,
+    atlas: Atlas | Parcels | str | None,
+    regions: Regions,
+    smooth_mm: float | None,
+    confounds: Asked,
+    censor: Censor,
+    trim_volumes: int | None,
+    dataset: str | None,
     root: str | Path,
-    subject: str | Sequence[str] = "all",
-    task: str | None = None,
-    session: str | None = None,
-    run: str | None = None,
-    space: str | None = None,
-    derivatives: str | None = None,
-    atlas: str | None = None,
-    mask: str | Path | None = None,
-    average: Average = "none",
-) -> list[str]:
-    """Everything `read_fmri` would raise with the same arguments, one sentence each; empty when it would read.
-
-    Examples
-    --------
-    >>> from brainalign.io.fetch import sample_path
-    >>> problems_in_fmri(sample_path("alice"), subject="33")[0][:42]
-    'sub-33: every value of derivatives/rois/su'
-    """
-    try:
-        chosen = choose_recordings(root, subject, task, session, run, space, derivatives, atlas, nifti=mask is not None)
-        voxels = _find_mask_file(mask, root)
-    except BrainalignError as error:
-        return [str(error)]
-    people = [replace(p, signal=p.signal and _without_values(p.signal)) for p in _read_people(chosen, voxels)]
-    problems, _ = _sort_out(people, subject == "all")
-    if average == "subjects" and not problems:
-        try:
-            alike([person.signal for person in people if person.signal is not None])
-        except InputError as error:
-            problems.append(str(error))
-    return problems
+) -> RunSettings:
+    """What is asked for, checked."""
+    if regions not in ("mean", "voxels"):
+        raise SettingsError(f"regions {regions!r} is not known; " + did_you_mean(str(regions), ["mean", "voxels"]))
+    if smooth_mm is not None and not smooth_mm > 0:
+        raise SettingsError(f"smooth_mm is a width in mm above 0; found {smooth_mm!r}: leave it out for none")
+    if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
+        raise SettingsError(f"trim_volumes is a number of volumes; found {trim_volumes!r}")
+    wanted_confounds(confounds), limits_of(censor)  # what cannot be is an error before anything is read
+    clock = None if dataset is None else dataset_card(dataset).clock
+    trim = trim_volumes if trim_volumes is not None else 0 if clock is None else clock.trim_volumes
+    return RunSettings(
+        _find_mask_file(mask, root),
+        atlas,
+        regions,
+        smooth_mm,
+        confounds,
+        censor,
+        trim,
+        None if clock is None else clock.start_time,
+    )
 
 
-def _read_people(chosen: Chosen, mask: Mask | None) -> Iterator[Person]:
-    for subject in chosen.subjects:
-        runs = [read_run(chosen.tree, r, mask) for r in chosen.recordings if r.subject == subject]
-        dead = [run for run in runs if run.dead]
-        if len(dead) == len(runs):
-            why = dead[0].dead + (f" (and so in all {len(dead)} runs)" if len(dead) > 1 else "")
-            yield Person(subject, None, why, [])
-            continue
-        problems = [problem for run in runs for problem in run.problems]
-        problems += [f"sub-{subject}, run {run.label}: {run.dead}; take this run out" for run in dead]
+def _atlas_of(atlas: str | Path | None, root: str | Path) -> Atlas | Parcels | str | None:
+    """An atlas that is named by its path, or the label of those in the tree; None where tables are meant."""
+    if atlas is None:
+        return None
+    path = next((p for p in (Path(atlas), Path(root) / atlas) if p.is_file()), None)
+    if path is not None:
+        read = read_parcels if is_parcels(path) else read_atlas
+        return read(path, relative_name(path, root))
+    if str(atlas).endswith((".nii", ".nii.gz", *FORMS)) or len(Path(atlas).parts) > 1:
+        raise InputError(f"there is no atlas {atlas}: looked for it as it stands and in {root}; check the path")
+    tree = index_bids(root)
+    tables = (
+        tree.find("timeseries", ".tsv") + tree.find("timeseries", ".ptseries.nii") + tree.find("bold", ".ptseries.nii")
+    )
+    labels = {f.entities.get(entity) for f in tables for entity in ("atlas", "seg")}
+    return str(atlas) if str(atlas) not in labels and segmentations(tree, str(atlas)) else None
+
+
+def _read_person(chosen: Chosen, subject: str, settings: RunSettings, store: Store | None) -> Person:
+    runs = [open_run(chosen.tree, r, settings) for r in chosen.recordings if r.subject == subject]
+    held, hashes = None, {}
+    problems = [problem for run in runs for problem in run.problems]
+    opened = [run for run in runs if run.series is not None]
+    if not problems and opened:
+        problems = _problems_between_runs(subject, opened)
         labels = [run.label for run in runs]
         for label in sorted({label for label in labels if labels.count(label) > 1}):
             files = ", ".join(run.name for run in runs if run.label == label)
             problems.append(f"sub-{subject}, run {label} was recorded twice: {files}; keep one of them in the tree")
         if not problems:
-            problems = _problems_between_runs(subject, runs)
-        signal = None if problems else _one_person(chosen, subject, runs)
-        if signal is not None and not signal.shape[1]:
-            problems = [f"sub-{subject}: no voxel is in the mask of every run and varies in all of them; name a mask"]
-        yield Person(subject, None if problems else signal, "", problems)
+            hashes = {path: hash_file(path) for run in opened for path in dict.fromkeys(run.inputs)}
+            held = _hold(opened, hashes, settings, store)
+            problems = held.problems
+            opened = [replace(run, dead=dead) for run, dead in zip(opened, held.dead, strict=True)]
+    dead = [run.dead for run in (*runs, *opened) if run.dead]
+    if len(dead) == len(runs):
+        why = dead[0] + (f" (and so in all {len(dead)} runs)" if len(dead) > 1 else "")
+        return Person(subject, None, why, [])
+    problems += [
+        f"sub-{subject}, run {run.label}: {run.dead}; take this run out" for run in (*runs, *opened) if run.dead
+    ]
+    if not problems and held is not None and not len(held.columns):
+        one = noun_of(opened[0].series.key)[0] if opened[0].series else "column"
+        problems = [f"sub-{subject}: no {one} is in the mask of every run and varies in all of them; name a mask"]
+    if problems or held is None or held.values is None:
+        return Person(subject, None, "", problems)
+    return Person(subject, _signal_of(chosen, subject, opened, held, hashes), "", [])
+
+
+def _hold(runs: list[Run], hashes: dict[Path, str], settings: RunSettings, store: Store | None) -> Held:
+    """Read the runs of one person; they are known by their files, and by what is done to them."""
+    key = {
+        "files": [hashes[path] for run in runs for path in dict.fromkeys(run.inputs)],
+        "runs": [run.label for run in runs],
+        "regions": settings.regions,
+        "smooth_mm": settings.smooth_mm,
+        "trim_volumes": settings.trim_volumes,
+    }
+    use = [run.use for run in runs]
+    key["use"] = [None if mask is None else hash_array(mask) for mask in use]
+    return hold([run.series for run in runs if run.series is not None], store, key, use)
 
 
 def _problems_between_runs(subject: str, runs: list[Run]) -> list[str]:
@@ -211,11 +274,13 @@ def _problems_between_runs(subject: str, runs: list[Run]) -> list[str]:
                 f"{where} has a TR of {run.tr:g} s, run {first.label} of {first.tr:g} s: "
                 "read the two apart, with run= or session="
             )
-        if run.volumes is not None and first.volumes is not None and not run.volumes.on_grid_of(first.volumes):
-            problems.append(f"{where} is on another grid than run {first.label}: resample one onto the other")
-        if run.table is None or first.table is None:
+        if run.series is None or first.series is None:
             continue
-        have, want = run.table.names, first.table.names
+        if not same_grid(run.series, first.series):
+            problems.append(f"{where} is on another grid than run {first.label}: resample one onto the other")
+        if "roi" not in first.series.key:
+            continue
+        have, want = run.series.columns["roi"].tolist(), first.series.columns["roi"].tolist()
         missing, extra = [c for c in want if c not in have], [c for c in have if c not in want]
         if missing:
             problems.append(
@@ -230,43 +295,22 @@ def _problems_between_runs(subject: str, runs: list[Run]) -> list[str]:
     return problems
 
 
-def _one_person(chosen: Chosen, subject: str, runs: list[Run]) -> Signal:
+def _signal_of(chosen: Chosen, subject: str, runs: list[Run], held: Held, hashes: dict[Path, str]) -> Signal:
     """Runs one after the other, with what was recorded beside them."""
-    notes = list(dict.fromkeys(note for run in runs for note in run.notes))
-    tables = [run.table for run in runs if run.table is not None]
-    if tables:
-        columns = pd.DataFrame({"roi": tables[0].names})
-        values = [table.values[:, [table.names.index(roi) for roi in tables[0].names]] for table in tables]
-    else:
-        values, columns, lost = _voxels_of([run.volumes for run in runs if run.volumes is not None])
-        notes += [lost] * bool(lost)
     samples = pd.concat([run.samples() for run in runs], ignore_index=True)
+    columns = held.columns.copy()
     columns.insert(0, "subject", subject)
     confounds, said = _confounds_of(subject, runs, samples)
-    files = dict.fromkeys(path for run in runs for path in run.inputs)
+    notes = dict.fromkeys([*(note for run in runs for note in run.notes), *held.notes, *said])
     attrs: dict[str, Any] = {
         "tr": runs[0].tr,
         "start_time": runs[0].start,
         "unit": runs[0].unit,
-        "inputs": {relative_name(path, chosen.tree.root): hash_file(path) for path in files},
-        "notes": notes + said,
+        "inputs": {relative_name(path, chosen.tree.root): digest for path, digest in hashes.items()},
+        "notes": list(notes),
     }
     related = {} if confounds is None else {"confounds": confounds}
-    return Signal(np.concatenate(values), samples, columns, related, attrs)
-
-
-def _voxels_of(volumes: list[Volumes]) -> tuple[list[np.ndarray], pd.DataFrame, str]:
-    """The voxels in the mask of every run that vary in every run, and a sentence on those that do not."""
-    shared = np.logical_and.reduce([v.mask for v in volumes])
-    inside = [v.within(shared) for v in volumes]
-    varies = np.logical_and.reduce([(v.values != v.values[:1]).any(0) & np.isfinite(v.values).all(0) for v in inside])
-    lost = int((~varies).sum())
-    note = (
-        f"{lost} voxel{'s' * (lost != 1)} of {len(varies)} constant or without a number in a run, dropped"
-        if lost
-        else ""
-    )
-    return [v.values[:, varies] for v in inside], inside[0].columns()[varies].reset_index(drop=True), note
+    return Signal(held.values, samples, columns, related, attrs)
 
 
 def _confounds_of(subject: str, runs: list[Run], samples: pd.DataFrame) -> tuple[Signal | None, list[str]]:
@@ -305,11 +349,6 @@ def _gather_notes(signals: list[Signal]) -> list[str]:
             about.setdefault(note, []).append(f"sub-{signal.columns['subject'].iloc[0]}")
     everyone = len(signals)
     return [note if len(who) == everyone > 1 else f"{list_names(who)}: {note}" for note, who in about.items()]
-
-
-def _without_values(signal: Signal) -> Signal:
-    """The same tables over zeros that take no memory: enough to see whether people go together."""
-    return Signal(np.broadcast_to(np.float32(0), signal.shape), signal.samples, signal.columns, {}, signal.attrs)
 
 
 def _find_mask_file(mask: str | Path | None, root: str | Path) -> Mask | None:

@@ -6,9 +6,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainalign.errors import InputError
+from brainalign.io.holding import noun_of
+from brainalign.provenance import hash_array
+from brainalign.rows import LARGE, RowJob, keep_rows, parts_of
 from brainalign.signals import Signal, join, merge_attrs, same_samples
+from brainalign.store import Store, key_of
+
+PART = 64 << 20  # bytes written together
+
+PLACE = ("structure", "hemisphere", "vertex", "i", "j", "k")  # what says where a voxel or a vertex is
 
 
 def list_names(who: list[str], most: int = 5) -> str:
@@ -63,29 +72,53 @@ def _different_clocks(clocks: list[list[Signal]]) -> str:
 
 
 def _common_voxels(people: list[Signal]) -> list[Signal]:
-    """The voxels that everybody has, on one grid."""
-    axes = ["i", "j", "k"]
-    voxels = [[tuple(v) for v in p.columns[axes].to_numpy().tolist()] for p in people]
-    shared = set.intersection(*map(set, voxels))
-    kept = [
-        p.select(columns=np.array([v in shared for v in mine], bool)) for p, mine in zip(people, voxels, strict=True)
-    ]
-    first = kept[0].columns[["x", "y", "z"]].to_numpy()
-    if not shared or not all(np.allclose(p.columns[["x", "y", "z"]], first, atol=0.01) for p in kept):
+    """The voxels or vertices that everybody has, on one grid."""
+    names = [set(p.columns) & {*PLACE, *"xyz"} for p in people]
+    key = [name for name in PLACE if name in names[0]]
+    apart = any(other != names[0] for other in names)
+    places = [] if apart else [pd.MultiIndex.from_frame(p.columns[key].astype("object").fillna("")) for p in people]
+    shared = [np.logical_and.reduce([mine.isin(other) for other in places]) for mine in places]
+    kept = [p.select(columns=where) for p, where in zip(people, shared)]
+    xyz = [axis for axis in "xyz" if axis in names[0]]
+    first = None if apart else kept[0].columns[xyz].to_numpy(float)
+    if (
+        first is None
+        or not len(first)
+        or not all(np.allclose(p.columns[xyz].to_numpy(float), first, atol=0.01, equal_nan=True) for p in kept)
+    ):
         raise InputError(
             "a mean over subjects needs their images on one grid, in one space: name a space, or average: none"
         )
     # what differs by less than that is rounding of the affine, and would keep the voxels apart
-    kept = [replace(p, columns=p.columns.assign(x=first[:, 0], y=first[:, 1], z=first[:, 2])) for p in kept]
-    note = f"mean over the {len(shared)} voxels that all {len(people)} people have"
+    kept = [replace(p, columns=p.columns.assign(**dict(zip(xyz, first.T)))) for p in kept]
+    note = f"mean over the {len(first)} {noun_of(key)[1]} that all {len(people)} people have"
     return [replace(p, attrs={**p.attrs, "notes": [*p.attrs["notes"], note]}) for p in kept]
 
 
-def side_by_side(people: list[Signal]) -> Signal:
-    """People on one clock as columns of one Signal, their confounds alike."""
+def side_by_side(people: list[Signal], store: Store | None = None) -> Signal:
+    """People on one clock as columns of one Signal, their confounds alike; what is large is written to the store."""
     beside = [p.related["confounds"] for p in people if "confounds" in p.related]
-    together = join(*(replace(p, related={}) for p in people))
+    alone = [replace(p, related={}) for p in people]
+    together = alone[0] if len(alone) == 1 else _joined(alone, store)
     attrs: dict[str, Any] = {}
     for p in reversed(people):
         attrs = merge_attrs(p.attrs, attrs)
     return replace(together, attrs=attrs, related={"confounds": join(*beside)} if beside else {})
+
+
+def _joined(people: list[Signal], store: Store | None) -> Signal:
+    n, widths = len(people[0].samples), [p.shape[1] for p in people]
+    if 4 * n * sum(widths) <= LARGE:
+        return join(*people)
+
+    def begin() -> RowJob:
+        parts = parts_of([4 * sum(widths) / PART] * n)
+        rows = lambda part: np.concatenate([p.values[part.start : part.stop] for p in people], axis=1)  # noqa: E731
+        return RowJob((n, sum(widths)), [np.arange(p.start, p.stop) for p in parts], lambda k: rows(parts[k]))
+
+    key = key_of(what="people side by side", people=[hash_array(p.values) for p in people])
+    values = keep_rows(Store() if store is None else store, key, begin, {"what": "people side by side"})["values"]
+    columns = pd.concat([p.columns for p in people], ignore_index=True)
+    use = np.logical_and.reduce([p.use for p in people])
+    samples = people[0].samples if use.all() else people[0].samples.assign(use=use)
+    return Signal(values, samples, columns)

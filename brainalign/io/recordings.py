@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.io.bids import BidsFile, BidsTree, index_bids, natural
+from brainalign.io.people import list_names
+from brainalign.io.versions import RAW, SAME_RECORDING, SIDE, Kind, Version, ambiguous, describe, meant, version_of
 
-RAW = "raw"  # what `derivatives` is called when the tree itself is meant
-SAME_RECORDING = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that name what was scanned
+HALF = ("phase", "real", "imag")  # parts of a complex image that say little alone; `part-mag` is the recording
+KINDS: Mapping[tuple[str, str], Kind] = {
+    ("timeseries", ".tsv"): "table",
+    ("bold", ".nii.gz"): "nifti",
+    ("bold", ".nii"): "nifti",
+    ("bold", ".func.gii"): "gifti",  # as fMRIPrep calls them
+    ("bold", ".time.gii"): "gifti",  # as the GIFTI standard would
+    ("bold", ".dtseries.nii"): "cifti",
+    ("bold", ".ptseries.nii"): "cifti",
+    ("timeseries", ".ptseries.nii"): "cifti",
+}
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One run of one person in one file.
+    """One run of one person, in one file or (a surface) in one for each hemisphere.
 
     Parameters
     ----------
     file : BidsFile
+        The left hemisphere's, where there are two.
     subject, run : str
         `run` is the label in the file name, "1" where there is none, "ses-run" where the task has several sessions.
-    kind : "table" or "nifti"
+    kind : "table", "nifti", "gifti" or "cifti"
+    others : tuple of BidsFile
+        The right hemisphere's.
     """
 
     file: BidsFile
     subject: str
     run: str
-    kind: Literal["table", "nifti"]
+    kind: Kind
+    others: tuple[BidsFile, ...] = field(default=())
+
+    @cached_property
+    def version(self) -> Version:
+        """The version it is of."""
+        return version_of(self.file, self.kind)
 
 
 @dataclass(frozen=True)
@@ -67,8 +87,9 @@ def find_recordings(
     if not files:
         suffixes = sorted({f"_{file.suffix}{file.extension}" for file in tree.files})
         raise InputError(
-            f"{tree.root} holds no fMRI recording: looked for sub-*_timeseries.tsv (regions) and sub-*_bold.nii.gz, "
-            f"derivatives/ included, found {', '.join(suffixes[:8])}; give the folder that holds sub-01/ …"
+            f"{tree.root} holds no fMRI recording: looked for sub-*_timeseries.tsv (regions) and for sub-*_bold with "
+            f".nii.gz (images), .func.gii (surfaces) or .dtseries.nii (CIFTI), derivatives/ included, found "
+            f"{', '.join(suffixes[:8])}; give the folder that holds sub-01/ …"
         )
     files = _with_label(files, "task", _the_task(files, task), tree.root)
     labels = run_labels(files, several=session is None)
@@ -77,7 +98,10 @@ def find_recordings(
         files = [file for one in wanted for file in _with_label(files, "sub", one, tree.root)]
     files = _with_label(files, "ses", session, tree.root)
     files = _with_label(files, "run", run, tree.root)
-    recordings = [Recording(f, f.entities["sub"], labels[f.path], recording_kind(f) or "table") for f in files]
+    recordings = [
+        Recording(file, file.entities["sub"], labels[file.where], recording_kind(file) or "table", tuple(others))
+        for file, *others in _with_hemispheres(files)
+    ]
     return tree, sorted(recordings, key=lambda r: (natural(r.subject), natural(r.run)))
 
 
@@ -94,20 +118,25 @@ def choose_recordings(
 ) -> Chosen:
     """The recordings to be read: one form, one pipeline, one atlas or space.
 
-    Tables of regions come before images, and the tree's own images before those of its derivatives; what else there
-    is becomes a note. Two that would do equally well are an error that says how to choose.
+    Tables of regions come before images and surfaces, the tree's own images before those of its derivatives, echoes
+    combined before echoes apart; what else there is becomes a note. Versions that would do equally well are an error
+    that says how to choose.
 
     Parameters
     ----------
     space, atlas : str, optional
-        A label, with further entities in fMRIPrep's spelling: ``"MNI152NLin2009cAsym:res-2"``.
+        A label, with further entities in fMRIPrep's spelling: ``"MNI152NLin2009cAsym:res-2"``, ``"fsLR:den-91k"``;
+        ``"none"`` where the file names have none. A name that says all that tells a version apart means that version:
+        ``"MNI:desc-preproc"`` is not ``space-MNI_res-2_desc-preproc``, if both are there. Where only the form differs:
+        ``"fsLR:cifti"``, ``"fsLR:gifti"``.
     nifti : bool
         Images are wanted whatever else is named (a mask was given, say).
 
     Raises
     ------
     InputError, SettingsError
-        As `find_recordings`; SettingsError too for a pipeline, space or atlas that does not exist, or several.
+        As `find_recordings`; SettingsError too for a pipeline, space or atlas that does not exist, or several;
+        InputError for a hemisphere that is missing somewhere.
     """
     tree, everything = find_recordings(root, subject, task, session, run)
     left = everything
@@ -120,45 +149,55 @@ def choose_recordings(
                 f"no recording of this task in derivatives {derivatives!r} of {tree.root}; "
                 + did_you_mean(derivatives, sorted(known))
             )
-    if atlas is not None:
-        left = _of_variant(left, "atlas", atlas, lambda r: r.file.entities.get("atlas", r.file.entities.get("seg")))
-    if space is not None:
-        left = _of_variant(left, "space", space, lambda r: r.file.entities.get("space"))
-    if nifti or (space is not None and atlas is None):
+    if nifti:
         left = [r for r in left if r.kind == "nifti"]
         if not left:
-            raise InputError(f"{tree.root} holds no *_bold.nii.gz of this task, and a mask or a space is for images")
-    for better in (lambda r: r.kind == "table", lambda r: not r.file.dataset):
+            raise InputError(
+                f"{tree.root} holds no *_bold.nii.gz of this task, and masks, label images and smoothing are for images"
+            )
+    if space is not None and atlas is None:
+        left = [r for r in left if not r.version.regions] or left
+    for argument, wanted in (("atlas", atlas), ("space", space)):
+        if wanted is not None:
+            hit = meant([(r.file, r.version) for r in left], argument, wanted)
+            left = [r for r, yes in zip(left, hit, strict=True) if yes]
+    if space is not None and atlas is None and left[0].version.regions:
+        raise SettingsError(f"only regions are in the space {space!r}: name their atlas, {describe(left[0].version)}")
+    for better in (
+        lambda r: r.kind == "table",
+        lambda r: r.version.regions,
+        lambda r: not r.file.dataset,
+        lambda r: "echo" not in r.file.entities,
+    ):
         left = [r for r in left if better(r)] or left
-    variants = list(dict.fromkeys(variant(r.file) for r in left))
-    if len(variants) > 1:
-        lines = "".join(f"\n  - {describe_variant(v)}" for v in variants)
-        raise SettingsError(
-            f"{tree.root} holds {len(variants)} versions of this task's recordings; say which is meant:{lines}"
-        )
-    notes = []
-    others = list(dict.fromkeys(variant(r.file) for r in everything if variant(r.file) != variants[0]))
+    versions = list(dict.fromkeys(r.version for r in left))
+    if len(versions) > 1:
+        raise ambiguous(versions, tree.root)
+    read, notes = describe(versions[0]), _note_hemispheres(left, tree.root)
+    others = [version for version in dict.fromkeys(r.version for r in everything) if version != versions[0]]
     if others and not nifti and space is derivatives is atlas is None:
-        also = "; ".join(map(describe_variant, others))
-        notes.append(f"read {describe_variant(variants[0])}; also there: {also}")
-    there = {r.subject for r in left}
-    without = ", ".join(dict.fromkeys(f"sub-{r.subject}" for r in everything if r.subject not in there))
+        notes.append(f"read {read}; also there: {'; '.join(map(describe, others))}")
+    there = {(r.subject, r.run) for r in left}
+    people = {subject for subject, _ in there}
+    without = ", ".join(dict.fromkeys(f"sub-{r.subject}" for r in everything if r.subject not in people))
     if without and subject != "all":
-        raise SettingsError(
-            f"no recording of {without} as {describe_variant(variants[0])}: name others, or another form"
-        )
+        raise SettingsError(f"no recording of {without} as {read}: name others, or another form")
     if without:
-        notes.append(f"no recording of {without} as {describe_variant(variants[0])}")
+        notes.append(f"no recording of {without} as {read}")
+    lost = dict.fromkeys(
+        f"sub-{r.subject} run {r.run}" for r in everything if r.subject in people and (r.subject, r.run) not in there
+    )
+    if lost:
+        notes.append(f"not there as {read}, and so not read: {list_names([*lost])}")
     return Chosen(tree, left, notes)
 
 
-def recording_kind(file: BidsFile) -> Literal["table", "nifti"] | None:
-    """What a file is: a table of regions, an image, or (None) no recording."""
-    if file.suffix == "timeseries" and file.extension == ".tsv" and not is_confounds(file):
-        return "table"
-    if file.suffix == "bold" and file.extension in (".nii.gz", ".nii"):
-        return "nifti"
-    return None
+def recording_kind(file: BidsFile) -> Kind | None:
+    """What a file is: a table of regions, an image, a surface, a CIFTI, or (None) no recording."""
+    kind = KINDS.get((file.suffix, file.extension))
+    if kind is None or file.entities.get("part") in HALF or (kind == "table" and is_confounds(file)):
+        return None
+    return kind
 
 
 def is_confounds(file: BidsFile) -> bool:
@@ -168,12 +207,12 @@ def is_confounds(file: BidsFile) -> bool:
     return named and file.suffix in ("timeseries", "regressors") and file.extension in (".tsv", ".txt")
 
 
-def run_labels(files: Sequence[BidsFile], several: bool) -> dict[Path, str]:
+def run_labels(files: Sequence[BidsFile], several: bool) -> dict[str, str]:
     """What the run of each file is called: "ses-run" where the files are of several sessions and none was named."""
     sessions = {file.entities.get("ses") for file in files}
     with_session = several and len(sessions) > 1
     return {
-        file.path: "-".join([file.entities.get("ses", "none")] * with_session + [file.entities.get("run", "1")])
+        file.where: "-".join([file.entities.get("ses", "none")] * with_session + [file.entities.get("run", "1")])
         for file in files
     }
 
@@ -183,26 +222,33 @@ def same_recording(a: BidsFile, b: BidsFile) -> bool:
     return all(a.entities.get(key) == b.entities.get(key) for key in SAME_RECORDING)
 
 
-def variant(file: BidsFile) -> tuple[str, str, tuple[tuple[str, str], ...]]:
-    """What distinguishes versions of one recording: pipeline, form, and every entity that does not name the scan."""
-    rest = tuple((key, label) for key, label in file.entities.items() if key not in SAME_RECORDING)
-    return file.dataset, recording_kind(file) or "", rest
+def _with_hemispheres(files: Sequence[BidsFile]) -> list[list[BidsFile]]:
+    """The files of each recording, the left hemisphere before the right one."""
+    groups: dict[object, list[BidsFile]] = {}
+    for file in files:
+        key: object = file.where
+        if recording_kind(file) == "gifti" and SIDE in file.entities:
+            entities = {name: label for name, label in file.entities.items() if name != SIDE}
+            key = (file.dataset, file.folder, file.extension, *sorted(entities.items()))
+        groups.setdefault(key, []).append(file)
+    return [sorted(group, key=lambda file: file.entities.get(SIDE, "")) for group in groups.values()]
 
 
-def describe_variant(key: tuple[str, str, tuple[tuple[str, str], ...]]) -> str:
-    """One version as the arguments that choose it."""
-    dataset, kind, entities = key
-    labels = dict(entities)
-    arguments = [f"derivatives={dataset or RAW!r}"]
-    for argument, names in (("atlas", ("atlas", "seg")), ("space", ("space",))):
-        hit = [name for name in names if name in labels]
-        if hit and (argument == "atlas") == (kind == "table"):
-            label = labels.pop(hit[0])
-            arguments.append(f"{argument}={':'.join([label, *(f'{k}-{v}' for k, v in labels.items())])!r}")
-            labels = {}
-    rest = [f"{name}-{label}" for name, label in labels.items()]
-    what = "tables of regions" if kind == "table" else "images"
-    return ", ".join(arguments) + f" ({', '.join([what, *rest])})"
+def _note_hemispheres(recordings: Sequence[Recording], root: Path) -> list[str]:
+    """A note where all recordings have the same hemisphere alone; an error where one lacks what another has."""
+    have = [[file.entities[SIDE] for file in (r.file, *r.others) if SIDE in file.entities] for r in recordings]
+    every = list(dict.fromkeys(side for sides in have for side in sides))
+    missing = [
+        f"hemi-{side} of {r.file.path.relative_to(root).as_posix()}"
+        for r, sides in zip(recordings, have, strict=True)
+        for side in every
+        if side not in sides
+    ]
+    if missing:
+        raise InputError(
+            f"a hemisphere is missing that is there elsewhere: {list_names(missing)}; fetch it, or leave that run out"
+        )
+    return [f"only one hemisphere is there: hemi-{every[0]}"] if len(every) == 1 else []
 
 
 def _the_task(files: Sequence[BidsFile], task: str | None) -> str | None:
@@ -226,18 +272,3 @@ def _with_label(files: Sequence[BidsFile], entity: str, label: str | int | None,
         there = f"it could be any of {', '.join(map(repr, close))}"
     called = {"sub": "subject", "ses": "session"}.get(entity, entity)
     raise SettingsError(f"no {called} {label!r} among the recordings in {root}; {there}")
-
-
-def _of_variant(
-    recordings: list[Recording], argument: str, wanted: str, label_of: Callable[[Recording], str | None]
-) -> list[Recording]:
-    label, *more = wanted.split(":")
-    pairs = {key: value for key, _, value in (entity.partition("-") for entity in more)}
-    hit = [r for r in recordings if label_of(r) == label and pairs.items() <= r.file.entities.items()]
-    if hit:
-        return hit
-    known = dict.fromkeys(name for r in recordings if (name := label_of(r)) is not None)
-    there = did_you_mean(label, known) if known else f"no file name of this task has {argument}-…"
-    if label in known:
-        there = f"{label!r} is there, but not with {', '.join(more)}"
-    raise SettingsError(f"no {argument} {wanted!r} among the recordings; {there}")

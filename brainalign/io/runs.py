@@ -2,34 +2,66 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
+from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas
 from brainalign.io.bids import BidsFile, BidsTree
+from brainalign.io.cifti import open_cifti
 from brainalign.io.clock import Clock, read_clock
-from brainalign.io.recordings import Recording, is_confounds, same_recording
-from brainalign.io.tables import (
-    CLOCK_COLUMNS,
-    Table,
-    clock_of,
-    problems_in_clock,
-    problems_in_regions,
-    read_confounds,
-    read_numbers,
-)
-from brainalign.io.volumes import Mask, Volumes, find_mask, read_mask, read_volumes
+from brainalign.io.confounds import Beside, read_beside
+from brainalign.io.holding import trimmed
+from brainalign.io.parcels import Parcels, by_parcel
+from brainalign.io.recordings import Recording
+from brainalign.io.series import Series
+from brainalign.io.surface import open_gifti
+from brainalign.io.tables import CLOCK_COLUMNS, Table, clock_of, problems_in_clock, problems_in_regions, read_numbers
+from brainalign.io.volumes import Mask, find_mask, open_image, open_volumes, read_mask
+from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import relative_name
 
 NO_START = "nothing says when the first volume was taken (StartTime, SliceTiming): taken as 0 s"
 
 
 @dataclass(frozen=True)
+class RunSettings:
+    """What is to be read of every run, and how.
+
+    Parameters
+    ----------
+    mask : Mask or None
+        The one that was named.
+    atlas : Atlas, Parcels, str or None
+        A label image or a parcellation of a surface that was named by its path, or the label of segmentations in the
+        tree.
+    regions : "mean" or "voxels"
+    smooth_mm : float or None
+    confounds, censor
+        As in `read_beside`.
+    trim_volumes : int
+        Volumes left out at the start.
+    start : float or None
+        When the first volume of the file was taken (s), where its sidecars do not say.
+    """
+
+    mask: Mask | None = None
+    atlas: Atlas | Parcels | str | None = None
+    regions: Regions = "mean"
+    smooth_mm: float | None = None
+    confounds: Asked = None
+    censor: Censor = None
+    trim_volumes: int = 0
+    start: float | None = None
+
+
+@dataclass(frozen=True)
 class Run:
-    """One run of one person, read; or what keeps it from being read.
+    """One run of one person, opened; or what keeps it from being read.
 
     Parameters
     ----------
@@ -37,183 +69,178 @@ class Run:
         Of the run.
     name : str
         Of the file, within the tree.
-    table, volumes : Table or Volumes, optional
-        The regions or the voxels; neither where there are problems.
+    series : Series, optional
+        None where there are problems.
     tr, start, unit
-        As in `Clock`, the start 0 where nothing is known.
+        As in `Clock`, the start 0 where nothing is known; of the first volume that is kept.
     confounds : Table, optional
+    use : array (n_samples,) bool, optional
+        None: nothing is censored.
     inputs : list of Path
-        Every file that was read.
+        Every file that was opened.
     notes, problems : list of str
     dead : str
-        Why the run says nothing (empty, constant), else "".
+        Why the run says nothing (an empty file), else "".
     """
 
     label: str
     name: str
-    table: Table | None = None
-    volumes: Volumes | None = None
+    series: Series | None = None
     tr: float = 0.0
     start: float = 0.0
     unit: str = ""
     confounds: Table | None = None
+    use: np.ndarray | None = None
     inputs: list[Path] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     dead: str = ""
 
-    @property
-    def n_volumes(self) -> int:
-        """How many volumes there are."""
-        values = (
-            self.table.values if self.table is not None else self.volumes.values if self.volumes is not None else ()
-        )
-        return len(values)
-
     def samples(self) -> pd.DataFrame:
         """The run's rows of a Signal's samples table."""
-        return pd.DataFrame({"run": self.label, "time": self.start + self.tr * np.arange(self.n_volumes)})
+        n = 0 if self.series is None else self.series.n_samples
+        samples = pd.DataFrame({"run": self.label, "time": self.start + self.tr * np.arange(n)})
+        return samples if self.use is None else samples.assign(use=self.use)
 
 
-def read_run(tree: BidsTree, recording: Recording, mask: Mask | None) -> Run:
-    """Read one run with everything that belongs to it, and look at every number.
+def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run:
+    """Open one run with everything that belongs to it; of tables every number is looked at, of the rest the header.
 
     Parameters
     ----------
     tree : BidsTree
     recording : Recording
-    mask : Mask, optional
-        For images; None: the brain mask beside them, or the brain that is found in them.
+    settings : RunSettings
     """
-    name = relative_name(recording.file.path, tree.root)
-    clock, problems = read_clock(tree, recording.file, name)
-    read = _read_table if recording.kind == "table" else _read_image
-    return read(tree, recording, name, clock, problems, mask)
-
-
-def _read_table(
-    tree: BidsTree, recording: Recording, name: str, clock: Clock | None, problems: list[str], mask: Mask | None
-) -> Run:
-    del mask  # a table has no voxels
-    table, broken = read_numbers(recording.file.path, name)
-    if table is None:
-        return Run(recording.run, name, problems=problems + broken)
-    regions = table.drop(CLOCK_COLUMNS)
-    dead = _why_dead(regions.values, name)
-    if dead:
-        return Run(recording.run, name, dead=dead, problems=problems)
-    problems = problems + problems_in_regions(regions, name)
-    problems += [
-        f"{name}: column {regions.names[k]!r} is constant ({regions.values[0, k]:g} in all {len(regions.values)} "
-        "rows): take this column or this person out"
-        for k in np.flatnonzero((regions.values == regions.values[:1]).all(0))
-    ]
-    times = clock_of(table)
-    if clock is not None:
-        problems += problems_in_clock(table, name, clock.tr, clock.start)
-        clock = clock.starting(None if times is None else float(times[0]))
-    return _finish(tree, recording, name, clock, problems, regions, None, [])
-
-
-def _read_image(
-    tree: BidsTree, recording: Recording, name: str, clock: Clock | None, problems: list[str], mask: Mask | None
-) -> Run:
-    path, inputs = recording.file.path, []
-    if path.is_file() and not path.stat().st_size:
+    path, name = recording.file.path, relative_name(recording.file.path, tree.root)
+    if recording.kind != "table" and path.is_file() and not path.stat().st_size:
         return Run(recording.run, name, dead=f"{name} is an empty file")
-    try:
-        beside = find_mask(tree, recording.file) if mask is None else None
-        if beside is not None:
-            mask = read_mask(beside.path, relative_name(beside.path, tree.root))
-        inputs += [mask.path] if mask is not None else []
-        volumes = read_volumes(path, name, mask)
-    except InputError as error:
-        return Run(recording.run, name, problems=[*problems, str(error)])
-    dead = _why_dead(volumes.values, name)
-    if dead:
-        return Run(recording.run, name, dead=dead, problems=problems)
-    finite = np.isfinite(volumes.values)
-    patchy = finite.any(0) & ~finite.all(0)
-    if patchy.any():
-        voxel = int(np.flatnonzero(patchy)[0])
-        volume = int(np.flatnonzero(~finite[:, voxel])[0])
-        ijk = ", ".join(map(str, np.argwhere(volumes.mask)[voxel]))
-        problems = [
-            *problems,
-            f"{name}: not a finite number in volume {volume + 1}, voxel ({ijk}), and in {int(patchy.sum())} voxels in "
-            "all: write the image again, or name a mask without them",
-        ]
-    if clock is not None and volumes.header_tr is not None and abs(volumes.header_tr - clock.tr) > 1e-3 * clock.tr:
-        problems = [
-            *problems,
-            f"{name}: its json says RepetitionTime {clock.tr:g} s, its header says {volumes.header_tr:g} s: "
-            "find out which is right and correct the other",
-        ]
-    return _finish(tree, recording, name, clock, problems, None, volumes, inputs)
-
-
-def _finish(
-    tree: BidsTree,
-    recording: Recording,
-    name: str,
-    clock: Clock | None,
-    problems: list[str],
-    table: Table | None,
-    volumes: Volumes | None,
-    inputs: list[Path],
-) -> Run:
-    """Put the clock and what was recorded beside the brain to it."""
-    values = table.values if table is not None else volumes.values if volumes is not None else np.zeros((0, 0))
-    file, notes = find_confounds(tree, recording.file)
-    confounds = None
-    if file is not None:
-        beside = relative_name(file.path, tree.root)
-        confounds, broken, said = read_confounds(file.path, beside)
-        problems, notes = problems + broken, notes + said
-        if confounds is not None and len(confounds.values) != len(values):
-            problems = [
-                *problems,
-                f"{beside} has {len(confounds.values)} rows, {name} has {len(values)}: "
-                "both have one per volume; cut the volumes dropped from one out of the other",
-            ]
-        inputs = [*inputs, file.path]
+    problems: list[str] = []
+    series: Series | None = None
+    table: Table | None = None
+    if recording.kind == "table":
+        series, table, dead, problems = _open_table(path, name)
+        if dead:
+            return Run(recording.run, name, dead=dead)
+    else:
+        try:
+            series = _open_image(tree, recording, name, settings)
+        except InputError as error:
+            problems = [str(error)]
+    clock, odd = read_clock(tree, recording.file, name, None if series is None else series.header_tr)
+    problems = odd + problems
+    if clock is not None and table is not None:
+        problems += problems_in_clock(table, name, clock.tr, clock.start)
+        times = clock_of(table)
+        clock = clock.starting(None if times is None else float(times[0]))
+    if series is None:
+        return Run(recording.run, name, problems=problems)
+    beside = read_beside(tree, recording.file, name, series.n_samples, settings.confounds, settings.censor)
+    problems += beside.problems
+    if series.n_samples <= settings.trim_volumes:
+        problems.append(
+            f"{name} has {series.n_samples} volumes, and {settings.trim_volumes} are to be left out at the start: "
+            "nothing is left"
+        )
     if problems or clock is None:
         return Run(recording.run, name, problems=problems)
-    if clock.start is None:
-        notes = [*notes, NO_START]
+    return _finish(recording, name, clock.starting(settings.start), series, beside, settings.trim_volumes)
+
+
+def _finish(recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, trim: int) -> Run:
+    """Put the clock and what was recorded beside the brain to it, less the first volumes."""
+    table = beside.table
     return Run(
         recording.run,
         name,
-        table,
-        volumes,
+        trimmed(series, trim),
         clock.tr,
-        clock.start or 0.0,
+        (clock.start or 0.0) + trim * clock.tr,
         clock.unit,
-        confounds,
-        [recording.file.path, *(source.path for source in clock.sources), *inputs],
-        notes,
+        table and replace(table, values=table.values[trim:], first_line=table.first_line + trim),
+        None if beside.use is None else beside.use[trim:],
+        [
+            recording.file.path,
+            *(other.path for other in recording.others),
+            *(source.path for source in clock.sources),
+            *series.inputs,
+            *beside.inputs,
+        ],
+        [*series.notes, *beside.notes, *clock.notes, *([NO_START] if clock.start is None else [])],
     )
 
 
-def find_confounds(tree: BidsTree, recording: BidsFile) -> tuple[BidsFile | None, list[str]]:
-    """The confounds of a recording: those of its own pipeline, else those of the only pipeline that has some."""
-    forms = [(suffix, extension) for suffix in ("timeseries", "regressors") for extension in (".tsv", ".txt")]
-    near = [file for form in forms for file in tree.in_folder(recording.folder, *form)]
-    fits = [file for file in near if is_confounds(file) and same_recording(file, recording)]
-    own = [file for file in fits if file.dataset == recording.dataset]
-    tables = [file for file in own or fits if file.extension == ".tsv"] or own or fits
-    if len(tables) > 1:
-        names = ", ".join(sorted({f"derivatives/{file.dataset}: {file.path.name}" for file in tables})[:4])
-        return None, [f"several tables of confounds, none of them used ({names})"]
-    return (tables[0] if tables else None), []
+def _open_table(path: Path, name: str) -> tuple[Series | None, Table | None, str, list[str]]:
+    """A table of regions: its numbers, itself (with its own clock), why it is dead, what is wrong with it."""
+    table, problems = read_numbers(path, name)
+    if table is None:
+        return None, None, "", problems
+    regions = table.drop(CLOCK_COLUMNS)
+    n = len(regions.values)
+    if not n:
+        return None, None, f"{name} holds no rows", []
+    constant = (regions.values == regions.values[:1]).all(0)
+    if regions.values.size and constant.all():
+        return None, None, _all_constant(regions.values[0], name), []
+    if regions.values.size and not np.isfinite(regions.values).any():
+        return None, None, f"{name} holds not one finite number", []
+    problems = problems_in_regions(regions, name)
+    problems += [
+        f"{name}: column {regions.names[k]!r} is constant ({regions.values[0, k]:g} in all {n} "
+        "rows): take this column or this person out"
+        for k in np.flatnonzero(constant)
+    ]
+
+    def blocks() -> Iterator[np.ndarray]:
+        yield regions.values.astype(np.float32)
+
+    return Series(name, pd.DataFrame({"roi": regions.names}), ("roi",), n, blocks), table, "", problems
 
 
-def _why_dead(values: np.ndarray, name: str) -> str:
-    """Why a recording says nothing at all; "" where it says something."""
-    if not len(values):
-        return f"{name} holds no rows"
-    if not values.size or (values != values[:1]).any():
-        # a column of NaN differs from itself, and is another problem
-        return "" if not values.size or np.isfinite(values).any() else f"{name} holds not one finite number"
-    first = np.unique(values[0])
-    return f"every value of {name} is {first[0]:g}" if len(first) == 1 else f"every column of {name} is constant"
+def _all_constant(first: np.ndarray, name: str) -> str:
+    values = np.unique(first)
+    return f"every value of {name} is {values[0]:g}" if len(values) == 1 else f"every column of {name} is constant"
+
+
+def _open_image(tree: BidsTree, recording: Recording, name: str, settings: RunSettings) -> Series:
+    if recording.kind != "nifti":
+        return _open_surface(recording, name, settings)
+    image = open_image(recording.file.path, name, settings.smooth_mm)
+    beside = find_mask(tree, recording.file) if settings.mask is None else None
+    mask = settings.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
+    if settings.atlas is None:
+        return open_volumes(image, mask)
+    return by_region(image, _atlas_of(tree, recording.file, settings.atlas), mask, settings.regions)
+
+
+def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:
+    atlas = settings.atlas
+    if settings.mask is not None or settings.smooth_mm is not None or not (atlas is None or isinstance(atlas, Parcels)):
+        raise InputError(
+            f"{name} is a surface; masks, smoothing and label images are for volumes: leave them out (an atlas of a "
+            "surface is a .label.gii, .annot or .dlabel.nii), or name the space of a volume"
+        )
+    right = recording.others[0].path if recording.others else None
+    opened = (
+        open_cifti(recording.file.path, name)
+        if recording.kind == "cifti"
+        else open_gifti(recording.file.path, right, name)
+    )
+    return opened if atlas is None else by_parcel(opened, atlas, settings.regions)
+
+
+def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> Atlas:
+    if isinstance(atlas, Atlas):
+        return atlas
+    if isinstance(atlas, Parcels):
+        raise InputError(
+            f"{atlas.name} has regions of a surface, {file.path.name} is a volume: name the space of a surface"
+        )
+    found = find_atlas(tree, file, atlas)
+    if found is None:
+        raise InputError(
+            f"no segmentation {atlas!r} goes with {relative_name(file.path, tree.root)}: looked for atlas-, seg- or "
+            f"desc-{atlas}_dseg.nii.gz of its space and resolution; name the atlas by its path"
+        )
+    segmentation, table = found
+    return read_atlas(segmentation.path, relative_name(segmentation.path, tree.root), table)

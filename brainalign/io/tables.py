@@ -168,8 +168,25 @@ def clock_of(table: Table) -> np.ndarray | None:
     return None
 
 
-def read_confounds(path: Path, name: str) -> tuple[Table | None, list[str], list[str]]:
-    """Read a table of confounds, ready to be regressed out.
+def read_recorded(path: Path, name: str) -> tuple[Table | None, list[str], list[str]]:
+    """A table of confounds as it stands in the file; six columns without a header are motion.
+
+    Returns
+    -------
+    table : Table or None
+    problems, notes : list of str
+    """
+    header = path.suffix == ".tsv"
+    table, problems = read_numbers(path, name, header)
+    if table is None or header or len(table.names) != len(SIX_MOTION):
+        return table, problems, []
+    named = Table(path, list(SIX_MOTION), table.values, table.first_line)
+    note = "confounds without a header: their six columns are taken as motion, rotations first (FSL's order)"
+    return named, [], [note]
+
+
+def without_gaps(table: Table, name: str) -> tuple[Table | None, list[str], list[str]]:
+    """Confounds with a number in every row.
 
     A column that starts with n/a (fMRIPrep's derivatives and framewise displacement have no value in the first row)
     takes its first value there, as `nilearn.interfaces.fmriprep.load_confounds` does. A column that is n/a throughout
@@ -180,14 +197,7 @@ def read_confounds(path: Path, name: str) -> tuple[Table | None, list[str], list
     table : Table or None
     problems, notes : list of str
     """
-    header = path.suffix == ".tsv"
-    table, problems = read_numbers(path, name, header)
-    if table is None:
-        return None, problems, []
-    notes = []
-    if not header and len(table.names) == len(SIX_MOTION):
-        table = Table(path, list(SIX_MOTION), table.values, table.first_line)
-        notes.append("confounds without a header: their six columns are taken as motion, rotations first (FSL's order)")
+    notes, problems = [], []
     finite = np.isfinite(table.values)
     empty = [table.names[k] for k in np.flatnonzero(~finite.any(0))]
     if empty:
@@ -204,7 +214,7 @@ def read_confounds(path: Path, name: str) -> tuple[Table | None, list[str], list
                 f"{name}, {table.place(first + int(later[0]), k)}: not a finite number; only the first rows of a "
                 "confound may be n/a: repair the table, or take the column out"
             )
-    return (None, problems, []) if problems else (Table(path, table.names, values, table.first_line), [], notes)
+    return (None, problems, []) if problems else (Table(table.path, table.names, values, table.first_line), [], notes)
 
 
 def _problems_in_header(names: list[str], name: str) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.bids import BidsFile, BidsTree
+from brainalign.io.series import Series
 
 THIN = 12  # fewer slices than this, and nilearn's opening by two voxels wears the brain away
 SCANNED = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")
 GRID = ("space", "res")  # a mask is of the same grid as its image
+BLOCK = 32 << 20  # bytes of an image looked at together, as float64
+KEY = ("i", "j", "k")
 
 
 @dataclass(frozen=True)
@@ -39,75 +43,154 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class Volumes:
-    """One run's voxels.
+class Image:
+    """An image of four dimensions, of which nothing but the header has been read.
 
     Parameters
     ----------
-    values : array (n_volumes, n_voxels), float32
-    mask : array (i, j, k), bool
-        Which voxels they are, in C order.
-    affine : array (4, 4)
-        Voxel indices to mm.
-    header_tr : float or None
-        Seconds; None where the header does not say.
+    image : nibabel image
+    name : str
+    smooth_mm : float or None
+        Full width at half maximum of the Gaussian it is seen through.
     """
 
-    values: np.ndarray
-    mask: np.ndarray
-    affine: np.ndarray
-    header_tr: float | None
+    image: Any
+    name: str
+    smooth_mm: float | None = None
 
-    def within(self, mask: np.ndarray) -> Volumes:
-        """The same run, within a smaller mask."""
-        return Volumes(self.values[:, mask[self.mask]], mask, self.affine, self.header_tr)
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along the three axes."""
+        i, j, k = self.image.shape[:3]
+        return int(i), int(j), int(k)
 
-    def on_grid_of(self, other: Volumes) -> bool:
-        """Whether voxel i, j, k is at the same place (to 0.01 mm) in both."""
-        return self.mask.shape == other.mask.shape and np.allclose(self.affine, other.affine, atol=0.01)
+    @property
+    def affine(self) -> np.ndarray:
+        """(4, 4) from voxel indices to mm."""
+        return np.asarray(self.image.affine, float)
 
-    def columns(self) -> pd.DataFrame:
-        """One row per voxel: indices i, j, k and the place x, y, z (mm) of its middle."""
-        ijk = np.argwhere(self.mask)
-        xyz = ijk @ self.affine[:3, :3].T + self.affine[:3, 3]
-        return pd.DataFrame(
-            {**{axis: ijk[:, n] for n, axis in enumerate("ijk")}, **{axis: xyz[:, n] for n, axis in enumerate("xyz")}}
-        )
+    def blocks(self) -> Iterator[np.ndarray]:
+        """(i, j, k, m) float32, some volumes at a time, in order: a compressed file is gone through once.
+
+        Raises
+        ------
+        InputError
+            The file ends before its header says it does, or goes on after.
+        """
+        from nibabel.openers import ImageOpener
+        from nibabel.volumeutils import apply_read_scaling, array_from_file
+
+        proxy, n = self.image.dataobj, self.image.shape[3]
+        volume = int(np.prod(self.shape))
+        step = max(1, BLOCK // (8 * volume))
+        size = volume * proxy.dtype.itemsize
+        slope, inter = (np.float64(value) for value in (proxy.slope, proxy.inter))
+        try:
+            with ImageOpener(self.image.file_map["image"].filename) as file:
+                for start in range(0, n, step):
+                    shape = (*self.shape, min(step, n - start))
+                    raw = array_from_file(shape, proxy.dtype, file, proxy.offset + start * size, order="F", mmap=False)
+                    yield self._seen(np.asarray(apply_read_scaling(raw, slope, inter), np.float32))
+                more = bool(file.read(1))
+        except (OSError, EOFError, ValueError, zlib.error) as error:
+            raise InputError(f"{self.name} cannot be read to its end ({error}): fetch it again") from error
+        if more:
+            raise InputError(
+                f"{self.name} goes on after the {n} volumes its header speaks of: the header or the file is wrong; "
+                "write the image again"
+            )
+
+    def _seen(self, block: np.ndarray) -> np.ndarray:
+        if not self.smooth_mm:
+            return block
+        import nibabel
+        from nilearn.image import smooth_img
+
+        smoothed: Any = smooth_img(nibabel.Nifti1Image(block, self.affine), self.smooth_mm)
+        return np.asarray(smoothed.dataobj, np.float32)
 
 
-def read_volumes(path: Path, name: str, mask: Mask | None) -> Volumes:
-    """Read one run once, as float32, and keep the voxels of the mask.
-
-    Parameters
-    ----------
-    path : Path
-    name : str
-        What to call the file in errors.
-    mask : Mask, optional
-        None: `nilearn.masking.compute_epi_mask` of the mean image.
+def open_image(path: Path, name: str, smooth_mm: float | None = None) -> Image:
+    """Open a recording, reading its header.
 
     Raises
     ------
     InputError
-        Not an image, cut short, not four-dimensional, a mask of another grid, or an empty mask.
+        Not an image, not four-dimensional, not of numbers.
     """
     image: Any = _load(path, name)
     if len(image.shape) != 4:
         raise InputError(f"{name} has the shape {image.shape}: a recording has four dimensions, volumes last")
-    affine = np.asarray(image.affine, float)
-    if mask is not None and (mask.voxels.shape != image.shape[:3] or not np.allclose(mask.affine, affine, atol=0.01)):
+    kind = np.dtype(image.dataobj.dtype)
+    if kind.kind not in "iuf":
+        raise InputError(f"{name} holds values of type {kind}: a recording holds one real number per voxel")
+    return Image(image, name, smooth_mm)
+
+
+def open_volumes(image: Image, mask: Mask | None) -> Series:
+    """One run's voxels within a mask.
+
+    Parameters
+    ----------
+    image : Image
+    mask : Mask, optional
+        None: `nilearn.masking.compute_epi_mask` of the mean image, for which the file is read once more.
+
+    Raises
+    ------
+    InputError
+        A mask of another grid, an empty mask, or a file that breaks off.
+    """
+    if mask is not None:
+        check_grid(mask.voxels.shape, mask.affine, mask.name, image)
+    voxels = _epi_mask(image) if mask is None else mask.voxels
+    if not voxels.any():
+        raise InputError(f"{mask.name if mask else image.name} has no voxel in its mask: name another mask")
+    return series_of(image, voxels, () if mask is None else (mask.path,))
+
+
+def series_of(image: Image, voxels: np.ndarray, inputs: tuple[Path, ...] = ()) -> Series:
+    """The chosen voxels (i, j, k) of a run, in C order."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for block in image.blocks():
+            yield np.ascontiguousarray(block[voxels].T)
+
+    wide = image.smooth_mm
+    return Series(
+        image.name,
+        places(voxels, image.affine),
+        KEY,
+        int(image.image.shape[3]),
+        blocks,
+        _header_tr(image.image),
+        (image.shape, image.affine),
+        inputs,
+        (f"smoothed by {wide:g} mm (FWHM) before the mask",) if wide else (),
+    )
+
+
+def places(voxels: np.ndarray, affine: np.ndarray) -> pd.DataFrame:
+    """One row per voxel of a mask: indices i, j, k and the place x, y, z (mm) of its middle."""
+    ijk = np.argwhere(voxels)
+    xyz = ijk @ affine[:3, :3].T + affine[:3, 3]
+    return pd.DataFrame(
+        {**{axis: ijk[:, n] for n, axis in enumerate("ijk")}, **{axis: xyz[:, n] for n, axis in enumerate("xyz")}}
+    )
+
+
+def check_grid(shape: tuple[int, ...], affine: np.ndarray, name: str, image: Image) -> None:
+    """Refuse a mask whose voxel i, j, k is not at the same place (to 0.01 mm) as that of the image.
+
+    Raises
+    ------
+    InputError
+    """
+    if shape != image.shape or not np.allclose(affine, image.affine, atol=0.01):
         raise InputError(
-            f"{mask.name} is of another grid than {name} ({mask.voxels.shape} and {image.shape[:3]} voxels, or "
+            f"{name} is of another grid than {image.name} ({shape} and {image.shape} voxels, or "
             "elsewhere in space): resample the mask, or name one of the same space and resolution"
         )
-    try:
-        data = image.get_fdata(dtype=np.float32, caching="unchanged")
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{name} cannot be read to its end ({error}): fetch it again") from error
-    voxels = _epi_mask(data, affine, name) if mask is None else mask.voxels
-    if not voxels.any():
-        raise InputError(f"{mask.name if mask else name} has no voxel in its mask: name another mask")
-    return Volumes(np.ascontiguousarray(data[voxels].T), voxels, affine, _header_tr(image))
 
 
 def read_mask(path: Path, name: str) -> Mask:
@@ -118,20 +201,32 @@ def read_mask(path: Path, name: str) -> Mask:
     InputError
         Not an image, cut short, or not three-dimensional.
     """
+    values, affine = read_volume(path, name, "a mask")
+    return Mask(values > 0.5, affine, path, name)
+
+
+def read_volume(path: Path, name: str, what: str) -> tuple[np.ndarray, np.ndarray]:
+    """(i, j, k) the values of an image of three dimensions, and its affine (4, 4).
+
+    Raises
+    ------
+    InputError
+        Not an image, cut short, or not three-dimensional.
+    """
     image: Any = _load(path, name)
-    if len(image.shape) != 3:
-        raise InputError(f"{name} has the shape {image.shape}: a mask has three dimensions")
+    shape = image.shape[:3] if image.shape[3:] == (1,) else image.shape
+    if len(shape) != 3:
+        raise InputError(f"{name} has the shape {image.shape}: {what} has three dimensions")
     try:
-        voxels = np.asarray(image.dataobj) > 0.5
+        values = np.asarray(image.dataobj).reshape(shape)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(f"{name} cannot be read to its end ({error}): fetch it again") from error
-    return Mask(voxels, np.asarray(image.affine, float), path, name)
+    return values, np.asarray(image.affine, float)
 
 
 def find_mask(tree: BidsTree, file: BidsFile) -> BidsFile | None:
     """The brain mask beside a recording: of the same person, space and resolution, of its own run if there is one."""
-    places = dict.fromkeys([file.folder, (*file.folder[:-1], "anat"), (*file.folder[:1], "anat")])
-    near = [f for place in places for form in (".nii.gz", ".nii") for f in tree.in_folder(place, "mask", form)]
+    near = [f for form in (".nii.gz", ".nii") for place in around(file) for f in tree.in_folder(place, "mask", form)]
     fits = [
         other
         for other in near
@@ -141,6 +236,11 @@ def find_mask(tree: BidsTree, file: BidsFile) -> BidsFile | None:
         and all(other.entities[key] == file.entities.get(key) for key in SCANNED if key in other.entities)
     ]
     return max(fits, key=lambda other: len(other.entities), default=None)
+
+
+def around(file: BidsFile) -> list[tuple[str, ...]]:
+    """Where what describes a recording's space lies: beside it, or in the person's `anat`."""
+    return list(dict.fromkeys([file.folder, (*file.folder[:-1], "anat"), (*file.folder[:1], "anat")]))
 
 
 def _load(path: Path, name: str) -> Any:
@@ -155,22 +255,27 @@ def _load(path: Path, name: str) -> Any:
         raise InputError(f"{name} cannot be read as an image ({error}): fetch it again") from error
 
 
-def _epi_mask(data: np.ndarray, affine: np.ndarray, name: str) -> np.ndarray:
+def _epi_mask(image: Image) -> np.ndarray:
     """Where nilearn sees a brain; everywhere, when nothing ever changes and there is none to be seen."""
     import nibabel
     from nilearn.exceptions import MaskWarning
     from nilearn.masking import compute_epi_mask
 
-    if not (data != data[..., :1]).any():
-        return np.ones(data.shape[:3], bool)
-    mean = nibabel.Nifti1Image(data.mean(-1, dtype=np.float64), affine)
-    opening: Any = 2 if min(data.shape[:3]) >= THIN else False
+    total, first, changes = np.zeros(image.shape), None, False
+    for block in image.blocks():
+        total += block.sum(-1, dtype=np.float64)
+        first = block[..., :1] if first is None else first
+        changes = changes or bool((block != first).any())
+    if not changes:
+        return np.ones(image.shape, bool)
+    mean = nibabel.Nifti1Image(total / image.image.shape[3], image.affine)
+    opening: Any = 2 if min(image.shape) >= THIN else False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", MaskWarning)
             return np.asarray(compute_epi_mask(mean, opening=opening, ensure_finite=True).dataobj) > 0
     except (ValueError, MaskWarning) as error:
-        raise InputError(f"no brain was found in {name} ({error}): name a mask") from error
+        raise InputError(f"no brain was found in {image.name} ({error}): name a mask") from error
 
 
 def _header_tr(image: Any) -> float | None:

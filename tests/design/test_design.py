@@ -180,7 +180,8 @@ def test_a_mean_over_people_is_cleaned_person_by_person():
     both = clean(average_people(people))
     one_by_one = clean(people).values
     np.testing.assert_allclose(both.values, (one_by_one[:, :2] + one_by_one[:, 2:]) / 2, atol=1e-5)
-    assert both.related["people"].attrs["cleaned"] == {"nuisance": ["drift", "motion"], "within": "run"}
+    done = {"nuisance": ["drift", "motion"], "within": "run", "longest_s": 128.0}
+    assert both.related["people"].attrs["cleaned"] == done
 
 
 def test_segments_are_cleaned_apart():

@@ -4,12 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.encoding.ceilings import auto, between_repeats, between_subjects, none, repeats_of
+from brainalign.encoding.ceilings import auto, between_repeats, between_subjects, from_ncsnr, none, repeats_of
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
 from brainalign.encoding.folds import hold_out
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.ceiling import noise_ceiling, split_half
+from brainalign.maths.published import ceiling_of_ncsnr
 from brainalign.signals import Signal, average_people, average_repeats
 
 QUIET = Chance(permutations=0, bootstrap=0)
@@ -174,3 +175,64 @@ def test_people_whose_places_differ_have_no_ceiling_of_their_own():
     voxels = pd.DataFrame({"subject": np.repeat(["1", "2", "3"], 2), "roi": "V4"})
     with pytest.raises(InputError, match=r"sub-1 has \{'roi': 'V4'\} more than once"):
         between_subjects(Signal(rng.standard_normal((40, 6)), samples, voxels))
+
+
+def mapped(n=200, ratio=1.0, targets=30, **columns):
+    """Three presentations of n stimuli in two columns' worth of people, with the true map beside them."""
+    brain, _ = presented(k=3, n=n, targets=targets, ratio=ratio)
+    table = pd.DataFrame({"ncsnr": np.full(targets, np.sqrt(ratio))}).assign(**columns)
+    return Signal(brain.values, brain.samples, table)
+
+
+def test_a_published_map_is_the_ceiling_of_one_presentation_or_of_their_mean():
+    brain = mapped(ratio=0.5)
+    one, mean = from_ncsnr()(brain), from_ncsnr()(average_repeats(brain))
+    np.testing.assert_allclose(one.own.value, 0.5 / 1.5)
+    np.testing.assert_allclose(mean.own.value, 0.5 / (0.5 + 1 / 3))
+    np.testing.assert_allclose(from_ncsnr(k=2)(brain).own.value, 0.5)
+    assert one.why.startswith("the map of ncsnr that came with the data, for one presentation; 30 columns not tested")
+    assert "for the mean of 3 presentations" in mean.why
+    uneven = average_repeats(brain.select(rows=np.arange(250)))
+    want = 0.5 / (0.5 + (1 / uneven.samples["repeats"]).mean())
+    np.testing.assert_allclose(from_ncsnr()(uneven).own.value, want)
+    with pytest.raises(
+        InputError, match="a ceiling from a map needs `ncsnr` in the columns of the recording; found unit"
+    ):
+        from_ncsnr()(presented()[0])
+
+
+def test_a_map_is_tested_where_it_is_known_what_it_rests_on():
+    brain = mapped(targets=4, subject=["a", "a", "b", "c"], ncsnr=[0.0, 0.5, 0.05, 0.05])
+    known = Signal(brain.values, brain.samples, brain.columns, attrs={"ncsnr_of": {"a": [500, 3], "b": [500, 3]}})
+    found = from_ncsnr()(known)
+    assert found.own.told_from_zero().tolist() == [False, True, False, True]
+    assert np.isnan(found.own.p).tolist() == [False, False, False, True]
+    assert "; 1 column not tested against zero" in found.why
+    want = ceiling_of_ncsnr(np.array([0.5, 0.05]), 1, (500, 3))
+    assert found.own.se[1:3].tolist() == want.se.tolist()
+    assert found.own.p[1:3].tolist() == want.p.tolist()
+    everywhere = from_ncsnr(met=(10_000, 3))(known)
+    assert np.isfinite(everywhere.own.se).all()
+    assert "not tested" not in everywhere.why
+
+
+def test_auto_takes_the_map_where_no_presentation_is_repeated():
+    brain = mapped()
+    assert auto(brain).own.kind == "noise_ceiling"
+    assert auto(average_repeats(brain)).own.kind == "ncsnr_map"
+
+
+def test_an_oracle_reaches_the_ceiling_of_the_map():
+    rng = np.random.default_rng(0)
+    n, ratio = 600, 0.5
+    x = rng.standard_normal((n, 5))
+    y = np.sqrt(ratio / 5) * x @ rng.standard_normal((5, 40))
+    ncsnr = y.std(0)
+    shown = np.tile(np.arange(n), 3)
+    samples = pd.DataFrame({"run": shown % 3, "time": np.arange(3 * n) * 4.0, "stimulus": shown})
+    samples["repeat"] = np.repeat([1, 2, 3], n)
+    X = Signal(x[shown], samples, pd.DataFrame({"band": ["a"] * 5}))
+    Y = Signal(y[shown] + rng.standard_normal((3 * n, 40)), samples, pd.DataFrame({"ncsnr": ncsnr}))
+    fit = encode(average_repeats(X), average_repeats(Y), ceiling=from_ncsnr(met=(n, 3)), chance=QUIET, weights=False)
+    assert set(fit.scores["ceiling_kind"]) == {"ncsnr_map"}
+    assert abs(fit.scores["r"].mean() / fit.scores["ceiling_r"].mean() - 1) < 0.03

@@ -72,6 +72,31 @@ def test_a_derivative_inherits_from_the_raw_tree_before_its_own(tmp_path):
     assert tree.sidecar(tree.find("bold", ".nii.gz", dataset="prep")[0])[0] == {"StartTime": 1, "RepetitionTime": 2}
 
 
+@pytest.mark.parametrize(
+    ("recording", "sidecar"),
+    [
+        ("space-MNI_res-2_desc-preproc_bold.nii.gz", "space-MNI_res-2_desc-preproc_bold.json"),
+        ("hemi-L_space-fsnative_bold.func.gii", "hemi-L_space-fsnative_bold.json"),
+        ("space-fsaverage5_hemi-L_bold.func.gii", "space-fsaverage5_hemi-L_bold.json"),
+        ("space-fsLR_den-91k_bold.dtseries.nii", "space-fsLR_den-91k_bold.json"),
+        ("space-fsLR_den-91k_bold.dtseries.nii", "space-fsLR_den-91k_bold.dtseries.json"),
+        ("bold.dtseries.nii", "bold.dtseries.json"),
+    ],
+)
+def test_the_sidecar_that_fmriprep_writes_is_found(tmp_path, recording, sidecar):
+    func, name = tmp_path / "derivatives/fmriprep/sub-1/ses-1/func", "sub-1_ses-1_task-x_run-1_"
+    func.mkdir(parents=True)
+    (func / f"{name}{recording}").touch()
+    (func / f"{name}{sidecar}").write_text('{"RepetitionTime": 2}')
+    (func / f"{name}space-other_bold.json").write_text('{"RepetitionTime": 3}')
+    (tmp_path / "task-x_bold.json").write_text('{"RepetitionTime": 4, "SliceTiming": [0, 1]}')
+    tree = index_bids(tmp_path)
+    (file,) = (f for f in tree.files if f.path.name == f"{name}{recording}")
+    merged, sources = tree.sidecar(file)
+    assert merged == {"RepetitionTime": 2, "SliceTiming": [0, 1]}
+    assert [source.path.name for source in sources] == ["task-x_bold.json", f"{name}{sidecar}"]
+
+
 def test_only_subjects_and_derivatives_are_entered(tmp_path):
     for folder in ("sourcedata/sub-1", "code", "sub-1/func", "derivatives/prep/sub-1", "derivatives/.hidden/sub-1"):
         (tmp_path / folder).mkdir(parents=True)

@@ -5,12 +5,22 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign import InputError, SettingsError
+from brainalign import BrainalignError, InputError, SettingsError
+from brainalign.errors import problems_of
 from brainalign.io.fetch import sample_path
-from brainalign.io.fmri import problems_in_fmri, read_fmri
+from brainalign.io.fmri import read_fmri
 from brainalign.provenance import hash_file
 
 REGIONS = ["LATL", "RATL", "LPTL", "LIPL", "LPreM", "LIFG"]
+
+
+def problems_in_fmri(root, **which):
+    """What is said when it is read, one sentence each."""
+    try:
+        read_fmri(root, **which)
+    except BrainalignError as error:
+        return problems_of(error)
+    return []
 
 
 def test_everybody_side_by_side_and_the_broken_recording_named(caplog):

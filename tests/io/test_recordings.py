@@ -75,14 +75,71 @@ def test_what_is_at_hand_decides_and_the_rest_is_a_note(tmp_path):
     assert choose_recordings(root, derivatives="raw").recordings[0].file.dataset == ""
 
 
-def test_what_the_argument_cannot_name_is_listed_all_the_same(tmp_path):
-    root = make(tmp_path, *(f"sub-1/func/sub-1_task-x_echo-{echo}_bold.nii.gz" for echo in "12"))
-    with pytest.raises(SettingsError, match=r"2 versions .*\n.*\(images, echo-1\)\n.*\(images, echo-2\)"):
-        choose_recordings(root)
-
-
 def test_tables_of_nobody_are_no_recordings(tmp_path):
     with pytest.raises(
         InputError, match=r"holds no fMRI recording: looked for sub-\*_timeseries.tsv .*found _timeseries"
     ):
         find_recordings(make(tmp_path, "task-x_timeseries.tsv", "sub-1/func/sub-1_desc-confounds_timeseries.tsv"))
+
+
+def test_both_hemispheres_are_one_recording(tmp_path):
+    names = [f"sub-1/func/sub-1_task-x_run-{r}_hemi-{h}_space-fsaverage_bold.func.gii" for r in "12" for h in "RL"]
+    chosen = choose_recordings(make(tmp_path, *names))
+    assert labels(chosen.recordings) == [("1", "1"), ("1", "2")]
+    for recording in chosen.recordings:
+        assert recording.kind == "gifti"
+        assert [f.entities["hemi"] for f in (recording.file, *recording.others)] == ["L", "R"]
+    assert chosen.notes == []
+
+
+def test_a_hemisphere_that_is_missing_somewhere_is_named_and_one_that_is_missing_everywhere_is_a_note(tmp_path):
+    name = "sub-{}/func/sub-{}_task-x_run-{}_hemi-{}_space-fsaverage_bold.func.gii"
+    root = make(tmp_path, *(name.format(s, s, r, "L") for s in "12" for r in "12"))
+    assert choose_recordings(root).notes == ["only one hemisphere is there: hemi-L"]
+    make(root, *(name.format(1, 1, r, "R") for r in "12"), name.format(2, 2, 1, "R"))
+    with pytest.raises(
+        InputError,
+        match=r"a hemisphere is missing .*: hemi-R of sub-2/func/sub-2_task-x_run-2_hemi-L\S*; fetch it, or leave",
+    ):
+        choose_recordings(root)
+    assert choose_recordings(root, subject="1").notes == []
+    (root / name.format(2, 2, 1, "L")).unlink()
+    with pytest.raises(InputError, match=r"hemi-L of \S*run-1_hemi-R\S*, hemi-R of \S*run-2_hemi-L"):
+        choose_recordings(root, subject="2")
+
+
+def test_echoes_apart_are_a_question_and_echoes_combined_an_answer(tmp_path):
+    root = make(tmp_path, *(f"sub-1/func/sub-1_task-x_echo-{echo}_part-mag_bold.nii.gz" for echo in "12"))
+    with pytest.raises(
+        SettingsError,
+        match=r"holds the echoes .* apart; read them combined .*tedana.*\n.*space='none:echo-1' .*\n.*'none:echo-2'",
+    ):
+        choose_recordings(root)
+    assert choose_recordings(root, space="none:echo-2").recordings[0].file.entities["echo"] == "2"
+    prep = "derivatives/fmriprep/sub-1/func/sub-1_task-x_"
+    make(root, *(f"{prep}echo-{echo}_desc-preproc_bold.nii.gz" for echo in "12"), f"{prep}desc-preproc_bold.nii.gz")
+    (recording,) = choose_recordings(root, derivatives="fmriprep").recordings
+    assert "echo" not in recording.file.entities
+
+
+def test_references_and_phases_are_no_recordings(tmp_path):
+    name = "sub-1/func/sub-1_task-x_"
+    root = make(
+        tmp_path, *(f"{name}{rest}.nii.gz" for rest in ("sbref", "boldref", "part-phase_bold", "part-mag_bold"))
+    )
+    (recording,) = choose_recordings(root).recordings
+    assert recording.file.entities["part"] == "mag"
+    assert labels(find_recordings(root)[1]) == [("1", "1")]
+
+
+def test_runs_that_are_not_in_the_chosen_form_are_named(tmp_path):
+    raw, prep = (
+        "sub-1/func/sub-1_task-x_run-{}_bold.nii.gz",
+        "derivatives/p/sub-1/func/sub-1_task-x_run-{}_space-T1w_bold.nii.gz",
+    )
+    root = make(tmp_path, *(raw.format(r) for r in "123"), prep.format(2))
+    chosen = choose_recordings(root, space="T1w")
+    assert labels(chosen.recordings) == [("1", "2")]
+    assert chosen.notes == [
+        "not there as derivatives='p', space='T1w' (images), and so not read: sub-1 run 1, sub-1 run 3"
+    ]
