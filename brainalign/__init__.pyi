@@ -1,6 +1,17 @@
+from .design.betas import betas as betas
+from .design.betas import condition_betas as condition_betas
 from .design.clean import clean as clean
 from .design.conditions import condition_means as condition_means
 from .design.delays import delay as delay
+from .design.estimates import lsa as lsa
+from .design.estimates import lss as lss
+from .design.hrf import DoubleGamma as DoubleGamma
+from .design.hrf import convolved as convolved
+from .design.hrf import fir as fir
+from .design.hrf import glover as glover
+from .design.hrf import hrf_library as hrf_library
+from .design.hrf import spm as spm
+from .design.hrf import with_derivatives as with_derivatives
 from .design.resample import boxcar as boxcar
 from .design.resample import lanczos as lanczos
 from .design.resample import mean_within as mean_within
