@@ -12,7 +12,8 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.series import Series
-from brainalign.rows import LARGE, begin_values
+from brainalign.rows import begin_values
+from brainalign.scratch import LARGE
 from brainalign.store import Store, key_of
 
 NOUNS = {

@@ -12,13 +12,12 @@ from brainalign.errors import InputError
 from brainalign.io.holding import noun_of
 from brainalign.io.series import Series, same_grid
 from brainalign.provenance import hash_array
-from brainalign.rows import LARGE, RowJob, keep_rows, parts_of
+from brainalign.rows import RowJob, keep_rows, parts_of
+from brainalign.scratch import LARGE
 from brainalign.signals import Signal, join, merge_attrs, same_samples
 from brainalign.store import Store, key_of
 
 PART = 64 << 20  # bytes written together
-
-PLACE = ("structure", "hemisphere", "vertex", "i", "j", "k")  # what says where a voxel or a vertex is
 
 
 def list_names(who: list[str], most: int = 5) -> str:

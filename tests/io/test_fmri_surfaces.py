@@ -103,7 +103,9 @@ def test_a_mesh_and_a_volume_are_offered_by_name(tree):
         read_fmri(tree.root, mask="m.nii.gz")
 
 
-@pytest.mark.parametrize(("space", "places"), [("fsaverage5", 7), ("fsLR:den-91k", 10)])
+@pytest.mark.parametrize(
+    ("space", "places", "noun"), [("fsaverage5", 7, "vertices"), ("fsLR:den-91k", 10, "grayordinates")]
+)
 def test_a_mean_is_taken_of_the_vertices_that_everybody_has(tree, space, places, noun):
     right = [f"run-{run}_hemi-R_space-fsaverage5_bold.func.gii" for run in (1, 2)]
     for run, name in enumerate(right, start=1):
