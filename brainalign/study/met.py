@@ -49,6 +49,7 @@ def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
             "only a BIDS tree has events beside its recordings: name a transcript under stimuli.words, one per run "
             "({story: story.TextGrid, ..}), or a film or a sound"
         )
+    assert not isinstance(study.data.run, list)  # of matrices alone
     subject = None if study.data.subjects == "all" else list(study.data.subjects)
     where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
     problems = problems_in_events(*where, ends=ends)
@@ -66,7 +67,9 @@ def _trials_met(path: Path | None, brain: Signal) -> pd.DataFrame:
         raise InputError(f"stimuli.table: there is no file {path}: check the path")
     table = pd.read_csv(path, sep=None, engine="python", dtype={"stimulus": str}, keep_default_na=False)
     if "stimulus" not in table:
-        raise InputError(f"{path.name} has no column 'stimulus'; found {', '.join(table)}: stimuli.table is {shown}")
+        raise InputError(
+            f"{path.name} has no column 'stimulus'; found {', '.join(map(str, table))}: stimuli.table is {shown}"
+        )
     named = brain.samples["stimulus"]
     lost, twice = sorted(set(named) - set(table["stimulus"])), table["stimulus"][table["stimulus"].duplicated()]
     if lost or len(twice):

@@ -148,7 +148,7 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
         folds = None if rule is None else attempt(lambda: rule(brain))
-        if folds is not None:
+        if rule is not None and folds is not None:
             if events is not None:
                 attempt(lambda: stages.check_ceiling(study, brain, events, folds))
             attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule, store))
