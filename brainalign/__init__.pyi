@@ -19,6 +19,12 @@ from .design.resample import resample as resample
 from .design.resample import sum_within as sum_within
 from .design.residual import previous as previous
 from .design.residual import residualise as residualise
+from .encoding.across import Across as Across
+from .encoding.across import encode_across as encode_across
+from .encoding.aligning import align_people as align_people
+from .encoding.aligning import anatomical as anatomical
+from .encoding.aligning import hyperalignment as hyperalignment
+from .encoding.aligning import shared_response as shared_response
 from .encoding.ceilings import between_repeats as between_repeats
 from .encoding.ceilings import between_subjects as between_subjects
 from .encoding.ceilings import from_ncsnr as from_ncsnr
@@ -45,6 +51,10 @@ from .encoding.parts import Partition as Partition
 from .encoding.result import Encoding as Encoding
 from .encoding.result import load as load
 from .encoding.result import save as save
+from .encoding.searchlights import Region as Region
+from .encoding.searchlights import Searchlight as Searchlight
+from .encoding.searchlights import regions as regions
+from .encoding.searchlights import searchlights as searchlights
 from .encoding.targets import choose_targets as choose_targets
 from .encoding.within import match_width as match_width
 from .encoding.within import pca as pca

@@ -15,8 +15,6 @@ from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array
 from brainalign.store import PART_OF, Store, key_of
 
-LARGE = 256 << 20  # bytes from which what has a store is kept there rather than in memory
-
 Block = tuple[np.ndarray, np.ndarray, np.ndarray]
 """Rows, columns (both rising), and what stands there (n_rows, n_columns)."""
 

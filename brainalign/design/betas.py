@@ -19,7 +19,7 @@ from brainalign.design.trials import Trials, conditions_by_run, run_models, sing
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ridge import check_fractions
 from brainalign.provenance import hash_array, hash_frame
-from brainalign.rows import LARGE
+from brainalign.scratch import LARGE
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 

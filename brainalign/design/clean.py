@@ -12,7 +12,8 @@ import pandas as pd
 from brainalign.design.resample import spacing
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.provenance import hash_array, hash_frame
-from brainalign.rows import LARGE, Block, keep_blocks
+from brainalign.rows import Block, keep_blocks
+from brainalign.scratch import LARGE
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 

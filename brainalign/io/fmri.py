@@ -20,7 +20,7 @@ from brainalign.io.parcels import FORMS, Parcels, is_parcels, read_parcels
 from brainalign.io.people import alike, by_clock, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
 from brainalign.io.runs import Run, RunSettings, open_run
-from brainalign.io.series import same_grid
+from brainalign.io.series import Series, same_grid
 from brainalign.io.volumes import Mask, read_mask
 from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
 from brainalign.provenance import hash_array, hash_file, relative_name
@@ -41,12 +41,15 @@ class Person:
     dead : str
         Why the recording says nothing (empty, constant), else "".
     problems : list of str
+    read : Series, optional
+        The first run that the signal is made of.
     """
 
     subject: str
     signal: Signal | None
     dead: str
     problems: list[str]
+    read: Series | None = None
 
 
 def read_fmri(
@@ -163,7 +166,8 @@ def read_fmri(
                 "a mean over subjects needs surfaces on which vertices are alike: fsnative is each person's own; name "
                 "space fsaverage, or average: none"
             )
-        return average_people(side_by_side(alike(signals), store))
+        read = [person.read for person in people if person.read is not None]
+        return average_people(side_by_side(alike(signals, read), store))
     together = [side_by_side(group, store) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
 
@@ -247,7 +251,7 @@ def _read_person(chosen: Chosen, subject: str, settings: RunSettings, store: Sto
         problems = [f"sub-{subject}: no {one} is in the mask of every run and varies in all of them; name a mask"]
     if problems or held is None or held.values is None:
         return Person(subject, None, "", problems)
-    return Person(subject, _signal_of(chosen, subject, opened, held, hashes), "", [])
+    return Person(subject, _signal_of(chosen, subject, opened, held, hashes), "", [], opened[0].series)
 
 
 def _hold(runs: list[Run], hashes: dict[Path, str], settings: RunSettings, store: Store | None) -> Held:

@@ -12,10 +12,16 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.series import Series
-from brainalign.rows import LARGE, begin_values
+from brainalign.rows import begin_values
+from brainalign.scratch import LARGE
 from brainalign.store import Store, key_of
 
-NOUNS = {"vertex": ("vertex", "vertices"), "i": ("voxel", "voxels"), "roi": ("region", "regions")}
+NOUNS = {
+    "structure": ("grayordinate", "grayordinates"),
+    "vertex": ("vertex", "vertices"),
+    "i": ("voxel", "voxels"),
+    "roi": ("region", "regions"),
+}
 NOUN = ("column", "columns")
 
 

@@ -10,14 +10,14 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.holding import noun_of
+from brainalign.io.series import Series, same_grid
 from brainalign.provenance import hash_array
-from brainalign.rows import LARGE, RowJob, keep_rows, parts_of
+from brainalign.rows import RowJob, keep_rows, parts_of
+from brainalign.scratch import LARGE
 from brainalign.signals import Signal, join, merge_attrs, same_samples
 from brainalign.store import Store, key_of
 
 PART = 64 << 20  # bytes written together
-
-PLACE = ("structure", "hemisphere", "vertex", "i", "j", "k")  # what says where a voxel or a vertex is
 
 
 def list_names(who: list[str], most: int = 5) -> str:
@@ -38,13 +38,16 @@ def by_clock(signals: list[Signal]) -> list[list[Signal]]:
     return groups
 
 
-def alike(people: list[Signal]) -> list[Signal]:
-    """People whose mean may be taken: on one clock, with the same regions; of voxels, those that everybody has."""
+def alike(people: list[Signal], read: list[Series]) -> list[Signal]:
+    """People whose mean may be taken: on one clock and grid, with the same regions; else the places that everybody has.
+
+    `read` is what each of them was read from: it knows the grid, and what a column is found by.
+    """
     clocks = by_clock(people)
     if len(clocks) > 1:
         raise InputError(_different_clocks(clocks))
-    if "roi" not in people[0].columns:
-        return _common_voxels(people)
+    if read[0].key != ("roi",):
+        return _common_places(people, read)
     first = people[0].columns
     for other in people[1:]:
         differ = sorted(set(first["roi"]) ^ set(other.columns["roi"]))
@@ -71,27 +74,20 @@ def _different_clocks(clocks: list[list[Signal]]) -> str:
     )
 
 
-def _common_voxels(people: list[Signal]) -> list[Signal]:
-    """The voxels or vertices that everybody has, on one grid."""
-    names = [set(p.columns) & {*PLACE, *"xyz"} for p in people]
-    key = [name for name in PLACE if name in names[0]]
-    apart = any(other != names[0] for other in names)
-    places = [] if apart else [pd.MultiIndex.from_frame(p.columns[key].astype("object").fillna("")) for p in people]
-    shared = [np.logical_and.reduce([mine.isin(other) for other in places]) for mine in places]
-    kept = [p.select(columns=where) for p, where in zip(people, shared)]
-    xyz = [axis for axis in "xyz" if axis in names[0]]
-    first = None if apart else kept[0].columns[xyz].to_numpy(float)
-    if (
-        first is None
-        or not len(first)
-        or not all(np.allclose(p.columns[xyz].to_numpy(float), first, atol=0.01, equal_nan=True) for p in kept)
-    ):
+def _common_places(people: list[Signal], read: list[Series]) -> list[Signal]:
+    """The voxels or vertices that everybody has."""
+    key = list(read[0].key)
+    places = [pd.MultiIndex.from_frame(p.columns[key].astype("object")) for p in people]
+    shared = places[0][np.logical_and.reduce([places[0].isin(mine) for mine in places])]
+    if not len(shared) or not all(same_grid(one, read[0]) for one in read):
         raise InputError(
-            "a mean over subjects needs their images on one grid, in one space: name a space, or average: none"
+            "a mean over subjects needs their recordings on one grid, in one space: name a space, or average: none"
         )
-    # what differs by less than that is rounding of the affine, and would keep the voxels apart
-    kept = [replace(p, columns=p.columns.assign(**dict(zip(xyz, first.T)))) for p in kept]
-    note = f"mean over the {len(first)} {noun_of(key)[1]} that all {len(people)} people have"
+    kept = [p.select(columns=mine.get_indexer(shared)) for p, mine in zip(people, places, strict=True)]
+    # what differs on one grid is rounding of the affine, and would keep the voxels apart
+    mm = [axis for axis in ("x", "y", "z") if axis in kept[0].columns]
+    kept = [replace(p, columns=p.columns.assign(**{axis: kept[0].columns[axis] for axis in mm})) for p in kept]
+    note = f"mean over the {len(shared)} {noun_of(key)[1]} that all {len(people)} people have"
     return [replace(p, attrs={**p.attrs, "notes": [*p.attrs["notes"], note]}) for p in kept]
 
 

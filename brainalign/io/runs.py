@@ -21,7 +21,7 @@ from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
 from brainalign.io.surface import open_gifti
 from brainalign.io.tables import CLOCK_COLUMNS, Table, clock_of, problems_in_clock, problems_in_regions, read_numbers
-from brainalign.io.volumes import Mask, find_mask, open_image, open_volumes, read_mask
+from brainalign.io.volumes import Image, Mask, find_mask, open_image, open_volumes, read_mask
 from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import relative_name
 
@@ -115,36 +115,58 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
     path, name = recording.file.path, relative_name(recording.file.path, tree.root)
     if recording.kind != "table" and path.is_file() and not path.stat().st_size:
         return Run(recording.run, name, dead=f"{name} is an empty file")
-    problems: list[str] = []
-    series: Series | None = None
-    table: Table | None = None
-    if recording.kind == "table":
-        series, table, dead, problems = _open_table(path, name)
-        if dead:
-            return Run(recording.run, name, dead=dead)
-    else:
-        try:
-            series = _open_image(tree, recording, name, settings)
-        except InputError as error:
-            problems = [str(error)]
-    clock, odd = read_clock(tree, recording.file, name, None if series is None else series.header_tr)
+    opened, problems = _open(recording, name, settings)
+    if isinstance(opened, Table) and not len(opened.values):
+        return Run(recording.run, name, dead=f"{name} holds no rows")
+    table = opened if isinstance(opened, Table) else None
+    header_tr = None if opened is None or isinstance(opened, Table) else opened.header_tr
+    clock, odd = read_clock(tree, recording.file, name, header_tr)
     problems = odd + problems
     if clock is not None and table is not None:
         problems += problems_in_clock(table, name, clock.tr, clock.start)
         times = clock_of(table)
         clock = clock.starting(None if times is None else float(times[0]))
-    if series is None:
+    if opened is None:
         return Run(recording.run, name, problems=problems)
-    beside = read_beside(tree, recording.file, name, series.n_samples, settings.confounds, settings.censor)
+    n = len(opened.values) if isinstance(opened, Table) else opened.n_samples
+    beside = read_beside(tree, recording.file, name, n, settings.confounds, settings.censor)
     problems += beside.problems
-    if series.n_samples <= settings.trim_volumes:
+    if n <= settings.trim_volumes:
         problems.append(
-            f"{name} has {series.n_samples} volumes, and {settings.trim_volumes} are to be left out at the start: "
-            "nothing is left"
+            f"{name} has {n} volumes, and {settings.trim_volumes} are to be left out at the start: nothing is left"
         )
-    if problems or clock is None:
+        return Run(recording.run, name, problems=problems)
+    use = np.arange(n) >= settings.trim_volumes
+    use = use if beside.use is None else use & beside.use
+    series: Series | None = None
+    if isinstance(opened, Table):
+        series, dead, wrong = _series_of(opened, name, use)
+        if dead:
+            return Run(recording.run, name, dead=dead)
+        problems += wrong
+    elif isinstance(opened, Image):
+        try:
+            series = _voxels(tree, recording.file, opened, settings, use)
+        except InputError as error:
+            problems.append(str(error))
+    else:
+        series = opened
+    if problems or clock is None or series is None:
         return Run(recording.run, name, problems=problems)
     return _finish(recording, name, clock.starting(settings.start), series, beside, settings.trim_volumes)
+
+
+def _open(recording: Recording, name: str, settings: RunSettings) -> tuple[Table | Image | Series | None, list[str]]:
+    """A table with its numbers, a surface or an image with its header; or what keeps it from being opened."""
+    path = recording.file.path
+    if recording.kind == "table":
+        return read_numbers(path, name)
+    try:
+        if recording.kind == "nifti":
+            return open_image(path, name, settings.smooth_mm), []
+        return _open_surface(recording, name, settings), []
+    except InputError as error:
+        return None, [str(error)]
 
 
 def _finish(recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, trim: int) -> Run:
@@ -170,23 +192,18 @@ def _finish(recording: Recording, name: str, clock: Clock, series: Series, besid
     )
 
 
-def _open_table(path: Path, name: str) -> tuple[Series | None, Table | None, str, list[str]]:
-    """A table of regions: its numbers, itself (with its own clock), why it is dead, what is wrong with it."""
-    table, problems = read_numbers(path, name)
-    if table is None:
-        return None, None, "", problems
+def _series_of(table: Table, name: str, use: np.ndarray) -> tuple[Series | None, str, list[str]]:
+    """The regions of a table, why they are dead, and what is wrong with them, by the rows that are used."""
     regions = table.drop(CLOCK_COLUMNS)
-    n = len(regions.values)
-    if not n:
-        return None, None, f"{name} holds no rows", []
-    constant = (regions.values == regions.values[:1]).all(0)
-    if regions.values.size and constant.all():
-        return None, None, _all_constant(regions.values[0], name), []
-    if regions.values.size and not np.isfinite(regions.values).any():
-        return None, None, f"{name} holds not one finite number", []
-    problems = problems_in_regions(regions, name)
+    used = regions.values[use]
+    if used.size and not np.isfinite(used).any():
+        return None, f"{name} holds not one finite number", []
+    constant = (used == used[:1]).all(0)
+    if used.size and constant.all():
+        return None, _all_constant(used[0], name), []
+    problems = problems_in_regions(regions, name, use)
     problems += [
-        f"{name}: column {regions.names[k]!r} is constant ({regions.values[0, k]:g} in all {n} "
+        f"{name}: column {regions.names[k]!r} is constant ({used[0, k]:g} in all {len(used)} "
         "rows): take this column or this person out"
         for k in np.flatnonzero(constant)
     ]
@@ -194,7 +211,8 @@ def _open_table(path: Path, name: str) -> tuple[Series | None, Table | None, str
     def blocks() -> Iterator[np.ndarray]:
         yield regions.values.astype(np.float32)
 
-    return Series(name, pd.DataFrame({"roi": regions.names}), ("roi",), n, blocks), table, "", problems
+    columns = pd.DataFrame({"roi": regions.names})
+    return Series(name, columns, ("roi",), len(regions.values), blocks), "", problems
 
 
 def _all_constant(first: np.ndarray, name: str) -> str:
@@ -202,15 +220,12 @@ def _all_constant(first: np.ndarray, name: str) -> str:
     return f"every value of {name} is {values[0]:g}" if len(values) == 1 else f"every column of {name} is constant"
 
 
-def _open_image(tree: BidsTree, recording: Recording, name: str, settings: RunSettings) -> Series:
-    if recording.kind != "nifti":
-        return _open_surface(recording, name, settings)
-    image = open_image(recording.file.path, name, settings.smooth_mm)
-    beside = find_mask(tree, recording.file) if settings.mask is None else None
+def _voxels(tree: BidsTree, file: BidsFile, image: Image, settings: RunSettings, use: np.ndarray) -> Series:
+    beside = find_mask(tree, file) if settings.mask is None else None
     mask = settings.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
     if settings.atlas is None:
-        return open_volumes(image, mask)
-    return by_region(image, _atlas_of(tree, recording.file, settings.atlas), mask, settings.regions)
+        return open_volumes(image, mask, use)
+    return by_region(image, _atlas_of(tree, file, settings.atlas), mask, settings.regions)
 
 
 def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:

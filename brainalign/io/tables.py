@@ -115,14 +115,14 @@ def read_cells(path: Path, name: str, header: bool = True) -> tuple[list[str], l
     )
 
 
-def problems_in_regions(table: Table, name: str) -> list[str]:
-    """Cells that are no finite number, in a table of regions without its clock column."""
+def problems_in_regions(table: Table, name: str, use: np.ndarray) -> list[str]:
+    """Cells that are no finite number in the rows in use, of a table of regions without its clock column."""
     problems = []
-    bad = ~np.isfinite(table.values)
+    bad = ~np.isfinite(table.values) & use[:, None]
     for column in np.flatnonzero(bad.any(0)):
         row = int(np.flatnonzero(bad[:, column])[0])
         n = int(bad[:, column].sum())
-        every = " in every row" if n == len(bad) else f" ({n} of {len(bad)} rows)"
+        every = " in every row" if n == use.sum() else f" ({n} of {len(bad)} rows)"
         problems.append(
             f"{name}, {table.place(row, int(column))}: not a finite number{every}; "
             "repair the row, or take the region or this person out"

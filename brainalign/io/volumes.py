@@ -65,6 +65,18 @@ class Image:
         return int(i), int(j), int(k)
 
     @property
+    def n_samples(self) -> int:
+        """Volumes, by the header."""
+        return int(self.image.shape[3])
+
+    @property
+    def header_tr(self) -> float | None:
+        """Seconds between volumes by the header; None where it gives no unit: the number is then often a filler."""
+        step = float(self.image.header.get_zooms()[3])
+        scale = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(self.image.header.get_xyzt_units()[1])
+        return None if scale is None or not step > 0 else step * scale
+
+    @property
     def affine(self) -> np.ndarray:
         """(4, 4) from voxel indices to mm."""
         return np.asarray(self.image.affine, float)
@@ -80,7 +92,7 @@ class Image:
         from nibabel.openers import ImageOpener
         from nibabel.volumeutils import apply_read_scaling, array_from_file
 
-        proxy, n = self.image.dataobj, self.image.shape[3]
+        proxy, n = self.image.dataobj, self.n_samples
         volume = int(np.prod(self.shape))
         step = max(1, BLOCK // (8 * volume))
         size = volume * proxy.dtype.itemsize
@@ -127,7 +139,7 @@ def open_image(path: Path, name: str, smooth_mm: float | None = None) -> Image:
     return Image(image, name, smooth_mm)
 
 
-def open_volumes(image: Image, mask: Mask | None) -> Series:
+def open_volumes(image: Image, mask: Mask | None, use: np.ndarray | None = None) -> Series:
     """One run's voxels within a mask.
 
     Parameters
@@ -135,6 +147,8 @@ def open_volumes(image: Image, mask: Mask | None) -> Series:
     image : Image
     mask : Mask, optional
         None: `nilearn.masking.compute_epi_mask` of the mean image, for which the file is read once more.
+    use : array (n_volumes,) bool, optional
+        The volumes that mean is over: what the others hold does not matter.
 
     Raises
     ------
@@ -143,7 +157,7 @@ def open_volumes(image: Image, mask: Mask | None) -> Series:
     """
     if mask is not None:
         check_grid(mask.voxels.shape, mask.affine, mask.name, image)
-    voxels = _epi_mask(image) if mask is None else mask.voxels
+    voxels = _epi_mask(image, use) if mask is None else mask.voxels
     if not voxels.any():
         raise InputError(f"{mask.name if mask else image.name} has no voxel in its mask: name another mask")
     return series_of(image, voxels, () if mask is None else (mask.path,))
@@ -161,9 +175,9 @@ def series_of(image: Image, voxels: np.ndarray, inputs: tuple[Path, ...] = ()) -
         image.name,
         places(voxels, image.affine),
         KEY,
-        int(image.image.shape[3]),
+        image.n_samples,
         blocks,
-        _header_tr(image.image),
+        image.header_tr,
         (image.shape, image.affine),
         inputs,
         (f"smoothed by {wide:g} mm (FWHM) before the mask",) if wide else (),
@@ -255,20 +269,26 @@ def _load(path: Path, name: str) -> Any:
         raise InputError(f"{name} cannot be read as an image ({error}): fetch it again") from error
 
 
-def _epi_mask(image: Image) -> np.ndarray:
+def _epi_mask(image: Image, use: np.ndarray | None) -> np.ndarray:
     """Where nilearn sees a brain; everywhere, when nothing ever changes and there is none to be seen."""
     import nibabel
     from nilearn.exceptions import MaskWarning
     from nilearn.masking import compute_epi_mask
 
-    total, first, changes = np.zeros(image.shape), None, False
+    total, count, first, changes, at = np.zeros(image.shape), np.zeros(image.shape), None, False, 0
     for block in image.blocks():
-        total += block.sum(-1, dtype=np.float64)
-        first = block[..., :1] if first is None else first
-        changes = changes or bool((block != first).any())
+        seen = block if use is None else block[..., use[at : at + block.shape[-1]]]
+        at += block.shape[-1]
+        if not seen.shape[-1]:
+            continue
+        finite = np.isfinite(seen)
+        total += seen.sum(-1, dtype=np.float64, where=finite)
+        count += finite.sum(-1)
+        first = seen[..., :1] if first is None else first
+        changes = changes or bool((seen != first).any())
     if not changes:
         return np.ones(image.shape, bool)
-    mean = nibabel.Nifti1Image(total / image.image.shape[3], image.affine)
+    mean = nibabel.Nifti1Image(total / np.maximum(count, 1), image.affine)
     opening: Any = 2 if min(image.shape) >= THIN else False
     try:
         with warnings.catch_warnings():
@@ -276,10 +296,3 @@ def _epi_mask(image: Image) -> np.ndarray:
             return np.asarray(compute_epi_mask(mean, opening=opening, ensure_finite=True).dataobj) > 0
     except (ValueError, MaskWarning) as error:
         raise InputError(f"no brain was found in {image.name} ({error}): name a mask") from error
-
-
-def _header_tr(image: Any) -> float | None:
-    """Seconds between volumes by the header; None where it gives no unit, as then the number is often a filler."""
-    step = float(image.header.get_zooms()[3])
-    scale = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}.get(image.header.get_xyzt_units()[1])
-    return None if scale is None or not step > 0 else step * scale

@@ -157,7 +157,9 @@ def test_people_on_other_grids_have_no_mean(images):
     study(images, subjects=["01"], runs=["1"])
     images.affine = images.affine + np.array([[0, 0, 0, 3.0], *[[0] * 4] * 3])
     study(images, subjects=["02"], runs=["1"])
-    with pytest.raises(InputError, match="a mean over subjects needs their images on one grid, in one space") as why:
+    with pytest.raises(
+        InputError, match="a mean over subjects needs their recordings on one grid, in one space"
+    ) as why:
         read_fmri(images.root, average="subjects")
     assert problems_in_fmri(images.root, average="subjects") == [str(why.value)]
     assert read_fmri(images.root).shape == (6, 60)
