@@ -55,7 +55,7 @@ def estimator(
                 continue
             for model, w, y in zip(models[k], weights[k], some, strict=True):
                 for lag in range(lags):
-                    out[np.ix_(model.rows, mine, [lag])] = (w[:, lag] @ y)[:, :, None]
+                    out[model.rows[:, None], mine, lag] = w[:, lag] @ y
         return out, best, fraction
 
     return estimate

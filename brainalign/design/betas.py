@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.design.amplitudes import estimator, fill
+from brainalign.design.clean import LONGEST_S, parts_of
 from brainalign.design.estimates import How, lsa
 from brainalign.design.hrf import Basis, Hrf, name_of, spm, table_of
 from brainalign.design.shrunken import FRACTIONS, find_repeats
@@ -111,10 +112,7 @@ def betas(
     [2.0, 3.0, 5.0]
     """
     asked = _Asked(how, *_bases(hrf), tuple(nuisance), _fractions(ridge, how, hrf), unit)
-    people = brain.related.get("people")
-    if people is not None:
-        return _mean(_betas(people, single_trials(people, events, column, stimulus), asked, column, store))
-    return _betas(brain, single_trials(brain, events, column, stimulus), asked, column, store)
+    return _each(brain, lambda one: single_trials(one, events, column, stimulus), asked, column, store)
 
 
 def condition_betas(
@@ -158,10 +156,7 @@ def condition_betas(
     (['face', 'house'], True)
     """
     asked = _Asked(lsa, *_bases(hrf), tuple(nuisance), None, unit)
-    people = brain.related.get("people")
-    if people is not None:
-        return _mean(_betas(people, conditions_by_run(people, events, column), asked, column, store))
-    return _betas(brain, conditions_by_run(brain, events, column), asked, column, store)
+    return _each(brain, lambda one: conditions_by_run(one, events, column), asked, column, store)
 
 
 @dataclass(frozen=True)
@@ -204,13 +199,25 @@ def _fractions(ridge: bool | Sequence[float], how: How, hrf: object) -> np.ndarr
     return check_fractions(FRACTIONS if ridge is True else ridge)
 
 
+def _each(
+    brain: Signal, rows: Callable[[Signal], Trials], asked: _Asked, label: str | None, store: Store | None
+) -> Signal:
+    """Of a mean over people: each person's, and their mean; people may differ in what was chosen for them."""
+    people = brain.related.get("people")
+    if people is None:
+        return _betas(brain, rows(brain), asked, label, store)
+    each = _betas(people, rows(people), asked, label, store)
+    own = [name for name in ("hrf", "ridge") if name in each.columns]
+    mean = average_people(replace(each, columns=each.columns.drop(columns=own)))
+    return replace(mean, related={**mean.related, "people": each})
+
+
 def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, store: Store | None) -> Signal:
     """The result of one recording; people side by side have a model each, of their own confounds."""
-    subjects = brain.columns["subject"] if "subject" in brain.columns else pd.Series("", index=brain.columns.index)
-    groups = []
-    for subject in dict.fromkeys(subjects):
-        models = run_models(brain, trials, asked.bases, asked.nuisance, subject)
-        groups.append((np.flatnonzero(subjects == subject), models))
+    whole = np.zeros(len(brain.samples), int)  # one segment a run
+    parts = list(parts_of(brain, asked.nuisance, whole, LONGEST_S))
+    people = len(parts) // len(brain.runs)
+    groups = [(parts[k].columns, run_models(brain, trials, asked.bases, parts[k::people])) for k in range(people)]
     usable = np.ones(len(trials.samples), bool)
     for model in (model for _, models in groups for model in models[0]):
         usable[model.rows] &= model.usable
@@ -219,7 +226,8 @@ def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, stor
             "of no trial was the response recorded in volumes in use: check the clock of the events"
             + (", and that FIR steps are not shorter than the TR" if asked.bases[0].lags else "")
         )
-    lags = max(1, len(asked.bases[0].lags))
+    of_lags = asked.bases[0].lags
+    lags = max(1, len(of_lags))
     repeats = None if asked.fractions is None else find_repeats(trials.samples, _label(trials, label), usable)
     ready = [(c, m[0], estimator(m, trials, asked.how, lags, repeats, asked.fractions)) for c, m in groups]
 
@@ -237,8 +245,8 @@ def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, stor
         columns = columns.assign(hrf=[asked.bases[k].name for k in said["hrf"]])
     if asked.fractions is not None:
         columns = columns.assign(ridge=said["ridge"])
-    if asked.bases[0].lags:
-        columns = pd.concat([columns.assign(lag=lag) for lag in asked.bases[0].lags], ignore_index=True)
+    if of_lags:
+        columns = pd.concat([columns.assign(lag=lag) for lag in of_lags], ignore_index=True)
     notes = [*brain.attrs.get("notes", []), *trials.notes]
     samples = trials.samples
     if not usable.all():
@@ -274,7 +282,7 @@ def _kept(
     key: Callable[[], str],
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """The values and what was chosen: in memory, or of a large result in the store."""
-    if store is None or 4 * shape[0] * shape[1] < LARGE:
+    if store is None or 4 * shape[0] * shape[1] <= LARGE:
         out = np.empty(shape, np.float32)
         return out, make(out)
 
@@ -303,10 +311,3 @@ def _key(brain: Signal, trials: Trials, asked: _Asked) -> str:
         fractions=None if asked.fractions is None else asked.fractions.tolist(),
         unit=asked.unit,
     )
-
-
-def _mean(people: Signal) -> Signal:
-    """The mean over people, who may differ in what was chosen for them."""
-    own = [name for name in ("hrf", "ridge") if name in people.columns]
-    mean = average_people(replace(people, columns=people.columns.drop(columns=own)))
-    return replace(mean, related={**mean.related, "people": people})

@@ -98,7 +98,7 @@ def clean(
         done["longest_s"] = float(longest_s)
 
     def blocks() -> Iterator[Block]:
-        for part in _parts(signal, nuisance, labels, longest_s):
+        for part in parts_of(signal, nuisance, labels, longest_s):
             yield from _cleaned(signal.values, part)
 
     n, p = signal.shape
@@ -140,7 +140,7 @@ def _cosines(n: int, tr: float, longest_s: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One person's samples of one run or segment, and what is removed from them.
 
     Parameters
@@ -168,7 +168,8 @@ def _labels(signal: Signal, within: str | np.ndarray) -> np.ndarray:
     return labels
 
 
-def _parts(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[_Part]:
+def parts_of(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[Part]:
+    """Run by run, in it label by label, in it person by person."""
     subjects = signal.columns["subject"] if "subject" in signal.columns else pd.Series("", index=signal.columns.index)
     words = [SLOW[name] for name in nuisance if name in SLOW]
     recorded = [name for name in nuisance if name not in SLOW]
@@ -182,7 +183,7 @@ def _parts(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_
             for who in dict.fromkeys(subjects):
                 mine = extra[who][rows] if recorded else np.zeros((len(rows), 0))
                 basis = _basis(slow, mine, use, run)
-                yield _Part(rows, np.flatnonzero(subjects == who), basis, use)
+                yield Part(rows, np.flatnonzero(subjects == who), basis, use)
 
 
 def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
@@ -240,7 +241,7 @@ def _orthonormal(regressors: np.ndarray, use: np.ndarray, least: float) -> np.nd
     return out
 
 
-def _cleaned(values: Any, part: _Part) -> Iterator[Block]:
+def _cleaned(values: Any, part: Part) -> Iterator[Block]:
     """z-scored residuals, some columns at a time."""
     first, last = part.rows[0], part.rows[-1] + 1
     step = max(1, NUMBERS // len(part.rows))

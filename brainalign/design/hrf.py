@@ -136,7 +136,7 @@ def time_derivative(hrf: Hrf, step_s: float = 0.1) -> Hrf:
     return _named(lambda t: (hrf(t) - hrf(np.asarray(t) - step_s)) / step_s, f"{name_of(hrf)} time derivative")
 
 
-def dispersion_derivative(hrf: DoubleGamma, step_s: float = 0.01) -> Hrf:
+def dispersion_derivative(hrf: Hrf, step_s: float = 0.01) -> Hrf:
     """How a response narrows: (h of dispersion d − h of d + step) / step; added to it, it makes it narrower.
 
     Examples

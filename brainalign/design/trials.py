@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign.design.clean import _recorded, drift
-from brainalign.design.estimates import APART, orthonormal, outside
+from brainalign.design.clean import Part
+from brainalign.design.estimates import APART, outside
 from brainalign.design.hrf import LENGTH_S, Basis, responder
 from brainalign.design.resample import spacing
 from brainalign.errors import InputError, did_you_mean, one_message
@@ -137,33 +137,20 @@ class RunModel:
     nuisance: np.ndarray
 
 
-def run_models(
-    brain: Signal, trials: Trials, bases: Sequence[Basis], nuisance: Sequence[str], subject: str
-) -> list[list[RunModel]]:
-    """For each basis, the model of each run.
+def run_models(brain: Signal, trials: Trials, bases: Sequence[Basis], parts: Sequence[Part]) -> list[list[RunModel]]:
+    """For each basis, the model of each run of one person, from what is removed from them.
 
     Raises
     ------
     InputError
-        A run too short, or a trial that nuisance explains.
+        A trial that nuisance explains.
     """
-    time, run_of = brain.samples["time"].to_numpy(float), brain.samples["run"].to_numpy()
-    recorded = [name for name in nuisance if name != "drift"]
-    extra = _recorded(brain, recorded, subject) if recorded else None
+    time = brain.samples["time"].to_numpy(float)
     usual = float(trials.events["duration"].median())
     models: list[list[RunModel]] = [[] for _ in bases]
-    for run in brain.runs:
-        all_rows = np.flatnonzero(run_of == run)
-        clock = time[all_rows]
-        tr = spacing(clock, run)
-        use = brain.use[all_rows]
-        slow = drift(len(clock), tr) if "drift" in nuisance else np.ones((len(clock), 1))
-        removed = orthonormal((slow if extra is None else np.c_[slow, extra[all_rows]])[use])
-        if use.sum() <= removed.shape[1]:
-            raise InputError(
-                f"run {run}: {int(use.sum())} volumes in use, {removed.shape[1]} nuisance regressors: nothing is left "
-                "to estimate responses from; take a shorter nuisance"
-            )
+    for part in parts:
+        run, clock, use = brain.samples["run"].iloc[part.rows[0]], time[part.rows], part.use
+        tr, removed = spacing(clock, run), part.basis[use]
         mine = (trials.events["run"] == run).to_numpy()
         rows, member = np.unique(trials.row[mine], return_inverse=True)
         onsets, durations = (trials.events[c].to_numpy(float)[mine] for c in ("onset", "duration"))
@@ -181,7 +168,7 @@ def run_models(
                     f"run {run}: {trials.names[rows[odd[0]]]} cannot be told from what nuisance removes: take a "
                     "shorter nuisance, or leave the event out"
                 )
-            found.append(RunModel(run, basis.name, all_rows[use], rows, usable, np.where(gone, 0.0, left), removed))
+            found.append(RunModel(run, basis.name, part.rows[use], rows, usable, np.where(gone, 0.0, left), removed))
     for per_run in zip(*models, strict=True):  # a row is usable whichever response is chosen, or never
         every = np.logical_and.reduce([model.usable for model in per_run])
         for model in per_run:
