@@ -11,11 +11,11 @@ import sys
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.chance import Chance, plain_r
+from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.fit import Fits, choose, fit_models, models_of, pose
+from brainalign.encoding.fit import Fits, fit_models, models_of, pose, sources_of
 from brainalign.encoding.latency import latency
-from brainalign.encoding.score import held_out
+from brainalign.encoding.score import Tested, plain_r
 from brainalign.maths.scores import pearson_within
 from brainalign.signals import Signal
 
@@ -50,11 +50,15 @@ def gains(planted: bool, seed: int) -> np.ndarray:
     X, Y = simulate(planted, seed)
     problem = pose(X, Y, seed=seed)
     models = models_of(X.bands, ["rate"], {"lm": X.bands[1:]})
-    fits = fit_models(problem, models, None)
-    r = np.stack([plain_r(held_out(problem, fits.by_model[model.name])) for model in models])
+    fits = fit_models(problem, [(model,) for model in models], None)
+
+    def scored(some: Fits, name: str) -> np.ndarray:
+        return plain_r(Tested(problem, sources_of(some, name)).of(problem.own))
+
+    r = np.stack([scored(fits, model.name) for model in models])
     out = []
     for count in COUNTS:
-        nested = plain_r(held_out(problem, choose(Fits(tuple(models[: count + 1]), fits.by_model))))
+        nested = scored(Fits(tuple(models[: count + 1]), fits.by_model), "full")
         out.append([(r[1 : count + 1].max(0) - r[0]).mean(), (nested - r[0]).mean()])
     return np.array(out)
 

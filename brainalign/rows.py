@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -133,12 +133,12 @@ def keep_rows(
             file = (folder / "values.npy").open("wb")
         with file:
             with _writing(store, needed):
-                start = _begin(file, job.shape)
+                start = begin_values(file, job.shape)
             for k, rows in enumerate(job.parts):
                 progress(k, len(job.parts), job.what)
                 block = job.compute(k) if len(job.parts) == 1 else part_of(job, k)
                 with _writing(store, needed):
-                    _write(file, start, rows, np.arange(job.shape[1]), block, job.shape[1])
+                    _write(file, start, rows, block, job.shape[1])
             with _writing(store, needed):
                 file.truncate(start + size)
                 file.flush()
@@ -196,10 +196,10 @@ def keep_blocks(
             file = (folder / "values.npy").open("wb")
         with file:
             with _writing(store, needed):
-                start = _begin(file, shape)
+                start = begin_values(file, shape)
             for rows, columns, block in blocks():
                 with _writing(store, needed):
-                    _write(file, start, rows, columns, block, shape[1])
+                    _write(file, start, rows, block, shape[1], columns)
             with _writing(store, needed):
                 file.flush()
 
@@ -217,16 +217,18 @@ def _writing(store: Store, needed: str) -> Iterator[None]:
         ) from error
 
 
-def _begin(file: BinaryIO, shape: tuple[int, int]) -> int:
-    """Say what follows; where it begins."""
+def begin_values(file: BinaryIO, shape: tuple[int, int]) -> int:
+    """Say in a .npy file what follows, rows of float32; where they begin."""
     np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
     return file.tell()
 
 
-def _write(file: BinaryIO, start: int, rows: np.ndarray, columns: np.ndarray, block: np.ndarray, width: int) -> None:
+def _write(
+    file: BinaryIO, start: int, rows: np.ndarray, block: np.ndarray, width: int, columns: np.ndarray | None = None
+) -> None:
     """Numbers that follow one another in the file are written together."""
     block = np.ascontiguousarray(block, "<f4")
-    if len(columns) == width:
+    if columns is None or len(columns) == width:
         for a, b in _stretches(rows):
             file.seek(start + 4 * width * int(rows[a]))
             file.write(block[a:b].data)
@@ -237,7 +239,7 @@ def _write(file: BinaryIO, start: int, rows: np.ndarray, columns: np.ndarray, bl
             file.write(block[k, a:b].data)
 
 
-def _stretches(index: np.ndarray) -> Iterator[tuple[int, int]]:
+def _stretches(index: np.ndarray) -> Iterable[tuple[int, int]]:
     """Where runs of neighbours begin and end in a list of positions."""
     breaks = (np.flatnonzero(np.diff(index) != 1) + 1).tolist()
     return zip([0, *breaks], [*breaks, len(index)])

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, did_you_mean
+from brainalign.scratch import columns_of_rows, filled, room
 
 if TYPE_CHECKING:
     import xarray
@@ -68,7 +69,8 @@ class Signal:
         if np.issubdtype(values.dtype, np.complexfloating):
             raise InputError("a Signal's values are real numbers; found complex ones: take .real or abs() first")
         if values.dtype != np.float32:
-            values = np.asarray(values).astype(np.float32)
+            given = values
+            values = filled(given.shape, lambda rows: np.asarray(given[rows]))
         samples, columns = (pd.DataFrame(t).reset_index(drop=True) for t in (self.samples, self.columns))
         for table, axis, name in ((samples, 0, "samples"), (columns, 1, "columns")):
             if len(table) != values.shape[axis]:
@@ -149,7 +151,7 @@ class Signal:
         if not _is_all(keep_rows, len(self.samples)):
             values = _take_rows(values, keep_rows)
         if not _is_all(keep_columns, len(self.columns)):
-            values = np.asarray(values[:, keep_columns])
+            values = _take_columns(values, keep_columns)
         return replace(
             self,
             values=values,
@@ -195,7 +197,7 @@ class Signal:
 
     @classmethod
     def from_xarray(cls, dataset: xarray.Dataset) -> Signal:
-        """Inverse of `to_xarray`; values stay on disk if the dataset was opened lazily and is larger than memory."""
+        """Inverse of `to_xarray`; a large Dataset that was opened lazily is read some rows at a time into a file."""
         if "values" not in dataset or dataset["values"].dims != ("sample", "column"):
             raise InputError(
                 "a Signal's Dataset has a variable 'values' with dimensions (sample, column); found "
@@ -203,7 +205,9 @@ class Signal:
             )
         known = json.loads(dataset.attrs.get("brainalign", "{}"))
         tables = coordinate_tables(dataset, ("sample", "column"))
-        return cls(dataset["values"].values, tables["sample"], tables["column"], attrs=known.get("attrs", {}))
+        data = dataset["values"]
+        values = filled(data.shape, lambda rows: data[rows].values, data.dtype)
+        return cls(values, tables["sample"], tables["column"], attrs=known.get("attrs", {}))
 
 
 def join(*signals: Signal) -> Signal:
@@ -252,8 +256,9 @@ def join(*signals: Signal) -> Signal:
         samples = pd.concat([samples, signal.samples[new]], axis=1) if new else samples
     if "use" in samples:
         samples = samples.assign(use=np.logical_and.reduce([s.use for s in signals]))
+    shape = (len(samples), sum(s.shape[1] for s in signals))
     return Signal(
-        np.concatenate([s.array() for s in signals], axis=1),
+        filled(shape, lambda rows: np.concatenate([s.values[rows] for s in signals], axis=1)),
         samples,
         pd.concat([s.columns for s in signals], ignore_index=True),
         related,
@@ -276,8 +281,13 @@ def concatenate(signals: Sequence[Signal]) -> Signal:
     attrs: dict[str, Any] = {}
     for signal in reversed(signals):
         attrs = merge_attrs(signal.attrs, attrs)
+    values = room((sum(s.shape[0] for s in signals), first.shape[1]))
+    end = 0
+    for signal in signals:
+        start, end = end, end + signal.shape[0]
+        values[start:end] = signal.array()
     return Signal(
-        np.concatenate([s.array() for s in signals]),
+        values,
         pd.concat([s.samples for s in signals], ignore_index=True),
         first.columns,
         {name: concatenate([s.related[name] for s in signals]) for name in first.related},
@@ -301,7 +311,6 @@ def average_people(people: Signal) -> Signal:
     if "subject" not in people.columns:
         raise InputError("columns have no `subject`: there are no people to average")
     what = [c for c in people.columns.columns if c != "subject"]
-    values = people.array()
     groups = (
         people.columns.groupby(what, sort=False, dropna=False).indices if what else {"all": np.arange(people.shape[1])}
     )
@@ -312,9 +321,14 @@ def average_people(people: Signal) -> Signal:
             f"{odd[0]} is not recorded in each of the {n_people} people: a mean over people needs it in all"
         )
     columns = people.columns.iloc[[index[0] for index in groups.values()]].reset_index(drop=True)
-    mean = np.stack([values[:, index].mean(1, dtype=np.float64) for index in groups.values()], axis=1)
+    order, counts = np.concatenate(list(groups.values())), [len(index) for index in groups.values()]
+    starts = np.cumsum([0, *counts[:-1]])
+
+    def mean(rows: slice) -> np.ndarray:
+        return np.add.reduceat(people.values[rows][:, order], starts, axis=1, dtype=np.float64) / counts
+
     return Signal(
-        mean.astype(np.float32),
+        filled((people.shape[0], len(groups)), mean),
         people.samples,
         columns.assign(subject="average"),
         {"people": people} | {k: v for k, v in people.related.items() if k != "confounds"},
@@ -358,7 +372,10 @@ def average_repeats(signal: Signal) -> Signal:
     values = signal.array()
     samples = signal.samples.iloc[[row[0] for row in rows]].drop(columns=["repeat", "use"], errors="ignore")
     return Signal(
-        np.stack([values[row].mean(0, dtype=np.float64) for row in rows]),
+        filled(
+            (len(rows), signal.shape[1]),
+            lambda part: np.stack([values[row].mean(0, dtype=np.float64) for row in rows[part]]),
+        ),
         samples.assign(repeats=[len(row) for row in rows]),
         signal.columns,
         attrs=signal.attrs,
@@ -435,7 +452,7 @@ def load_signal(path: str | Path) -> Signal:
     if not (path / ".zgroup").exists():
         raise InputError(f"{path} holds no saved Signal (a zarr group): check the path")
     with xarray.open_zarr(path, consolidated=True, chunks=None) as dataset:
-        signal = Signal.from_xarray(dataset.load())
+        signal = Signal.from_xarray(dataset)
     inside = path / "related"
     related = {p.name: load_signal(p) for p in sorted(inside.iterdir()) if p.is_dir()} if inside.is_dir() else {}
     return replace(signal, related=related)
@@ -509,7 +526,19 @@ def _take_rows(values: Any, rows: np.ndarray) -> Any:
     """A run of neighbouring rows stays a view (so a memory-mapped array stays on disk)."""
     if len(rows) and isinstance(values, np.ndarray) and (np.diff(rows) == 1).all():
         return values[rows[0] : rows[-1] + 1]
-    return np.asarray(values[rows]) if isinstance(values, np.ndarray) else np.asarray(values.oindex[rows, :])
+    by_number = getattr(values, "oindex", values)  # zarr's way to take rows by number
+    return filled((len(rows), values.shape[1]), lambda part: np.asarray(by_number[rows[part], :]))
+
+
+def _take_columns(values: Any, columns: np.ndarray) -> np.ndarray:
+    n = values.shape[0]
+
+    def read(part: slice) -> np.ndarray:
+        if isinstance(values, np.ndarray):
+            return columns_of_rows(values, np.arange(n)[part], columns)
+        return np.asarray(values.oindex[part, columns])
+
+    return filled((n, len(columns)), read)
 
 
 def _plain(column: pd.Series) -> np.ndarray:

@@ -15,7 +15,7 @@ PACKAGE = Path(brainalign.__file__).parent
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if "_shipped" not in path.parts)
 
 FLOORS = [
-    {"errors", "signals", "events", "provenance", "pieces", "progress", "rows", "store", "shipped"},
+    {"errors", "signals", "events", "provenance", "pieces", "progress", "rows", "scratch", "store", "shipped"},
     {"maths"},
     {"io", "features", "design", "encoding"},
     {"alignment", "reconstruction", "concepts"},

@@ -156,12 +156,21 @@ def test_a_card_without_a_sample_says_where_to_get_the_data(monkeypatch):
         ({"size_mb": "big"}, r"card 'x': size_mb is 'big', a float is needed"),
         ({"clock": 2.0}, r"card 'x': clock is 2.0, a DatasetClock is needed"),
         ({"clock": {"tr": 2.0}}, r"the clock of card 'x' has no field 'start_time' \(float\): add it"),
+        ({"clock": CARD["clock"] | {"trim_volumes": 1.5}}, r"trim_volumes is 1.5, a int is needed"),
+        ({"clock": CARD["clock"] | {"volumes_dropped": -1}}, r"volumes_dropped is -1, 0 or more is needed"),
+        ({"clock": CARD["clock"] | {"trim": 5}}, r"a field 'trim' that is not known; did you mean 'trims'\?"),
         ({"quirks": "many"}, r"card 'x': quirks is 'many', a tuple\[str, ...\] is needed"),
     ],
 )
 def test_a_card_is_held_to_its_fields(change, message):
     with pytest.raises(InputError, match=message):
         parse_card("x", CARD | change)
+
+
+def test_a_card_may_say_how_many_volumes_are_left_out():
+    assert parse_card("x", CARD).clock.trim_volumes == 0
+    assert parse_card("x", CARD | {"clock": CARD["clock"] | {"trim_volumes": 5}}).clock.trim_volumes == 5
+    assert "trim_volumes" not in CARD["clock"]
 
 
 def test_a_card_lacks_nothing():

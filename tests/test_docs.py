@@ -104,6 +104,12 @@ def test_the_python_of_sound_prints_what_the_page_says(capsys):
     assert capsys.readouterr().out == shown
 
 
+@pytest.mark.verify
+def test_the_python_of_across_prints_what_the_page_says(capsys):
+    run_blocks("docs/ideas/across.md", {})
+    assert capsys.readouterr().out == "".join(blocks("docs/ideas/across.md", "text"))
+
+
 def test_the_study_file_of_readme_is_checked_and_fitted(tmp_path, monkeypatch):
     from typer.testing import CliRunner
 

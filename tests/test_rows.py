@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from brainalign.errors import InputError
-from brainalign.rows import RowJob, compute_rows, keep_rows, parts_of
+from brainalign.rows import RowJob, compute_rows, keep_blocks, keep_rows, parts_of
 from brainalign.store import Store, key_of
 
 KEY = key_of(of="a test")
@@ -99,10 +99,31 @@ def test_other_parts_than_those_that_were_kept_are_computed(tmp_path):
     assert (np.asarray(kept["values"]) == compute_rows(job_of([[0, 1], [2, 3]], 2, []))["values"]).all()
 
 
-def test_a_full_disk_is_said_and_parts_stay(tmp_path, monkeypatch):
-    def full(file, start, rows, block, width):
-        raise OSError(28, "No space left on device")
+def full(*anything):
+    raise OSError(28, "No space left on device")
 
+
+@pytest.mark.parametrize("columns", [[[0, 1, 2, 3, 4]], [[0, 1], [2, 3, 4]], [[0, 2, 3], [1, 4]], [[4], [0, 1, 2, 3]]])
+@pytest.mark.parametrize("rows", [[[0, 1, 2], [3]], [[0, 2], [1, 3]]])
+def test_blocks_land_where_they_belong(tmp_path, rows, columns):
+    truth = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    tiles = [(np.array(r), np.array(c), truth[np.ix_(r, c)]) for r in rows for c in columns]
+    kept = keep_blocks(Store(tmp_path), KEY, truth.shape, lambda: iter(tiles), meta={})
+    np.testing.assert_array_equal(kept, truth)
+    assert isinstance(kept, np.memmap)
+    again = keep_blocks(Store(tmp_path), KEY, truth.shape, full, meta={})  # nothing is computed
+    np.testing.assert_array_equal(again, truth)
+
+
+def test_blocks_on_a_full_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr("brainalign.rows._write", full)
+    tile = (np.arange(2), np.arange(3), np.zeros((2, 3), np.float32))
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); 0 MB are needed: free some"):
+        keep_blocks(Store(tmp_path), KEY, (2, 3), lambda: iter([tile]), meta={})
+    assert Store(tmp_path).pieces() == []
+
+
+def test_a_full_disk_is_said_and_parts_stay(tmp_path, monkeypatch):
     monkeypatch.setattr("brainalign.rows._write", full)
     with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); what was computed is kept"):
         keep_rows(Store(tmp_path), KEY, lambda: job_of([[0, 1], [2]], 3, []), meta={})

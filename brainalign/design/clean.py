@@ -13,12 +13,12 @@ from brainalign.design.resample import spacing
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.provenance import hash_array, hash_frame
 from brainalign.rows import Block, keep_blocks
+from brainalign.scratch import LARGE
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 
 LONGEST_S = 128.0  # periods longer than this are drift (SPM's and fMRIPrep's convention)
-LARGE = 256 << 20  # bytes from which the result is kept on disk, if there is a store
-NUMBERS = 4 << 20  # cleaned together, in float64
+NUMBERS = 2 << 20  # cleaned together, in float64
 MOTION = ("trans_x", "trans_y", "trans_z", "rot_x", "rot_y", "rot_z")
 OF_ALL = 1e-10  # of a regressor's size: what is less new than that is rounding
 OF_RECORDED = 1e-6  # the same for confounds, which are float32
@@ -98,7 +98,7 @@ def clean(
         done["longest_s"] = float(longest_s)
 
     def blocks() -> Iterator[Block]:
-        for part in _parts(signal, nuisance, labels, longest_s):
+        for part in parts_of(signal, nuisance, labels, longest_s):
             yield from _cleaned(signal.values, part)
 
     n, p = signal.shape
@@ -140,7 +140,7 @@ def _cosines(n: int, tr: float, longest_s: float) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Part:
+class Part:
     """One person's samples of one run or segment, and what is removed from them.
 
     Parameters
@@ -168,22 +168,22 @@ def _labels(signal: Signal, within: str | np.ndarray) -> np.ndarray:
     return labels
 
 
-def _parts(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[_Part]:
+def parts_of(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[Part]:
+    """Run by run, in it label by label, in it person by person."""
     subjects = signal.columns["subject"] if "subject" in signal.columns else pd.Series("", index=signal.columns.index)
+    words = [SLOW[name] for name in nuisance if name in SLOW]
     recorded = [name for name in nuisance if name not in SLOW]
     extra = {who: _recorded(signal, recorded, who) for who in dict.fromkeys(subjects)} if recorded else {}
     run_of, times = signal.samples["run"].to_numpy(), signal.samples["time"].to_numpy(float)
     for run in signal.runs:
         for label in np.unique(labels[run_of == run]):
             rows = np.flatnonzero((run_of == run) & (labels == label))
-            use, slow = signal.use[rows], [np.ones((len(rows), 1))]
-            words = [SLOW[name] for name in nuisance if name in SLOW]
-            tr = spacing(times[rows], run) if words else 0.0
-            slow = np.hstack([*slow, *(word(len(rows), tr, longest_s) for word in words)])
+            use, tr = signal.use[rows], spacing(times[rows], run) if words else 0.0
+            slow = np.hstack([word(len(rows), tr, longest_s) for word in words] or [np.ones((len(rows), 1))])
             for who in dict.fromkeys(subjects):
                 mine = extra[who][rows] if recorded else np.zeros((len(rows), 0))
                 basis = _basis(slow, mine, use, run)
-                yield _Part(rows, np.flatnonzero(subjects == who), basis, use)
+                yield Part(rows, np.flatnonzero(subjects == who), basis, use)
 
 
 def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
@@ -198,7 +198,7 @@ def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
     mine = (table["subject"] == subject).to_numpy() if "subject" in table and subject else np.ones(len(table), bool)
     known, who = table["confound"][mine], f" of sub-{subject}" if subject else ""
     if not mine.any():
-        raise InputError(f"{', '.join(names)} is to be removed, but no confounds{who} were recorded: leave them out")
+        raise InputError(f"{', '.join(names)} is to be removed, but no confounds{who} were recorded: leave it out")
     several = {"motion": MOTION, "confounds": tuple(known)}
     wanted = dict.fromkeys(one for name in names for one in several.get(name, (name,)))
     index = []
@@ -213,6 +213,7 @@ def _recorded(signal: Signal, names: Sequence[str], subject: str) -> np.ndarray:
     return np.asarray(confounds.values[:, index], np.float64)
 
 
+@np.errstate(invalid="ignore", over="ignore")  # censored samples may hold anything
 def _basis(slow: np.ndarray, recorded: np.ndarray, use: np.ndarray, run: str) -> np.ndarray:
     """(n, rank) what regressors span, orthonormal on the samples in use."""
     basis = _orthonormal(slow, use, OF_ALL) if use.any() else slow
@@ -240,25 +241,30 @@ def _orthonormal(regressors: np.ndarray, use: np.ndarray, least: float) -> np.nd
     return out
 
 
-def _cleaned(values: Any, part: _Part) -> Iterator[Block]:
+def _cleaned(values: Any, part: Part) -> Iterator[Block]:
     """z-scored residuals, some columns at a time."""
     first, last = part.rows[0], part.rows[-1] + 1
     step = max(1, NUMBERS // len(part.rows))
-    fitted = part.basis[part.use]
     for start in range(0, len(part.columns), step):
         columns = part.columns[start : start + step]
         y = np.asarray(values[first:last, _stretch(columns)], np.float64)
         y = y[part.rows - first] if len(y) > len(part.rows) else y
-        used = y if part.use.all() else y[part.use]
-        size = np.maximum(used.max(0), -used.min(0))
-        y = y - part.basis @ (fitted.T @ used)
-        used = y if part.use.all() else y[part.use]
-        y -= used.mean(0)
-        used = y if part.use.all() else y[part.use]
-        spread = np.sqrt(np.einsum("ij,ij->j", used, used) / len(used))
-        there = spread > 1e-7 * size  # less is what rounding leaves of a column that was all nuisance
-        y *= np.divide(1, spread, out=np.zeros_like(spread), where=there)
-        yield part.rows, columns, y.astype(np.float32)
+        yield part.rows, columns, _residual(y, part.basis, part.use)
+
+
+@np.errstate(invalid="ignore", over="ignore")  # censored samples may hold anything
+def _residual(y: np.ndarray, basis: np.ndarray, use: np.ndarray) -> np.ndarray:
+    """z-scored residuals (n, t) float32 of y, which is written over."""
+    fitted, every = basis[use], bool(use.all())
+    used = y if every else y[use]
+    size, weights = np.maximum(used.max(0), -used.min(0)), fitted.T @ used
+    del used  # a third of what is in memory here
+    y -= basis @ weights
+    used = y if every else y[use]
+    spread = np.sqrt(np.einsum("ij,ij->j", used, used) / len(used))
+    there = spread > 1e-7 * size  # less is what rounding leaves of a column that was all nuisance
+    y *= np.divide(1, spread, out=np.zeros_like(spread), where=there)
+    return y.astype(np.float32)
 
 
 def _place(rows: np.ndarray, columns: np.ndarray) -> Any:

@@ -11,6 +11,7 @@ import pandas as pd
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ceiling import Ceiling, explainable_variance, leave_one_out, noise_ceiling, split_half
 from brainalign.maths.published import ceiling_of_ncsnr
+from brainalign.scratch import blocks, room
 from brainalign.signals import Signal
 
 ENOUGH_PEOPLE = 3  # with two, a half is one person and the spread over splits is nil
@@ -268,11 +269,16 @@ def repeats_of(signal: Signal) -> Presentations | None:
     order["nth"] = order.sort_values(["run", "time"] if told_by == "run" else ["repeat"]).groupby("index").cumcount()
     stimuli = order.drop_duplicates("index")[what].assign(repeats=np.bincount(index)).reset_index(drop=True)
     met = stimuli["repeats"].to_numpy() >= ENOUGH_REPEATS
-    out = np.full((stimuli["repeats"].max(), len(stimuli), signal.shape[1]), np.nan, np.float32)
-    out[order["nth"], order["index"]] = signal.array()[order["row"]]
+    order, place = order[met[order["index"]]], np.cumsum(met) - 1
+    nth, at, rows = (order[name].to_numpy() for name in ("nth", "index", "row"))
+    values = signal.array()
+    out = room((stimuli["repeats"].max(), int(met.sum()), signal.shape[1]))
+    out.fill(np.nan)
+    for some in blocks(len(rows), out.itemsize * out.shape[2]):
+        out[nth[some], place[at[some]]] = values[rows[some]]
     null = "shift" if "stimulus_time" in samples else "permute"
     averaged = float(1 / (1 / stimuli["repeats"]).mean())
-    return Presentations(out[:, met], null, stimuli[met].reset_index(drop=True), averaged)
+    return Presentations(out, null, stimuli[met].reset_index(drop=True), averaged)
 
 
 def _people(signal: Signal) -> int:
@@ -309,7 +315,8 @@ def by_person(people: Signal) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]
         )
     person = np.array([names.index(s) for s in people.columns["subject"]])
     column = first.get_indexer(keys)
-    out = np.full((len(names), len(people.samples), len(first)), np.nan)
+    out = room((len(names), len(people.samples), len(first)), float)
+    out.fill(np.nan)
     if (column < 0).any() or len(people.columns) != len(names) * len(first):
         raise InputError(
             f"people do not have the same columns (first difference: sub-{names[int(person[np.argmin(column)])]}): "

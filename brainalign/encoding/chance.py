@@ -14,18 +14,17 @@ from brainalign.encoding import nulls
 from brainalign.encoding.fit import Fits, Problem, Source, key_of_fit
 from brainalign.encoding.group import over_people
 from brainalign.encoding.neighbours import neighbours
-from brainalign.encoding.score import predicted_by
+from brainalign.encoding.score import HeldOut, Tested, plain_r, predicted_by
 from brainalign.errors import SettingsError
-from brainalign.maths import inference, scores
+from brainalign.maths import inference
 from brainalign.maths.clusters import THRESHOLD, Clusters, check_neighbours
-from brainalign.maths.rearrange import Moved, block_length, rearranged
+from brainalign.maths.rearrange import LOOKED_AT, Moved, block_length, rearranged
 from brainalign.progress import Progress
 from brainalign.provenance import hash_array
 from brainalign.store import Store, key_of
 
 if TYPE_CHECKING:
     from brainalign.encoding.encode import Scored
-    from brainalign.encoding.score import HeldOut
 
 KIND = {True: "conditional on the fitted models", False: "blocks of the test set"}  # whether there are several folds
 NAMED = 1_000  # targets up to which the gain of each is listed
@@ -76,14 +75,13 @@ def judge(
 
     People's tables get p for the models they hold (baseline, full); intervals for people come from `gain_table`.
     """
-    own = np.arange(problem.n_own)
-    theirs = np.arange(problem.n_own, problem.targets.shape[1])
+    own = problem.own
     moved = rearrangements(problem, chance)
     beside, said = _beside(problem, chance)
     for k, (name, one) in enumerate(scored.items()):
         if progress and moved is not None:
             progress(k, len(scored), f"how likely by chance: {name}")
-        for table, targets in ((tables[name], own), (people.get(name), theirs)):
+        for table, targets in ((tables[name], own), (people.get(name), problem.theirs)):
             if table is None:
                 continue
             if moved is not None:
@@ -94,9 +92,7 @@ def judge(
                 table["p_floor"] = floor_of(moved)
                 table["q"] = inference.fdr(found["p"])
             if chance.bootstrap:
-                held = one.held.columns(slice(targets[0], targets[-1] + 1))
-                span = inference.interval(_resampled(held, problem, chance))
-                table["r_low"], table["r_high"] = span.low, span.high
+                table["r_low"], table["r_high"] = _spans([one.held], targets, problem, chance)
     return [*_say(problem, chance, moved), *said]
 
 
@@ -120,12 +116,41 @@ def _beside(problem: Problem, chance: Chance) -> tuple[csr_array | None, list[st
     return graph, [said + "the largest of every rearrangement"]
 
 
-def mean_interval(held: HeldOut, problem: Problem, chance: Chance) -> tuple[float, float]:
-    """Interval of the mean r over targets, blocks of time resampled for all targets together."""
+def mean_interval(held: Tested, problem: Problem, chance: Chance) -> tuple[float, float]:
+    """Interval of the mean r over the recording's own targets, blocks of time resampled for all of them together."""
     if not chance.bootstrap:
         return float("nan"), float("nan")
-    span = inference.interval(_resampled(held, problem, chance).mean(1))
+    return _span_of_mean([held], problem.own, problem, chance)
+
+
+def _spans(models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance) -> np.ndarray:
+    """(2, t) the interval of each target's r: of one model, or of what the first has more than the second."""
+    each = np.empty((2, len(targets)))
+    for at, r in _resamples(models, targets, problem, chance):
+        span = inference.interval(r)
+        each[:, at] = span.low, span.high
+    return each
+
+
+def _span_of_mean(
+    models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance
+) -> tuple[float, float]:
+    """As `_spans`, of the mean over targets."""
+    total = sum(r.sum(1) for _, r in _resamples(models, targets, problem, chance))
+    span = inference.interval(total / len(targets))
     return float(span.low), float(span.high)
+
+
+def _resamples(
+    models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some targets at a time: which, and (n, b) their r in every bootstrap sample, less that of a second model."""
+    drawn = drawn_for(models[0], problem, chance)
+    for at, held in models[0].batches(targets, beside=len(drawn)):
+        r = resampled(held, drawn)
+        for other in models[1:]:
+            r -= resampled(other.of(targets[at]), drawn)
+        yield at, r
 
 
 def gain_table(
@@ -140,20 +165,22 @@ def gain_table(
     Intervals of targets and of a person resample blocks of time, the fitted models held fixed ("conditional"); their p
     is that "full" predicts better than the baseline (`beyond`). Over people, people are resampled and p flips signs.
     """
-    own = slice(0, problem.n_own)
-    a, b = (scored[name].held.columns(own) for name in ("baseline", "full"))
-    each = plain_r(b) - plain_r(a)
+    a, b = (scored[name].held for name in ("baseline", "full"))
+    each = np.empty(problem.n_own)
+    for at, held in b.batches(problem.own):
+        each[at] = plain_r(held) - plain_r(a.of(problem.own[at]))
     rows = [{"over": "targets", "what": "mean over targets", "gain_r": each.mean(), "n": len(each)}]
     if problem.n_own <= NAMED:
         varying = [c for c in problem.Y.columns if problem.Y.columns[c].nunique() > 1] or list(problem.Y.columns[:1])
         places = problem.Y.columns[varying].astype(str).agg(" ".join, axis=1)
         rows += [{"over": "target", "what": place, "gain_r": each[k], "n": 1} for k, place in enumerate(places)]
     if chance.bootstrap:
-        difference = _resampled(b, problem, chance) - _resampled(a, problem, chance)
-        spans = [inference.interval(difference.mean(1)), *(inference.interval(one) for one in difference.T)]
-        for row, span in zip(rows, spans, strict=False):
-            row |= {"low": float(span.low), "high": float(span.high), "interval": KIND[len(problem.folds) > 1]}
-    _add_p(rows, scored, problem, np.arange(problem.n_own), chance, store)
+        spans = [_span_of_mean([b, a], problem.own, problem, chance)]
+        if len(rows) > 1:
+            spans += [*_spans([b, a], problem.own, problem, chance).T]
+        for row, (low, high) in zip(rows, spans, strict=True):
+            row |= {"low": float(low), "high": float(high), "interval": KIND[len(problem.folds) > 1]}
+    _add_p(rows, scored, problem, problem.own, chance, store)
     who = people["full"] if people else problem.Y.columns
     if "subject" in who and who["subject"].nunique() > 1:
         gains = people["full"]["r"].to_numpy() - people["baseline"]["r"].to_numpy() if people else each
@@ -207,9 +234,9 @@ def _each_person(
         mine = targets[subject == name]
         row["n"] = len(mine)
         if chance.bootstrap:
-            a, b = (scored[model].held.columns(mine) for model in ("baseline", "full"))
-            span = inference.interval((_resampled(b, problem, chance) - _resampled(a, problem, chance)).mean(1))
-            row |= {"low": float(span.low), "high": float(span.high), "interval": KIND[len(problem.folds) > 1]}
+            both = [scored[model].held for model in ("full", "baseline")]
+            low, high = _span_of_mean(both, mine, problem, chance)
+            row |= {"low": low, "high": high, "interval": KIND[len(problem.folds) > 1]}
     return rows
 
 
@@ -261,8 +288,11 @@ def _null(
     problem: Problem, fits: Fits, one: Scored, targets: np.ndarray, moved: Moved, chance: Chance
 ) -> Iterator[nulls.Batch]:
     if tested_once(problem):
-        y, predicted = one.held.columns(targets).centred()
-        return ((targets[some], null) for some, _, null in inference.null_batches(y, predicted, moved))
+        return (
+            (targets[at][some], null)
+            for at, held in one.held.batches(targets, beside=len(moved))
+            for some, _, null in inference.null_batches(*held.centred(), moved)
+        )
     if chance.choose_again:
         models = [model for model in fits.models if model.alternative] if one.name not in fits.by_model else []
         return nulls.null_chosen_again(problem, models or [fits.model(one.name)], one.name, targets, moved)
@@ -298,27 +328,28 @@ def beyond(
     labels = pd.factorize(np.zeros(len(targets)) if whose is None else whose)[0]
     share = 1 / np.bincount(labels)[labels]  # of each target in its label's mean
 
-    def add_up(total: np.ndarray, at: np.ndarray | slice, values: np.ndarray) -> None:
+    def add_up(total: np.ndarray, at: np.ndarray, values: np.ndarray) -> None:
         np.add.at(total, labels[at], values * share[at][:, None])
 
     def compute() -> dict[str, np.ndarray]:
-        held, less = full.held.columns(targets), predicted_by(nested, targets)
-        spread = ((held.y - held.reference) ** 2).sum(0)
-        lost = ((held.y - less) ** 2).sum(0) - ((held.y - held.predicted) ** 2).sum(0)
-        gains = [lost / np.where(spread > 0, spread, np.inf), plain_r(held) - plain_r(replace(held, predicted=less))]
-        gained_r2, gained_r = (np.nan_to_num(one) for one in gains)
         in_r2, in_r = (inference.Tally(len(targets), family=False) for _ in range(2))
         means = np.zeros((labels.max() + 1, len(moved)))
-        seen = gained_r
-        if tested_once(problem):
-            left, says = held.y - less, held.predicted - less
-            seen = np.zeros(len(targets))
-            for some, observed, null in inference.null_batches(left, says, moved):
+        gained_r2, gained_r, seen = np.zeros((3, len(targets)))
+        for batch, held in full.held.batches(targets, beside=len(moved)):
+            at, less = np.arange(len(targets))[batch], predicted_by(nested, targets[batch])
+            spread = ((held.y - held.reference) ** 2).sum(0)
+            lost = ((held.y - less) ** 2).sum(0) - ((held.y - held.predicted) ** 2).sum(0)
+            gained_r2[at] = np.nan_to_num(lost / np.where(spread > 0, spread, np.inf))
+            gained_r[at] = np.nan_to_num(plain_r(held) - plain_r(replace(held, predicted=less)))
+            if not tested_once(problem):
+                continue
+            for some, observed, null in inference.null_batches(held.y - less, held.predicted - less, moved):
                 for tally in (in_r2, in_r):
-                    tally.add(some, observed, null)
-                seen[some] = np.nan_to_num(observed)
-                add_up(means, some, null.T)
-        else:
+                    tally.add(at[some], observed, null)
+                seen[at[some]] = np.nan_to_num(observed)
+                add_up(means, at[some], null.T)
+        if not tested_once(problem):
+            seen = gained_r
             place = np.full(problem.targets.shape[1], -1)
             place[targets] = np.arange(len(targets))
             for some, null_r2, null_r in nulls.null_beyond(problem, full.sources, nested, targets, moved):
@@ -362,7 +393,7 @@ def rearrangements(problem: Problem, chance: Chance) -> Moved | None:
         return None
     rows = problem.folds[0][1] if tested_once(problem) else np.arange(len(problem.targets))
     run = problem.Y.samples["run"].to_numpy()[rows]
-    usual = 1 if chance.how == "shift" else 2 * block_length(problem.targets[rows], run=run)
+    usual = 1 if chance.how == "shift" else 2 * _block_of(problem, rows, run)
     return rearranged(run, chance.permutations, chance.how, usual, problem.seed)
 
 
@@ -371,26 +402,23 @@ def floor_of(moved: Moved) -> float:
     return 1 / (1 + len(moved))
 
 
-def plain_r(held: HeldOut) -> np.ndarray:
-    """(t,) Pearson's r, centred within each test fold."""
-    return scores.pearson_within(held.y, held.predicted, held.fold)
+def _block_of(problem: Problem, rows: np.ndarray, run: np.ndarray) -> int:
+    """How many neighbours among some samples belong together; of very many targets every k-th tells."""
+    every = max(1, problem.targets.shape[1] // LOOKED_AT)
+    return block_length(problem.targets[:, ::every][rows], run=run)
 
 
-def drawn_for(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
+def drawn_for(held: Tested, problem: Problem, chance: Chance) -> np.ndarray:
     """(n, n_test) how often each held-out sample is drawn, in blocks of neighbours within its test fold; the same for
     every model of a problem.
     """
-    block = block_length(problem.targets[held.rows], run=held.fold)
+    block = _block_of(problem, held.rows, held.fold)
     return inference.drawn_blocks(len(held.rows), block, chance.bootstrap, run=held.fold, seed=problem.seed)
 
 
 def resampled(held: HeldOut, drawn: np.ndarray) -> np.ndarray:
     """(n, t) r in every bootstrap sample, as `drawn_for` drew them."""
     return inference.weighted_r(*held.centred(), drawn)
-
-
-def _resampled(held: HeldOut, problem: Problem, chance: Chance) -> np.ndarray:
-    return resampled(held, drawn_for(held, problem, chance))
 
 
 def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:
@@ -401,7 +429,7 @@ def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:
         if tested_once(problem):
             notes.append(f"p: {how} against the finished predictions of the untouched test set; one-sided")
             rows = problem.folds[0][1]
-            slow = block_length(problem.targets[rows], run=problem.Y.samples["run"].to_numpy()[rows])
+            slow = _block_of(problem, rows, problem.Y.samples["run"].to_numpy()[rows])
             notes += [few for few in [inference.few_blocks(len(rows), slow)] if few]
         else:
             kept = "penalties and choices made anew" if chance.choose_again else "fixed penalties and choices"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.chance import Chance, drawn_for, plain_r, resampled
-from brainalign.encoding.fit import Fits, Problem
-from brainalign.encoding.score import HeldOut
+from brainalign.encoding.chance import Chance, drawn_for, resampled
+from brainalign.encoding.fit import Fits, Problem, batches
+from brainalign.encoding.score import HeldOut, plain_r
 from brainalign.maths import inference
 from brainalign.maths.profile import centre_of_mass, peak
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 AXES = ("layer", "lag", "context")  # columns of a design in which alternatives may differ
 PLACES = ("centre", "centre_low", "centre_high", "peak", "peak_low", "peak_high")
-AT_ONCE = 8_000_000  # resampled scores held together: alternatives × resamples × targets
 
 
 def places_of(columns: pd.DataFrame, names: Sequence[str]) -> tuple[str, np.ndarray]:
@@ -75,9 +74,10 @@ def choice_table(problem: Problem, fits: Fits, scored: Mapping[str, Scored], cha
     picked, share = most_chosen(fits, problem.n_own)
     drawn = drawn_for(scored[names[0]].held, problem, chance) if chance.bootstrap else None
     found = np.full((6, problem.n_own), np.nan)
-    for batch in _batches(problem.n_own, len(names) * max(chance.bootstrap, 1)):
-        models = [scored[name].held.columns(batch) for name in names]
-        base = scored["baseline"].held.columns(batch) if "baseline" in scored else None
+    tested = len(scored[names[0]].held.rows)
+    for batch in batches(problem.n_own, len(names) * max(chance.bootstrap, tested)):
+        models = [scored[name].held.of(problem.own[batch]) for name in names]
+        base = scored["baseline"].held.of(problem.own[batch]) if "baseline" in scored else None
         found[[0, 3], batch] = _where(models, base, places, plain_r)
         if drawn is not None:
             anew = _where(models, base, places, lambda held: resampled(held, drawn))
@@ -107,9 +107,3 @@ def _where(
     r = np.stack([score(one) for one in models])
     less = 0.0 if baseline is None else np.nan_to_num(score(baseline))
     return centre_of_mass(np.nan_to_num(r) - less, places), peak(r, places)
-
-
-def _batches(n: int, size: int) -> Iterator[slice]:
-    """Slices of so many targets that what is held of each, `size` numbers, stays within AT_ONCE."""
-    step = max(1, AT_ONCE // size)
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))

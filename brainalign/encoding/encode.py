@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from brainalign.encoding.fit import (
     Model,
     Problem,
     Source,
+    batches,
     fit_models,
     models_of,
     pose,
@@ -28,11 +29,12 @@ from brainalign.encoding.fit import (
 from brainalign.encoding.folds import FoldRule, by_run, drawn, warnings_of
 from brainalign.encoding.parts import Partition, Parts
 from brainalign.encoding.result import Encoding, Weights
-from brainalign.encoding.score import HeldOut, held_out, profile, score_table
+from brainalign.encoding.score import Tested, predicted_by, profile, score_table
 from brainalign.encoding.within import PCA
 from brainalign.maths.ceiling import Ceiling
 from brainalign.progress import Progress
 from brainalign.provenance import versions
+from brainalign.scratch import room
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -127,7 +129,7 @@ def encode(
     fits = fit_models(problem, split.families(), store, progress)
     scored = gather(problem, fits, alternatives, choose_one)
     ceilings = ceiling(problem.Y.select(rows=np.unique(np.concatenate([test for _, test in problem.folds]))))
-    tables = {name: one.table(problem.Y.columns, slice(0, problem.n_own), ceilings.own) for name, one in scored.items()}
+    tables = {name: one.table(problem.Y.columns, problem.own, ceilings.own) for name, one in scored.items()}
     people = _people_tables(problem, scored, ceilings.people)
     notes = [
         *warnings_of(problem.folds, problem.Y.samples),
@@ -163,17 +165,20 @@ def encode(
 
 @dataclass(frozen=True)
 class Scored:
-    """One model's held-out samples, the fits they come from, and the names of the parts its R² is split into."""
+    """One model's held-out samples, and the names of the parts its R² is split into."""
 
     name: str
-    sources: Sequence[Sequence[Source]]  # for every fold
-    held: HeldOut
+    held: Tested
     bands: tuple[str, ...]
-    inner: Sequence[np.ndarray]  # for every fold (t,) inner cross-validated R²
 
-    def table(self, columns: pd.DataFrame, targets: slice, ceiling: Ceiling | None) -> pd.DataFrame:
+    @property
+    def sources(self) -> Sequence[Sequence[Source]]:
+        """For every fold, the fits it comes from."""
+        return self.held.sources
+
+    def table(self, columns: pd.DataFrame, targets: np.ndarray, ceiling: Ceiling | None) -> pd.DataFrame:
         """Its score table, for some of the targets."""
-        return score_table(self.held.columns(targets), columns, self.name, self.bands, ceiling)
+        return score_table(self.held, targets, columns, self.name, self.bands, ceiling)
 
 
 def gather(
@@ -186,12 +191,7 @@ def gather(
     if alternatives and choose_one:
         names.append("full")
         bands["full"] = next(bands[model.name] for model in fits.models if model.alternative)
-    out = {}
-    for name in names:
-        sources = sources_of(fits, name)
-        fitted = [put_together(one, problem.targets.shape[1]) for one in sources]
-        out[name] = Scored(name, sources, held_out(problem, fitted), bands[name], [fit.cv_r2 for fit in fitted])
-    return out
+    return {name: Scored(name, Tested(problem, sources_of(fits, name)), bands[name]) for name in names}
 
 
 def _not_told(ceiling: Ceiling) -> list[str]:
@@ -220,8 +220,8 @@ def layer_profile(
     names = [m.name for m in fits.models if m.alternative]
     axis, places = places_of(problem.X.columns, names)
     table = profile({name: tables[name] for name in names}, axis, places)
-    own = slice(0, problem.n_own)
-    spans = [mean_interval(scored[name].held.columns(own), problem, chance) for name in names]
+    own = problem.own
+    spans = [mean_interval(scored[name].held, problem, chance) for name in names]
     table["r_low"], table["r_high"] = [s[0] for s in spans], [s[1] for s in spans]
     if "full" in scored:
         picked = fits.chosen()
@@ -234,9 +234,10 @@ def _people_tables(problem: Problem, scored: Mapping[str, Scored], ceiling: Any)
     people = problem.Y.related.get("people")
     if people is None:
         return {}
-    theirs = slice(problem.n_own, None)
     return {
-        name: scored[name].table(people.columns, theirs, ceiling) for name in ("baseline", "full") if name in scored
+        name: scored[name].table(people.columns, problem.theirs, ceiling)
+        for name in ("baseline", "full")
+        if name in scored
     }
 
 
@@ -250,16 +251,24 @@ def _add_unique(full: pd.DataFrame, baseline: pd.DataFrame, scored: Mapping[str,
 
 def _signals(problem: Problem, scored: Mapping[str, Scored]) -> tuple[Signal, Signal]:
     """Held-out predictions and observations of the recording's own targets, in order of time."""
-    held = {name: one.held for name, one in scored.items()}
-    first = next(iter(held.values()))
+    first = next(iter(scored.values())).held
     order = np.argsort(first.rows, kind="stable")
-    own = slice(0, problem.n_own)
-    samples = problem.Y.samples.iloc[first.rows[order]].assign(fold=first.fold[order] + 1)
-    inner = [{f"inner_r2_{k}": r2[own] for k, r2 in enumerate(one.inner, start=1)} for one in scored.values()]
-    named = [problem.Y.columns.assign(model=name, **found) for name, found in zip(held, inner, strict=True)]
-    columns = pd.concat(named, ignore_index=True)
-    predicted = np.concatenate([h.predicted[order, own] for h in held.values()], axis=1)
-    return Signal(predicted, samples, columns), Signal(first.y[order, own], samples, problem.Y.columns)
+    observed = replace(problem.Y, related={}).select(rows=first.rows[order])
+    samples = observed.samples.assign(fold=first.fold[order] + 1)
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    predicted = room((len(order), len(scored) * problem.n_own), whole=problem.whole)
+    named = []
+    for k, (name, one) in enumerate(scored.items()):
+        inner = [put_together(fold, "cv_r2")[problem.own] for fold in one.sources]
+        named.append(problem.Y.columns.assign(model=name, **{f"inner_r2_{i}": r2 for i, r2 in enumerate(inner, 1)}))
+        for at in batches(problem.n_own, len(order)):
+            columns = slice(k * problem.n_own + at.start, k * problem.n_own + at.stop)
+            predicted[place, columns] = predicted_by(one.sources, problem.own[at])
+    return (
+        Signal(predicted, samples, pd.concat(named, ignore_index=True)),
+        Signal(observed.values, samples, problem.Y.columns),
+    )
 
 
 def _weights(problem: Problem, models: Sequence[Model]) -> Weights:

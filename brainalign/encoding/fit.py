@@ -6,25 +6,32 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from brainalign import scratch
 from brainalign.encoding.folds import FoldRule, Folds, as_rule, by_run, folds_in_use
 from brainalign.encoding.within import PCA, Space, learn_space
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.banded import BandedRidge
+from brainalign.maths.cost import parse_bytes
+from brainalign.maths.held_out import chunks
 from brainalign.progress import Progress
 from brainalign.provenance import hash_array, versions
+from brainalign.scratch import columns_of_rows, filled, room, rows_of
 from brainalign.signals import Signal, same_samples
 from brainalign.store import Store, key_of
 
 AVERAGED = partial(BandedRidge, average=True)  # better than the best point where responses are weak
 HOW = ("memory", "device", "n_jobs")  # settings of a solver that do not change its results
 SMALL = 2_000_000  # numbers in the responses up to which several fits are done at once
+AT_ONCE = 4_000_000  # numbers of many targets that are held together: 32 MB
+SHARE = 0.75  # of the memory, for the ridge of a large recording; the rest is for tables and for what is being scored
+MAPPED = 1_000_000  # bytes of an array from which that of a large recording stays in its file
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,31 @@ class Problem:
     def n_own(self) -> int:
         """How many targets are the recording's own (the rest are people's)."""
         return self.Y.shape[1]
+
+    @property
+    def own(self) -> np.ndarray:
+        """(n_own,) their numbers."""
+        return np.arange(self.n_own)
+
+    @property
+    def theirs(self) -> np.ndarray:
+        """The numbers of people's targets."""
+        return np.arange(self.n_own, self.targets.shape[1])
+
+    @property
+    def whole(self) -> int:
+        """Bytes of the responses; where that is large, what is as long goes into files."""
+        return int(self.targets.nbytes)
+
+    @cached_property
+    def memory(self) -> int:
+        """Bytes that the fit may take."""
+        return parse_bytes(getattr(self.solver(bands=None), "memory", "4GB"))
+
+    def mean(self, rows: np.ndarray) -> np.ndarray:
+        """(t,) float64, over some samples."""
+        some = batches(self.targets.shape[1], len(rows))
+        return np.concatenate([columns_of_rows(self.targets, rows, at).mean(0, dtype=np.float64) for at in some])
 
     def inner_folds(self, train: np.ndarray) -> Folds:
         """The inner loop over one fold's training samples, by the rule of the outer one."""
@@ -111,7 +143,10 @@ def pose(
     if len(keep) < len(Y.samples):
         X, Y = X.select(rows=keep), Y.select(rows=keep)
     people = Y.related.get("people")
-    targets = Y.array() if people is None else np.concatenate([Y.array(), people.array()], axis=1)
+    targets = Y.array()
+    if people is not None:
+        shape = (len(targets), targets.shape[1] + people.shape[1])
+        targets = filled(shape, lambda rows: np.concatenate([Y.values[rows], people.values[rows]], axis=1))
     still = np.flatnonzero(np.ptp(targets, axis=0) == 0)
     if len(still):
         tables = [Y.columns] if people is None else [Y.columns, people.columns]
@@ -122,6 +157,17 @@ def pose(
     if dead:
         raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
     return Problem(X, Y, targets, splits, rule, inner, dict(within_fold or {}), solver, seed)
+
+
+def batches(n: int, size: int) -> list[slice]:
+    """Slices of so many targets that what is held of each, `size` numbers, stays within AT_ONCE.
+
+    Examples
+    --------
+    >>> batches(5, AT_ONCE // 3)
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    return chunks(n, max(1, AT_ONCE // max(size, 1)))
 
 
 def models_of(bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]) -> list[Model]:
@@ -183,20 +229,21 @@ def fit_fold(problem: Problem, family: Sequence[Model], fold: int, **how: Any) -
 def _predicted(
     problem: Problem, model: Model, ridge: Any, Z: np.ndarray, train: np.ndarray, test: np.ndarray
 ) -> dict[str, np.ndarray]:
-    mean = problem.targets[train].mean(0, dtype=np.float64)
+    mean = problem.mean(train)
     shift = ridge.intercept_ - mean
-    predicted = np.empty((len(test), len(mean)), np.float32)
+    predicted = room((len(test), len(mean)), whole=problem.whole)
     explained = np.empty((len(model.bands), len(mean)))
     for batch, parts in ridge.predict_batches(Z, split=True):  # the parts of all targets are never held at once
         centred = parts.sum(0, dtype=np.float64) + shift[batch]
-        y = problem.targets[test, batch] - mean[batch]
+        y = columns_of_rows(problem.targets, test, batch) - mean[batch]
         predicted[:, batch] = centred + mean[batch]
         explained[:, batch] = np.einsum("bnt,nt->bt", parts, 2 * y - centred, dtype=np.float64)
+    mixture = ridge.mixture_
     return {
         "predicted": predicted,
         "cv_r2": np.asarray(ridge.cv_r2_, np.float64),
         "points": ridge.points_,
-        "mixture": ridge.mixture_,
+        "mixture": filled(mixture.shape, mixture.__getitem__, mixture.dtype, problem.whole),
         "explained": explained,
         "train_mean": mean,
     }
@@ -267,8 +314,14 @@ def _kept_fits(
         for model, key in zip(family, keys, strict=True)
     ]
     return [
-        FoldFit(**{name: np.array(piece.arrays[name]) for name in FoldFit.__dataclass_fields__}) for piece in pieces
+        FoldFit(**{name: _opened(problem, piece.arrays[name]) for name in FoldFit.__dataclass_fields__})
+        for piece in pieces
     ]
+
+
+def _opened(problem: Problem, array: np.ndarray) -> np.ndarray:
+    """In memory, so that no file stays open for it; of a large recording what is long stays where it is kept."""
+    return array if problem.whole > scratch.LARGE and array.nbytes >= MAPPED else np.array(array)
 
 
 @dataclass(frozen=True)
@@ -287,8 +340,9 @@ class Fits:
         names = [m.name for m in self.models if m.alternative]
         if not names:
             return None
-        inner = np.stack([[f.cv_r2 for f in self.by_model[name]] for name in names])  # (models, folds, t)
-        return np.argmax(np.where(np.isnan(inner), -np.inf, inner), axis=0)
+        each = zip(*([f.cv_r2 for f in self.by_model[name]] for name in names), strict=True)
+        inner = [np.stack(fold) for fold in each]  # for every fold (models, t)
+        return np.stack([np.argmax(np.where(np.isnan(one), -np.inf, one), axis=0) for one in inner])
 
 
 Source = tuple[Model, FoldFit, np.ndarray]
@@ -310,26 +364,14 @@ def sources_of(fits: Fits, name: str) -> list[list[Source]]:
     ]
 
 
-def put_together(sources: Sequence[Source], n_targets: int) -> FoldFit:
-    """One fold's fit of all targets, each from its own source. Alone it is the source itself; of several it has no
-    points: those stay with the sources.
-    """
+def put_together(sources: Sequence[Source], name: str) -> np.ndarray:
+    """(.., t) an array of one fold's fits, `cv_r2` or `explained`: of each target from its own source."""
+    first = getattr(sources[0][1], name)
     if len(sources) == 1:
-        return sources[0][1]
-    first = sources[0][1]
-    none = np.zeros((0, n_targets))
-    out = FoldFit(
-        np.empty((len(first.predicted), n_targets), np.float32),
-        np.empty(n_targets),
-        none,
-        none,
-        np.empty((len(first.explained), n_targets)),
-        first.train_mean,
-    )
+        return first
+    out = np.empty_like(first)
     for _, fit, mine in sources:
-        out.predicted[:, mine] = fit.predicted[:, mine]
-        out.cv_r2[mine] = fit.cv_r2[mine]
-        out.explained[:, mine] = fit.explained[:, mine]
+        out[..., mine] = getattr(fit, name)[..., mine]
     return out
 
 
@@ -340,17 +382,19 @@ def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.nda
     candidates = [m for m in models if m.alternative] or [m for m in models if m.name == "full"] or list(models)
     rows = np.arange(len(problem.Y.samples))
     own = slice(0, problem.n_own)
-    weights = np.zeros((problem.X.shape[1], problem.n_own), np.float32)
+    weights = room((problem.X.shape[1], problem.n_own), whole=problem.whole)
     intercept = np.zeros(problem.n_own)
     best = np.full(problem.n_own, -np.inf)
     used = [""] * problem.n_own
     for model in candidates:
         space, ridge = _learn(problem, model, rows, own)
         better = np.flatnonzero(np.nan_to_num(ridge.cv_r2_, nan=-1e30) > best)
-        back, shift = space.back(np.asarray(ridge.coef_, np.float64)[:, better])
-        weights[:, better] = 0
-        weights[np.ix_(space.columns, better)] = back
-        intercept[better] = np.asarray(ridge.intercept_)[better] + shift
+        for at in batches(len(better), len(weights)):
+            some = better[at]
+            back, shift = space.back(np.asarray(ridge.coef_[:, some], np.float64))
+            weights[:, some] = 0
+            weights[np.ix_(space.columns, some)] = back
+            intercept[some] = np.asarray(ridge.intercept_)[some] + shift
         best[better] = np.nan_to_num(ridge.cv_r2_, nan=-1e30)[better]
         for t in better:
             used[t] = model.alternative or ""
@@ -370,8 +414,10 @@ def _learn(
     ridge = problem.solver(
         bands=np.array(space.bands), folds=problem.inner_folds(train), seed=problem.seed, n_jobs=n_jobs
     )
+    if problem.whole > scratch.LARGE and hasattr(ridge, "memory"):
+        ridge.memory = int(SHARE * parse_bytes(ridge.memory))
     Z = space.apply(np.asarray(values[train]))
-    return space, ridge.fit(Z, problem.targets[train][:, targets], progress=tell)
+    return space, ridge.fit(Z, rows_of(problem.targets[:, targets], train), progress=tell)
 
 
 def _said(solver: Callable[..., Any]) -> str:

@@ -11,11 +11,11 @@ from threading import Lock
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from brainalign.encoding.fit import FoldFit, Model, Problem, Source, fit_models, put_together, sources_of
-from brainalign.encoding.score import held_out
+from brainalign.encoding.fit import FoldFit, Model, Problem, Source, fit_models, sources_of
+from brainalign.encoding.score import Tested, plain_r, predicted_by
 from brainalign.encoding.within import learn_space
-from brainalign.maths import scores
 from brainalign.maths.hat import hat_operator
+from brainalign.maths.penalties import POINTS
 from brainalign.maths.rearrange import Moved
 from brainalign.maths.refit import Refit, beyond_sums, correlation_sums
 
@@ -70,9 +70,12 @@ def null_beyond(
     ------
     some targets, and (m, b) each: R² that the nested model loses, r that it loses
     """
-    kept = np.tile(problem.targets.mean(0), (len(problem.targets), 1))
-    for (_, test), sources in zip(problem.folds, nested, strict=True):
-        kept[test] = put_together(sources, problem.targets.shape[1]).predicted
+    tested = np.concatenate([test for _, test in problem.folds])
+
+    def known(at: np.ndarray) -> np.ndarray:
+        kept = np.tile(problem.targets[:, at].mean(0), (len(problem.targets), 1))
+        kept[tested] = predicted_by(nested, at)
+        return kept
 
     def sums(fold: int, source: Source, less: Source, mine: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
         train, test = problem.folds[fold]
@@ -84,7 +87,7 @@ def null_beyond(
 
         def beyond(few: np.ndarray) -> np.ndarray:
             at = mine[few]
-            fitted = kept[:, at]
+            fitted = known(at)
             start = fitted[test] - fitted[train].mean(0)
             weights = full_weights[:, few], less_weights[:, few]
             made = [
@@ -114,8 +117,7 @@ def null_chosen_again(
         series = np.ascontiguousarray(again.transpose(1, 2, 0)).reshape(len(problem.targets), -1)
         copies = replace(problem, targets=series, hashes={})
         fits = fit_models(copies, [(model,) for model in models], None)
-        held = held_out(copies, [put_together(one, series.shape[1]) for one in sources_of(fits, name)])
-        r = scores.pearson_within(held.y, held.predicted, held.fold)
+        r = plain_r(Tested(copies, sources_of(fits, name)).of(np.arange(series.shape[1])))
         yield some, np.nan_to_num(r).reshape(len(some), -1).T
 
 
@@ -129,7 +131,8 @@ def _summed(
     sums: Callable[[int, Source, Source, np.ndarray], Callable[[np.ndarray], np.ndarray]],
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Sums over folds, (kinds, b, m), for some targets at a time; folds, and models within them, side by side."""
-    step = max(1, TOGETHER // (kinds * m))
+    step = max(1, min(TOGETHER, problem.memory // 48) // (kinds * m))  # 4 bytes, and as much for what becomes of it
+    workers = _workers(problem)
     for start in range(0, len(targets), step):
         some = targets[start : start + step]
         total, lock = np.zeros((kinds, len(some), m), np.float32), Lock()
@@ -149,9 +152,15 @@ def _summed(
                 with lock:
                     total[:, place[mine[few]]] += part
 
-        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(max_workers=workers) as pool:
             list(pool.map(one, _jobs(sources, others, some)))
         yield some, total
+
+
+def _workers(problem: Problem) -> int:
+    """How many folds are predicted anew side by side: no more than a quarter of the memory has room for."""
+    fold = max(len(train) * len(test) for train, test in problem.folds)
+    return max(1, min(os.cpu_count() or 1, problem.memory // 4 // (16 * (POINTS + 1) * fold)))
 
 
 def _jobs(
@@ -170,11 +179,12 @@ def _operators(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(k, n_test, n_train) from training responses to test predictions at the points in use, and their weights."""
     train, test = problem.folds[fold]
-    used = np.flatnonzero(fit.mixture[:, targets].any(1))
+    mixture = fit.mixture[:, targets]
+    used = np.flatnonzero(mixture.any(1))
     space = learn_space(problem.X.values, problem.X.columns, model.bands, train, problem.reduce)
     before, after = (space.apply(np.asarray(problem.X.values[rows])) for rows in (train, test))
     operators, which = hat_operator(before, after, space.bands, fit.points[:, used])
-    return operators[which].astype(np.float32), fit.mixture[np.ix_(used, targets)].astype(np.float32)
+    return operators[which].astype(np.float32), mixture[used].astype(np.float32)
 
 
 def _responses(problem: Problem, targets: np.ndarray) -> np.ndarray:

@@ -21,7 +21,6 @@ from brainalign.store import Store
 if TYPE_CHECKING:
     from brainalign.encoding.encode import Scored
 
-NUMBERS = 20_000_000  # of a bootstrap distribution that are held at once
 Left = tuple[str, ...]
 """Features that a model is fitted without."""
 
@@ -155,13 +154,14 @@ class Parts:
 
     def _lost(self, full: Scored, nested: Mapping[Left, list[list[Source]]]) -> dict[Left, np.ndarray]:
         """(t,) R² lost without each choice."""
-        held = full.held
-        spread = ((held.y - held.reference) ** 2).sum(0)
-        error = ((held.y - held.predicted) ** 2).sum(0)
-        lost = {}
-        for some, sources in nested.items():
-            less = ((held.y - predicted_by(sources, np.arange(held.y.shape[1]))) ** 2).sum(0)
-            lost[some] = np.divide(less - error, spread, out=np.full(len(spread), np.nan), where=spread > 0)
+        targets = np.arange(self.problem.targets.shape[1])
+        lost = {some: np.full(len(targets), np.nan) for some in nested}
+        for at, held in full.held.batches(targets):
+            spread = ((held.y - held.reference) ** 2).sum(0)
+            error = ((held.y - held.predicted) ** 2).sum(0)
+            for some, sources in nested.items():
+                less = ((held.y - predicted_by(sources, targets[at])) ** 2).sum(0)
+                np.divide(less - error, spread, out=lost[some][at], where=spread > 0)
         return lost
 
     def _product(self, full: Scored, table: pd.DataFrame) -> list[pd.DataFrame]:
@@ -188,8 +188,7 @@ class Parts:
             if moved is not None:
                 if progress:
                     progress(len(rows), len(self.features), f"how likely by chance: {name} alone")
-                own = np.arange(self.problem.n_own)
-                part["p"] = beyond(self.problem, full, nested[name,], own, moved, store).r2
+                part["p"] = beyond(self.problem, full, nested[name,], self.problem.own, moved, store).r2
                 part["q"] = inference.fdr(part["p"].to_numpy())
             rows.append(part)
         return rows
@@ -232,15 +231,13 @@ class Parts:
         """
         counts = drawn_for(full.held, self.problem, chance)
         low, high = (np.full(self.problem.n_own, np.nan) for _ in range(2))
-        step = max(1, NUMBERS // len(counts))
-        for start in range(0, self.problem.n_own, step):
-            some = np.arange(self.problem.n_own)[start : start + step]
-            held = full.held.columns(some)
+        for some, held in full.held.batches(self.problem.own, beside=len(counts)):
             spread = (held.y - held.reference) ** 2
             error = (held.y - held.predicted) ** 2
             lost = np.zeros(spread.shape)
             for choice, sign in signs.items():
-                less = (held.y - predicted_by(nested[choice], some)) ** 2 if choice in nested else spread
+                known = choice in nested
+                less = (held.y - predicted_by(nested[choice], self.problem.own[some])) ** 2 if known else spread
                 lost += sign * (less - error)
             moving = np.where(spread.any(0), 1.0, np.nan)
             with np.errstate(invalid="ignore"):

@@ -12,9 +12,12 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
+from brainalign.maths.held_out import chunks
+from brainalign.scratch import filled, room
 from brainalign.signals import Signal, coordinate_tables, load_signal, save_signal, table_coordinates
 
 TABLES = ("scores", "people", "layers", "choices", "partition", "gain", "folds", "controls", "excerpt")
+TOGETHER = 4_000_000  # numbers of a prediction, or of the weights behind it, that are worked on at once
 DIGITS = "%.6g"  # what float32 fits hold; the same seed then gives the same bytes
 
 
@@ -121,8 +124,11 @@ class Encoding:
                 f"the design lacks {int((order < 0).sum())} of the {len(wanted)} columns the weights are for, first "
                 f"{dict(zip(named, wanted[int(np.argmin(order))], strict=True))}: build it as the fitted one was built"
             )
-        values = new.array()[:, order] @ self.weights.values + self.weights.intercept
-        return Signal(values.astype(np.float32), new.samples, self.weights.targets)
+        X, weights = new.array()[:, order], self.weights
+        values = room((len(X), weights.values.shape[1]))
+        for some in chunks(values.shape[1], max(1, TOGETHER // max(X.shape))):
+            values[:, some] = X @ weights.values[:, some] + weights.intercept[some]
+        return Signal(values, new.samples, weights.targets)
 
 
 def save(what: Encoding | Signal, path: str | Path) -> Path:
@@ -228,7 +234,7 @@ def _save_weights(weights: Weights, path: Path) -> None:
 def _load_weights(path: Path) -> Weights:
     import xarray
 
-    with xarray.open_zarr(path, consolidated=True, chunks=None) as lazy:
-        data = lazy.load()
-    tables = coordinate_tables(data, ("feature", "target"))
-    return Weights(data["weights"].values, data["intercept"].values, tables["feature"], tables["target"])
+    with xarray.open_zarr(path, consolidated=True, chunks=None) as data:
+        tables, values = coordinate_tables(data, ("feature", "target")), data["weights"]
+        read = filled(values.shape, lambda rows: values[rows].values, values.dtype)
+        return Weights(read, data["intercept"].values, tables["feature"], tables["target"])

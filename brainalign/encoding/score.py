@@ -2,57 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.fit import FoldFit, Problem, Source
+from brainalign.encoding.fit import Problem, Source, batches, put_together
 from brainalign.maths import scores
 from brainalign.maths.ceiling import Ceiling
+from brainalign.scratch import columns_of_rows
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Every held-out sample of one model, folds one after the other."""
+    """Every held-out sample of one model and some targets, folds one after the other."""
 
-    y: np.ndarray  # (n, t) as observed
+    y: np.ndarray  # (n, t) float64, as observed
     predicted: np.ndarray  # (n, t)
     reference: np.ndarray  # (n, t) the training mean each prediction started from
     fold: np.ndarray  # (n,)
-    rows: np.ndarray  # (n,) positions among the samples in use
-    explained: np.ndarray  # (b, t)
-
-    def columns(self, targets: slice | np.ndarray) -> HeldOut:
-        """Some targets of it."""
-        return HeldOut(
-            self.y[:, targets],
-            self.predicted[:, targets],
-            self.reference[:, targets],
-            self.fold,
-            self.rows,
-            self.explained[:, targets],
-        )
 
     def centred(self) -> tuple[np.ndarray, np.ndarray]:
         """Observed and predicted, each less its mean within every test fold: what `r` is computed on."""
         return scores.centre_within(self.y, self.fold), scores.centre_within(self.predicted, self.fold)
 
 
-def held_out(problem: Problem, fits: Sequence[FoldFit]) -> HeldOut:
-    """Gather one model's folds."""
-    tests = [test for _, test in problem.folds]
-    rows = np.concatenate(tests)
-    fold = np.repeat(np.arange(len(tests)), [len(t) for t in tests])
-    return HeldOut(
-        problem.targets[rows].astype(np.float64),
-        np.concatenate([f.predicted for f in fits]).astype(np.float64),
-        np.stack([f.train_mean for f in fits])[fold],
-        fold,
-        rows,
-        np.sum([f.explained for f in fits], axis=0),
-    )
+@dataclass(frozen=True)
+class Tested:
+    """The held-out samples of one model: of all targets they may be larger than memory, so some are read at a time."""
+
+    problem: Problem
+    sources: Sequence[Sequence[Source]]  # for every fold, which fitted model predicts which targets
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """(n,) positions among the samples in use."""
+        return np.concatenate([test for _, test in self.problem.folds])
+
+    @cached_property
+    def fold(self) -> np.ndarray:
+        """(n,) the fold of each."""
+        sizes = [len(test) for _, test in self.problem.folds]
+        return np.repeat(np.arange(len(sizes)), sizes)
+
+    def of(self, targets: np.ndarray) -> HeldOut:
+        """Some targets of it."""
+        means = np.stack([fold[0][1].train_mean[targets] for fold in self.sources])
+        y = columns_of_rows(self.problem.targets, self.rows, targets).astype(np.float64)
+        return HeldOut(y, predicted_by(self.sources, targets), means[self.fold], self.fold)
+
+    def batches(self, targets: np.ndarray, beside: int = 0) -> Iterator[tuple[slice, HeldOut]]:
+        """Some targets at a time, where they stand among those asked for, and their samples.
+
+        beside : how many numbers of each are held beside its samples, such as resamples
+        """
+        for at in batches(len(targets), max(len(self.rows), beside)):
+            yield at, self.of(targets[at])
 
 
 def predicted_by(sources: Sequence[Sequence[Source]], targets: np.ndarray) -> np.ndarray:
@@ -62,47 +69,64 @@ def predicted_by(sources: Sequence[Sequence[Source]], targets: np.ndarray) -> np
     """
     out = []
     for fold in sources:
+        if len(fold) == 1:
+            predicted = fold[0][1].predicted
+            out.append(columns_of_rows(predicted, np.arange(len(predicted)), targets))
+            continue
         values = np.empty((len(fold[0][1].predicted), len(targets)))
         for _, fit, mine in fold:
             here = np.isin(targets, mine)
             values[:, here] = fit.predicted[:, targets[here]]
         out.append(values)
-    return np.concatenate(out)
+    return np.concatenate(out).astype(np.float64, copy=False)
+
+
+def plain_scores(held: HeldOut) -> dict[str, np.ndarray]:
+    """(t,) each: `r`, `r_fold_mean` and `r2`, which no ceiling has a part in."""
+    return {
+        "r": plain_r(held),
+        "r_fold_mean": scores.pearson_fold_mean(held.y, held.predicted, held.fold),
+        "r2": scores.r2(held.y, held.predicted, mean=held.reference),
+    }
 
 
 def score_table(
-    held: HeldOut, columns: pd.DataFrame, model: str, bands: Sequence[str], ceiling: Ceiling | None
+    held: Tested, targets: np.ndarray, columns: pd.DataFrame, model: str, bands: Sequence[str], ceiling: Ceiling | None
 ) -> pd.DataFrame:
     """One row per target: raw score, ceiling and normalised score side by side.
 
     Parameters
     ----------
-    held : HeldOut, (n, t)
+    held : Tested
+    targets : array (t,) of int
+        Which of its targets.
     columns : DataFrame, t rows
         What each target is; its columns come first.
     model : str
     bands : sequence of str
-        Names of the rows of `held.explained`.
+        The parts that R² is split into.
     ceiling : Ceiling or None
     """
-    n_targets = held.y.shape[1]
-    r = scores.pearson_within(held.y, held.predicted, held.fold)
-    r2 = scores.r2(held.y, held.predicted, mean=held.reference)
-    spread = ((held.y - held.reference) ** 2).sum(0)
-    table: dict[str, object] = {
-        "model": model,
-        "r": r,
-        "r_fold_mean": scores.pearson_fold_mean(held.y, held.predicted, held.fold),
-        "r2": r2,
-        "n_test": len(held.y),
-    }
+    n_targets = len(targets)
+    r, fold_mean, r2, spread = np.empty((4, n_targets))
+    for at, some in held.batches(targets):
+        plain = plain_scores(some)
+        r[at], fold_mean[at], r2[at] = plain["r"], plain["r_fold_mean"], plain["r2"]
+        spread[at] = ((some.y - some.reference) ** 2).sum(0)
+    table: dict[str, object] = {"model": model, "r": r, "r_fold_mean": fold_mean, "r2": r2, "n_test": len(held.rows)}
     table |= ceiling_columns(r, r2, ceiling, n_targets)
     for name in ("p", "p_floor", "q", "p_fwe", "r_low", "r_high"):
         table[name] = np.full(n_targets, np.nan)
-    for band, part in zip(bands, held.explained, strict=True):
+    explained = np.sum([put_together(fold, "explained") for fold in held.sources], axis=0)[:, targets]
+    for band, part in zip(bands, explained, strict=True):
         table[f"r2_{band}"] = np.divide(part, spread, out=np.full(n_targets, np.nan), where=spread > 0)
     own = columns.reset_index(drop=True)
     return pd.concat([own, pd.DataFrame(table, index=own.index)], axis=1)
+
+
+def plain_r(held: HeldOut) -> np.ndarray:
+    """(t,) Pearson's r, centred within each test fold."""
+    return scores.pearson_within(held.y, held.predicted, held.fold)
 
 
 def ceiling_columns(r: np.ndarray, r2: np.ndarray, ceiling: Ceiling | None, n: int) -> dict[str, object]:

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,17 @@ from brainalign.errors import InputError
 # labels into numbers, so that a run cannot be named as its files name it. mne-bids looks for electrophysiology.
 
 
+DIGITS = re.compile(r"(\d+)")
+
+
 @dataclass(frozen=True)
 class BidsFile:
     """One file whose name follows BIDS.
 
     Parameters
     ----------
-    path : Path
-        Absolute.
+    where : str
+        Its absolute path; `path` is the same as a Path, made for the few files of a tree that are looked at.
     dataset : str
         "" for the tree itself, else the name of the folder in `derivatives/`.
     folder : tuple of str
@@ -36,12 +40,17 @@ class BidsFile:
         "bold", ".nii.gz".
     """
 
-    path: Path
+    where: str
     dataset: str
     folder: tuple[str, ...]
     entities: Mapping[str, str]
     suffix: str
     extension: str
+
+    @cached_property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.where)
 
 
 @dataclass(frozen=True)
@@ -137,7 +146,6 @@ def index_bids(root: str | Path) -> BidsTree:
             f"{root} holds no BIDS file, neither at its root nor in sub-*/ nor in derivatives/: it {_listing(root)}; "
             "give the folder that holds dataset_description.json and sub-01/ …"
         )
-    files.sort(key=lambda file: (file.dataset, natural(file.path.as_posix())))
     places: dict[tuple[str, tuple[str, ...], str, str], list[BidsFile]] = {}
     for file in files:
         places.setdefault((file.dataset, file.folder, file.suffix, file.extension), []).append(file)
@@ -164,7 +172,7 @@ def parse_name(name: str) -> tuple[dict[str, str], str, str] | None:
     return {key: label for key, _, label in pairs}, suffix, "." + extension
 
 
-def natural(text: str) -> tuple[tuple[int, int, str], ...]:
+def natural(text: str) -> tuple[list[str | int], str]:
     """A sorting key under which run-2 comes before run-10.
 
     Examples
@@ -172,8 +180,9 @@ def natural(text: str) -> tuple[tuple[int, int, str], ...]:
     >>> sorted(["run-10", "run-2"], key=natural)
     ['run-2', 'run-10']
     """
-    pieces = re.split(r"(\d+)", text)
-    return tuple((1, int(piece), piece) if piece.isdecimal() else (0, 0, piece) for piece in pieces)
+    pieces: list[str | int] = [*DIGITS.split(text)]  # text, digits, text, …: like is compared with like
+    pieces[1::2] = map(int, pieces[1::2])
+    return pieces, text
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -196,7 +205,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def _files_of(folder: Path, dataset: str) -> Iterator[BidsFile]:
     """The BIDS files of one dataset. Only `sub-*` is entered: `sourcedata`, `code` and `stimuli` hold other things."""
-    entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    entries = _entries(folder)
     yield from _named(entries, dataset, ())
     seen: set[Path] = set()
     for entry in entries:
@@ -210,7 +219,7 @@ def _below(folder: os.DirEntry[str], dataset: str, place: tuple[str, ...], seen:
         if real in seen:  # links are the tree's owner's choice, but a ring of them would be walked for ever
             return
         seen.add(real)
-    entries = sorted(os.scandir(folder.path), key=lambda entry: entry.name)
+    entries = _entries(folder)
     yield from _named(entries, dataset, place)
     for entry in entries:
         if entry.is_dir() and not entry.name.startswith("."):
@@ -221,7 +230,11 @@ def _named(entries: Iterable[os.DirEntry[str]], dataset: str, place: tuple[str, 
     for entry in entries:
         parsed = None if entry.name.startswith(".") else parse_name(entry.name)
         if parsed and not entry.is_dir():
-            yield BidsFile(Path(entry.path), dataset, place, *parsed)
+            yield BidsFile(entry.path, dataset, place, *parsed)
+
+
+def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    return sorted(os.scandir(folder), key=lambda entry: natural(entry.name))
 
 
 def _listing(folder: Path, most: int = 8) -> str:

@@ -56,7 +56,7 @@ def open_cifti(path: Path, name: str) -> Series:
     >>> series.header_tr, series.columns.iloc[3].to_dict()
     (2.0, {'structure': 'CORTEX_LEFT', 'hemisphere': 'L', 'vertex': 3})
     """
-    from nibabel.cifti2 import BrainModelAxis, ParcelsAxis
+    from nibabel.cifti2.cifti2_axes import BrainModelAxis, ParcelsAxis
 
     image = load_cifti(path, name)
     time, places = _axes(image, name)
@@ -96,7 +96,7 @@ def load_cifti(path: Path, name: str) -> Any:
         No such file, cut short, or another kind of file.
     """
     import nibabel
-    from nibabel.cifti2 import Cifti2HeaderError
+    from nibabel.cifti2.cifti2 import Cifti2HeaderError
     from nibabel.filebasedimages import ImageFileError
 
     broken = (ImageFileError, Cifti2HeaderError, ExpatError, OSError, EOFError, ValueError, KeyError)
@@ -116,7 +116,7 @@ def load_cifti(path: Path, name: str) -> Any:
 
 def _axes(image: Any, name: str) -> tuple[Any, Any]:
     """Time and places."""
-    from nibabel.cifti2 import SeriesAxis
+    from nibabel.cifti2.cifti2_axes import SeriesAxis
 
     axes = [image.header.get_axis(k) for k in range(image.ndim)]
     if len(axes) != 2 or not isinstance(axes[0], SeriesAxis):
@@ -125,7 +125,7 @@ def _axes(image: Any, name: str) -> tuple[Any, Any]:
             "(.dtseries.nii, .ptseries.nii)"
         )
     if axes[0].unit != "SECOND":
-        raise InputError(f"{name} is a series in {axes[0].unit.lower()}: a recording is one in seconds")
+        raise InputError(f"{name} is a series in {str(axes[0].unit).lower()}: a recording is one in seconds")
     says = tuple(map(len, axes))
     if image.shape != says:
         raise InputError(

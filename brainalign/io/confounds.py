@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,7 +119,7 @@ def _chosen(
     if wanted is None:
         return set(whole.names), {}, []
     problems = [
-        f"{beside} has no column {one!r}; {did_you_mean(one, whole.names)}"
+        f"{beside} has no column {one!r}; {_closest(one, whole.names)}"
         for one in wanted.columns
         if one not in whole.names
     ]
@@ -148,7 +149,7 @@ def _by_strategy(
     entities = {key: label for key, label in file.entities.items() if key != "desc"}
     entities["desc"] = desc if desc == "smoothAROMAnonaggr" else "preproc"
     image = file.path.with_name("_".join(f"{key}-{label}" for key, label in entities.items()) + "_bold.nii.gz")
-    strategies = [name for name in wanted.strategies if name != "non_steady_state"]  # always looked for
+    strategies: list[Any] = [name for name in wanted.strategies if name != "non_steady_state"]  # always looked for
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no other strategy, every volume scrubbed: both are said elsewhere
         try:
@@ -166,11 +167,19 @@ def _problems_in_limits(table: Table, limits: Sequence[Limit], beside: str) -> l
     problems = []
     for one in limits:
         if one.column not in table.names:
-            there = did_you_mean(one.column, table.names)
+            there = _closest(one.column, table.names)
             problems.append(f"{beside} has no column {one.column!r} to censor by; {there}")
         elif not np.isfinite(table.values[:, table.names.index(one.column)]).any():
             problems.append(f"{beside}: column {one.column!r} is n/a throughout, and cannot be censored by")
     return problems
+
+
+def _closest(word: str, names: Sequence[str], most: int = 12) -> str:
+    """The closest column, or some of the hundreds that fMRIPrep writes."""
+    said = did_you_mean(word, names)
+    if said.startswith("did") or len(names) <= most:
+        return said
+    return f"there are {len(names)}: {', '.join(names[:most])} …"
 
 
 def _around(table: Table, limit: Limit) -> np.ndarray:

@@ -22,7 +22,7 @@ from brainalign.io.recordings import Chosen, choose_recordings
 from brainalign.io.runs import Run, RunSettings, open_run
 from brainalign.io.series import Series, same_grid
 from brainalign.io.volumes import Mask, read_mask
-from brainalign.io.wanted import Asked, Censor
+from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
 from brainalign.provenance import hash_array, hash_file, relative_name
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store
@@ -161,6 +161,11 @@ def read_fmri(
     notes = [*chosen.notes, *_gather_notes(signals)]
     signals = [replace(s, attrs={**s.attrs, "notes": notes, "left_out": left_out}) for s in signals]
     if average == "subjects":
+        if any(r.file.entities.get("space") == "fsnative" for r in chosen.recordings):
+            raise InputError(
+                "a mean over subjects needs surfaces on which vertices are alike: fsnative is each person's own; name "
+                "space fsaverage, or average: none"
+            )
         read = [person.read for person in people if person.read is not None]
         return average_people(side_by_side(alike(signals, read), store))
     together = [side_by_side(group, store) for group in by_clock(signals)]
@@ -185,6 +190,7 @@ def _settings_of(
         raise SettingsError(f"smooth_mm is a width in mm above 0; found {smooth_mm!r}: leave it out for none")
     if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
         raise SettingsError(f"trim_volumes is a number of volumes; found {trim_volumes!r}")
+    wanted_confounds(confounds), limits_of(censor)  # what cannot be is an error before anything is read
     clock = None if dataset is None else dataset_card(dataset).clock
     trim = trim_volumes if trim_volumes is not None else 0 if clock is None else clock.trim_volumes
     return RunSettings(
@@ -210,7 +216,10 @@ def _atlas_of(atlas: str | Path | None, root: str | Path) -> Atlas | Parcels | s
     if str(atlas).endswith((".nii", ".nii.gz", *FORMS)) or len(Path(atlas).parts) > 1:
         raise InputError(f"there is no atlas {atlas}: looked for it as it stands and in {root}; check the path")
     tree = index_bids(root)
-    labels = {f.entities.get(entity) for f in tree.find("timeseries", ".tsv") for entity in ("atlas", "seg")}
+    tables = (
+        tree.find("timeseries", ".tsv") + tree.find("timeseries", ".ptseries.nii") + tree.find("bold", ".ptseries.nii")
+    )
+    labels = {f.entities.get(entity) for f in tables for entity in ("atlas", "seg")}
     return str(atlas) if str(atlas) not in labels and segmentations(tree, str(atlas)) else None
 
 

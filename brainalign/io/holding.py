@@ -12,9 +12,10 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.series import Series
+from brainalign.rows import begin_values
+from brainalign.scratch import LARGE
 from brainalign.store import Store, key_of
 
-LARGE = 256 << 20  # bytes from which values are kept on disk
 NOUNS = {
     "structure": ("grayordinate", "grayordinates"),
     "vertex": ("vertex", "vertices"),
@@ -248,7 +249,7 @@ def _on_disk(
     def fill(folder: Path) -> None:
         whole = folder / "values.npy"
         with whole.open("wb") as file:
-            _begin(file, shape)
+            begin_values(file, shape)
             looks = _copy(runs, where, use, lambda block: file.write(np.ascontiguousarray(block, "<f4").data))
         if _unusable(looks):
             raise _UnusableError(looks)
@@ -270,17 +271,13 @@ def _on_disk(
     return piece.arrays["values"], np.asarray(piece.arrays["kept"])
 
 
-def _begin(file: Any, shape: tuple[int, int]) -> None:
-    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
-
-
 def _narrow(path: Path, kept: np.ndarray) -> None:
     """Write an array's file again with some of its columns, some rows at a time."""
     values = np.load(path, mmap_mode="r")
     less = path.with_suffix(".less")
     step = max(1, (LARGE >> 3) // (4 * len(kept)))
     with less.open("wb") as file:
-        _begin(file, (len(values), int(kept.sum())))
+        begin_values(file, (len(values), int(kept.sum())))
         for start in range(0, len(values), step):
             file.write(np.ascontiguousarray(values[start : start + step, kept]).data)
     del values

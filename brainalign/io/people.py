@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
-from brainalign.io.holding import LARGE, noun_of
+from brainalign.io.holding import noun_of
 from brainalign.io.series import Series, same_grid
 from brainalign.provenance import hash_array
 from brainalign.rows import RowJob, keep_rows, parts_of
+from brainalign.scratch import LARGE
 from brainalign.signals import Signal, join, merge_attrs, same_samples
 from brainalign.store import Store, key_of
 

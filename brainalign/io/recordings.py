@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
@@ -56,7 +57,7 @@ class Recording:
     kind: Kind
     others: tuple[BidsFile, ...] = field(default=())
 
-    @property
+    @cached_property
     def version(self) -> Version:
         """The version it is of."""
         return version_of(self.file, self.kind)
@@ -109,7 +110,7 @@ def find_recordings(
     files = _with_label(files, "ses", session, tree.root)
     files = _with_label(files, "run", run, tree.root)
     recordings = [
-        Recording(file, file.entities["sub"], labels[file.path], recording_kind(file) or "table", tuple(others))
+        Recording(file, file.entities["sub"], labels[file.where], recording_kind(file) or "table", tuple(others))
         for file, *others in _with_hemispheres(files)
     ]
     return tree, sorted(recordings, key=lambda r: (natural(r.subject), natural(r.run)))
@@ -202,7 +203,9 @@ def _images(recordings: list[Recording], root: Path, space: str | None) -> list[
     """The volumes among them, of whatever space, if the one that is asked for has some."""
     images = [r for r in recordings if r.kind == "nifti"]
     if not images:
-        raise InputError(f"{root} holds no *_bold.nii.gz of this task, and a mask is for images")
+        raise InputError(
+            f"{root} holds no *_bold.nii.gz of this task, and masks, label images and smoothing are for images"
+        )
     hit = [] if space is None else meant([(r.file, r.version) for r in recordings], "space", space)
     kinds = [r.kind for r, yes in zip(recordings, hit, strict=bool(hit)) if yes]
     if kinds and "nifti" not in kinds:
@@ -228,12 +231,12 @@ def is_confounds(file: BidsFile) -> bool:
     return named and file.suffix in ("timeseries", "regressors") and file.extension in (".tsv", ".txt")
 
 
-def run_labels(files: Sequence[BidsFile], several: bool) -> dict[Path, str]:
+def run_labels(files: Sequence[BidsFile], several: bool) -> dict[str, str]:
     """What the run of each file is called: "ses-run" where the files are of several sessions and none was named."""
     sessions = {file.entities.get("ses") for file in files}
     with_session = several and len(sessions) > 1
     return {
-        file.path: "-".join([file.entities.get("ses", "none")] * with_session + [file.entities.get("run", "1")])
+        file.where: "-".join([file.entities.get("ses", "none")] * with_session + [file.entities.get("run", "1")])
         for file in files
     }
 
@@ -247,7 +250,7 @@ def _with_hemispheres(files: Sequence[BidsFile]) -> list[list[BidsFile]]:
     """The files of each recording, the left hemisphere before the right one."""
     groups: dict[object, list[BidsFile]] = {}
     for file in files:
-        key: object = file.path
+        key: object = file.where
         if recording_kind(file) == "gifti" and SIDE in file.entities:
             entities = {name: label for name, label in file.entities.items() if name != SIDE}
             key = (file.dataset, file.folder, file.extension, *sorted(entities.items()))

@@ -168,21 +168,6 @@ def clock_of(table: Table) -> np.ndarray | None:
     return None
 
 
-def read_confounds(path: Path, name: str) -> tuple[Table | None, list[str], list[str]]:
-    """Read a table of confounds, ready to be regressed out: `read_recorded`, then `without_gaps`.
-
-    Returns
-    -------
-    table : Table or None
-    problems, notes : list of str
-    """
-    table, problems, notes = read_recorded(path, name)
-    if table is None:
-        return None, problems, []
-    table, problems, said = without_gaps(table, name)
-    return table, problems, [] if table is None else notes + said
-
-
 def read_recorded(path: Path, name: str) -> tuple[Table | None, list[str], list[str]]:
     """A table of confounds as it stands in the file; six columns without a header are motion.
 

@@ -42,7 +42,8 @@ def interval(samples: np.ndarray) -> Interval:
     samples = np.asarray(samples, float)
     usable = (~np.isnan(samples)).sum(0) > 1
     filled = np.where(usable, samples, 0.0)  # keeps numpy from warning of columns without a number
-    low, high = np.nanpercentile(filled, [tail, 100 - tail], axis=0)
+    percentile = np.nanpercentile if np.isnan(filled).any() else np.percentile  # the first goes column by column
+    low, high = percentile(filled, [tail, 100 - tail], axis=0)
     low, high, se = (np.where(usable, one, np.nan) for one in (low, high, np.nanstd(filled, axis=0, ddof=1)))
     return Interval(low, high, se)
 
@@ -307,7 +308,7 @@ def rearranged_r(
 def null_batches(y: np.ndarray, yhat: np.ndarray, moved: Moved) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
     """Some targets at a time: which, their r (b,), and r of every rearrangement (m, b), 0 where it is not defined."""
     tables, picked = (_permuted if moved.steps is None else _shifted)(moved)
-    step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y)))
+    step = max(1, NUMBERS_TOGETHER // max(len(picked), len(y), int(picked.max()) + 1))
     for start in range(0, y.shape[1], step):
         some = slice(start, start + step)
         a, b = centred(y[:, some]), centred(yhat[:, some])

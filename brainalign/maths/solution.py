@@ -17,6 +17,7 @@ from brainalign.maths.primal import Primal
 from brainalign.maths.search import Found, members
 
 ROWS = 2048  # samples predicted at a time
+TOGETHER = 4_000_000  # numbers of the predicted parts of some targets that are held at once
 
 
 class Solution:
@@ -53,16 +54,19 @@ class Solution:
             yield from self._operated(X)
             return
         new = [data.new(X, b, self._dtype) for b in range(len(data.bands))]
-        for batch, coef in self._solutions():
-            if split:
-                parts = np.stack([part @ coef[at] for part, at in zip(new, self._places(), strict=True)])
-                for part, columns, at in zip(parts, data.columns, self._places(), strict=True):
-                    part += (data.x_mean[columns] @ coef[at]).astype(self._dtype)
-                yield batch, self._blank(parts, batch)
-            else:
-                values = np.hstack(new) @ coef
-                values += data.y_mean[batch].astype(self._dtype)
-                yield batch, self._blank(values, batch)
+        step = max(1, TOGETHER // (len(X) * (len(new) if split else 1)))
+        for whole, solved in self._solutions():
+            for few in chunks(whole.stop - whole.start, step):
+                batch, coef = slice(whole.start + few.start, whole.start + few.stop), solved[:, few]
+                if split:
+                    parts = np.stack([part @ coef[at] for part, at in zip(new, self._places(), strict=True)])
+                    for part, columns, at in zip(parts, data.columns, self._places(), strict=True):
+                        part += (data.x_mean[columns] @ coef[at]).astype(self._dtype)
+                    yield batch, self._blank(parts, batch)
+                else:
+                    values = np.hstack(new) @ coef
+                    values += data.y_mean[batch].astype(self._dtype)
+                    yield batch, self._blank(values, batch)
 
     def _operated(self, X: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Predictions by one matrix from training responses to predictions for each point, never by weights."""

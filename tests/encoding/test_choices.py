@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.encoding import choices
+from brainalign.encoding import fit as fitting
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.choices import most_chosen, places_of
 from brainalign.encoding.encode import encode
@@ -130,7 +130,7 @@ def test_without_anything_better_than_the_baseline_there_is_no_centre():
 def test_batches_change_nothing(monkeypatch):
     X, Y = graded([0, 2, 4], LAYERS)
     whole = fitted(X, Y, chance=BOOTSTRAP).choices
-    monkeypatch.setattr(choices, "AT_ONCE", 1)
+    monkeypatch.setattr(fitting, "AT_ONCE", 1)
     pd.testing.assert_frame_equal(fitted(X, Y, chance=BOOTSTRAP).choices, whole)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 
 from brainalign.io.fetch import sample_path
@@ -104,11 +105,49 @@ class Images:
         path.write_text(text)
         return path
 
+    def fmriprep_confounds(self, subject, run, volumes=60, suffix="timeseries"):
+        """A table with the columns fMRIPrep 24 writes, n/a where it does, and what its json says of the components."""
+        table, about = fmriprep_table(np.random.default_rng([int(subject), int(run), volumes]), volumes)
+        text = table.to_csv(sep="\t", index=False, na_rep="n/a")
+        path = self.confounds(subject, run, text)
+        path = path.rename(path.with_name(path.name.replace("timeseries", suffix)))
+        path.with_suffix(".json").write_text(json.dumps(about))
+        return path, table
+
     def half(self, axis=0):
         """A mask of the first half of the grid."""
         voxels = np.zeros(self.shape, bool)
         voxels[tuple(slice(0, 2) if k == axis else slice(None) for k in range(3))] = True
         return voxels
+
+
+def fmriprep_table(rng, n):
+    """Six kinds of confounds: signals and motion with their expansions, components, cosines, outliers, quality."""
+    columns = {}
+    sizes = dict.fromkeys(("global_signal", "csf", "white_matter"), (900.0, 5.0))
+    sizes |= {f"{kind}_{axis}": (0.0, 0.01) for kind in ("trans", "rot") for axis in "xyz"}
+    for name, (mean, scale) in sizes.items():
+        values = mean + scale * rng.standard_normal(n).cumsum()
+        change = np.diff(values, prepend=np.nan)
+        columns |= {name: values, f"{name}_derivative1": change}
+        columns |= {f"{name}_power2": values**2, f"{name}_derivative1_power2": change**2}
+    about = {}
+    for prefix, masks in {"t": [None] * 3, "a": ["combined"] * 4 + ["CSF"] * 2 + ["WM"] * 2}.items():
+        for k, mask in enumerate(masks):
+            columns[f"{prefix}_comp_cor_{k:02d}"] = rng.standard_normal(n)
+            about[f"{prefix}_comp_cor_{k:02d}"] = {"Method": f"{prefix}CompCor"} | ({"Mask": mask} if mask else {})
+    for k in range(3):
+        columns[f"cosine{k:02d}"] = np.cos(np.pi * (np.arange(n) + 0.5) * (k + 1) / n)
+    columns["framewise_displacement"] = np.abs(rng.standard_normal(n)) * 0.1
+    columns["std_dvars"] = 1 + 0.1 * rng.standard_normal(n)
+    columns["framewise_displacement"][[20, 30]] = 0.9, 0.6
+    columns["std_dvars"][[30, 40]] = 1.9, 1.7
+    for name in ("framewise_displacement", "std_dvars"):
+        columns[name][0] = np.nan
+    columns["non_steady_state_outlier00"] = (np.arange(n) == 0).astype(int)
+    columns["aroma_motion_01"] = rng.standard_normal(n)
+    columns["motion_outlier00"] = (np.arange(n) == 20).astype(int)
+    return pd.DataFrame(columns), about
 
 
 @pytest.fixture

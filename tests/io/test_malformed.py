@@ -184,9 +184,9 @@ def test_events_of_two_runs_swapped_are_found_where_one_ends_before_they_do(stud
     )
 
 
-def test_vertices_of_meshes_of_ones_own_have_no_mean(surfaces):
+def test_vertices_of_meshes_of_other_sizes_have_no_mean(surfaces):
     for person, vertices in (("02", 6), ("01", 5)):
-        here = surfaces.gifti(surfaces.data(0, places=vertices), name="hemi-L_space-fsnative_bold.func.gii")
+        here = surfaces.gifti(surfaces.data(0, places=vertices), name="hemi-L_space-subject_bold.func.gii")
         there = here.parents[2] / f"sub-{person}/func" / here.name.replace("sub-01", f"sub-{person}")
         there.parent.mkdir(parents=True, exist_ok=True)
         here.replace(there)

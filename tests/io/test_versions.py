@@ -123,7 +123,7 @@ def test_any_set_of_versions_is_told_apart(data):
     forms = [("bold", ".nii.gz"), ("bold", ".func.gii"), ("bold", ".dtseries.nii")]
     some = st.dictionaries(st.sampled_from(["space", "res", "den", "desc", "echo"]), st.sampled_from(["1", "a"]))
     drawn = data.draw(st.lists(st.tuples(some, st.sampled_from(forms)), min_size=1, max_size=6))
-    files = [BidsFile(None, "", (), entities, *form) for entities, form in drawn]
+    files = [BidsFile("", "", (), entities, *form) for entities, form in drawn]
     pairs = [(file, version_of(file, recording_kind(file))) for file in files]
     versions = list(dict.fromkeys(version for _, version in pairs))
     for version in versions:

@@ -1,0 +1,114 @@
+"""From a recording and its models to amplitudes, a batch of voxels at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+
+from brainalign.design.choosing import Likelihood, choose_response
+from brainalign.design.estimates import How, InseparableError, lsa
+from brainalign.design.shrunken import Repeats, Shrinker
+from brainalign.design.trials import RunModel, Trials
+from brainalign.errors import InputError
+from brainalign.signals import Signal
+
+NUMBERS = 1 << 22  # of the recording that are looked at together, float64
+CENTRED = 0.5  # a run's mean below this many SDs is no baseline to take a share of
+
+Estimate = Callable[[list[np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray]]
+"""Data of each run (n, m) → amplitudes (n_rows, m, lags), which response (m,), which fraction (m,)."""
+
+
+def estimator(
+    models: Sequence[Sequence[RunModel]],
+    trials: Trials,
+    how: How,
+    lags: int,
+    repeats: Repeats | None,
+    fractions: np.ndarray | None,
+) -> Estimate:
+    """What makes amplitudes of the data: everything that does not depend on them is computed here, once.
+
+    Raises
+    ------
+    InputError
+        Trials that a run's design does not tell apart, or more regressors than volumes.
+    """
+    n_rows = len(trials.samples)
+    library = [Likelihood(per) for per in models] if len(models) > 1 else []
+    weights = [[_weigh(model, trials, how)[:, :lags] for model in per] for per in models]
+    shrinkers = []
+    if repeats is not None and fractions is not None:
+        shrinkers = [Shrinker(per, n_rows, repeats, fractions) for per in models]
+
+    def estimate(data: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        m = data[0].shape[1]
+        best = choose_response(library, models[0], data) if library else np.zeros(m, int)
+        out, fraction = np.zeros((n_rows, m, lags)), np.ones(m)
+        for k in np.unique(best):
+            mine = np.flatnonzero(best == k)
+            some = data if len(mine) == m else [y[:, mine] for y in data]
+            if shrinkers:
+                out[:, mine, 0], fraction[mine] = shrinkers[k](some)
+                continue
+            for model, w, y in zip(models[k], weights[k], some, strict=True):
+                for lag in range(lags):
+                    out[model.rows[:, None], mine, lag] = w[:, lag] @ y
+        return out, best, fraction
+
+    return estimate
+
+
+def _weigh(model: RunModel, trials: Trials, how: How) -> np.ndarray:
+    """What `how` makes of a run; trials that it cannot tell apart are named as a person would."""
+    n, k, b = model.expected.shape
+    q = model.nuisance.shape[1]
+    if how is lsa and k * b + q > n:
+        raise InputError(
+            f"run {model.run}: {k * b} regressors for {k} trials and {q} for nuisance, but {n} volumes in use: take "
+            "how=lss"
+        )
+    try:
+        return how(model.expected, trials.conditions[model.rows])
+    except InseparableError as error:
+        first, *second = (trials.names[model.rows[one]] for one in error.trials)
+        raise InputError(
+            f"run {model.run}: {first} and {second[0] if second else 'the others'} are not told apart, given the "
+            f"response {model.hrf}: leave one out{', or take how=lss' if how is lsa else ''}"
+        ) from error
+
+
+def fill(
+    out: np.ndarray, brain: Signal, columns: np.ndarray, estimate: Estimate, models: Sequence[RunModel], unit: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the amplitudes of some columns into `out`; which response and which fraction each has."""
+    width, step = brain.shape[1], max(1, NUMBERS // max(1, brain.shape[0]))
+    chosen, fractions = np.zeros(len(columns), int), np.ones(len(columns))
+    for start in range(0, len(columns), step):
+        some = columns[start : start + step]
+        neighbours = len(some) == some[-1] - some[0] + 1
+        which = slice(some[0], some[-1] + 1) if neighbours else some
+        data = []
+        for model in models:
+            low, high = model.volumes[0], model.volumes[-1] + 1
+            y = np.asarray(brain.values[low:high][:, which], np.float64)[model.volumes - low]
+            data.append(_percent(y, model.run, brain.columns.iloc[some]) if unit == "percent" else y)
+        found, best, fraction = estimate(data)
+        chosen[start : start + step], fractions[start : start + step] = best, fraction
+        for lag in range(found.shape[2]):
+            out[:, some + lag * width] = found[:, :, lag]
+    return chosen, fractions
+
+
+def _percent(y: np.ndarray, run: str, columns: pd.DataFrame) -> np.ndarray:
+    mean, spread = y.mean(0), y.std(0)
+    odd = np.flatnonzero(mean <= CENTRED * spread)
+    if len(odd):
+        what = ", ".join(f"{k} {v}" for k, v in columns.iloc[odd[0]].items())
+        raise InputError(
+            f"run {run}: the mean of {what} is {mean[odd[0]]:.3g}, its SD {spread[odd[0]]:.3g}: there is no baseline "
+            "to take per cent of; give the recording as it was scanned, or take unit='raw'"
+        )
+    return y * (100 / mean)
