@@ -16,7 +16,7 @@ from brainalign.encoding.encode import encode
 from brainalign.encoding.fit import AVERAGED, Problem, fit_models, models_of, pose
 from brainalign.encoding.folds import Fixed, FoldRule, by_run, drawn, warnings_of
 from brainalign.encoding.group import over_people
-from brainalign.encoding.score import HeldOut, score_table
+from brainalign.encoding.score import HeldOut, plain_scores
 from brainalign.encoding.within import PCA
 from brainalign.errors import InputError, did_you_mean
 from brainalign.maths.shared_space import SharedSpace
@@ -282,10 +282,9 @@ def _scored(
                     predicted=np.concatenate([s.back(k, one, part) for s, one in zip(spaces, own, strict=True)]),
                     reference=np.stack([s.means[k][part] for s in spaces])[fold],
                     fold=fold,
-                    rows=rows,
-                    explained=np.zeros((0, part.stop - start)),
                 )
-                of_model.append(score_table(held, everyone.columns[k].iloc[part], model, (), None))
+                told = {"model": model, **plain_scores(held), "n_test": len(rows)}
+                of_model.append(everyone.columns[k].iloc[part].assign(**told))
         order = np.argsort(np.concatenate(everyone.at))  # as the recording has them
         tables.append(pd.concat(of_model, ignore_index=True).iloc[order])
     return pd.concat(tables, ignore_index=True).assign(way=way)

@@ -81,6 +81,15 @@ def predicted_by(sources: Sequence[Sequence[Source]], targets: np.ndarray) -> np
     return np.concatenate(out).astype(np.float64, copy=False)
 
 
+def plain_scores(held: HeldOut) -> dict[str, np.ndarray]:
+    """(t,) each: `r`, `r_fold_mean` and `r2`, which no ceiling has a part in."""
+    return {
+        "r": plain_r(held),
+        "r_fold_mean": scores.pearson_fold_mean(held.y, held.predicted, held.fold),
+        "r2": scores.r2(held.y, held.predicted, mean=held.reference),
+    }
+
+
 def score_table(
     held: Tested, targets: np.ndarray, columns: pd.DataFrame, model: str, bands: Sequence[str], ceiling: Ceiling | None
 ) -> pd.DataFrame:
@@ -101,9 +110,8 @@ def score_table(
     n_targets = len(targets)
     r, fold_mean, r2, spread = np.empty((4, n_targets))
     for at, some in held.batches(targets):
-        r[at] = plain_r(some)
-        fold_mean[at] = scores.pearson_fold_mean(some.y, some.predicted, some.fold)
-        r2[at] = scores.r2(some.y, some.predicted, mean=some.reference)
+        plain = plain_scores(some)
+        r[at], fold_mean[at], r2[at] = plain["r"], plain["r_fold_mean"], plain["r2"]
         spread[at] = ((some.y - some.reference) ** 2).sum(0)
     table: dict[str, object] = {"model": model, "r": r, "r_fold_mean": fold_mean, "r2": r2, "n_test": len(held.rows)}
     table |= ceiling_columns(r, r2, ceiling, n_targets)

@@ -78,7 +78,7 @@ def read_beside(
     if whole is not None and len(whole.values) != n_rows:
         problems = [
             f"{beside} has {len(whole.values)} rows, {name} has {n_rows}: "
-            "both have one per volume; cut the volumes dropped from one out of the other"
+            "both have one per volume; is it of another run? Else cut the volumes dropped from one out of the other"
         ]
     if whole is None or problems:
         return Beside(notes=notes, problems=problems)

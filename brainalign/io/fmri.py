@@ -336,7 +336,7 @@ def _confounds_of(subject: str, runs: list[Run], samples: pd.DataFrame) -> tuple
 
 def _sort_out(people: list[Person], everyone: bool) -> tuple[list[str], list[dict[str, str]]]:
     """Problems, and who is left out: only where nobody in particular was asked for, and somebody remains."""
-    problems = [problem for person in people for problem in person.problems]
+    problems = list(dict.fromkeys(problem for person in people for problem in person.problems))
     dead = [person for person in people if person.dead]
     left_out = [{"subject": person.subject, "why": person.dead} for person in dead]
     if everyone and len(dead) < len(people):

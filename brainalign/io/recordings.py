@@ -10,7 +10,18 @@ from pathlib import Path
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.io.bids import BidsFile, BidsTree, index_bids, natural
 from brainalign.io.people import list_names
-from brainalign.io.versions import RAW, SAME_RECORDING, SIDE, Kind, Version, ambiguous, describe, meant, version_of
+from brainalign.io.versions import (
+    CALLED,
+    RAW,
+    SAME_RECORDING,
+    SIDE,
+    Kind,
+    Version,
+    ambiguous,
+    describe,
+    meant,
+    version_of,
+)
 
 HALF = ("phase", "real", "imag")  # parts of a complex image that say little alone; `part-mag` is the recording
 KINDS: Mapping[tuple[str, str], Kind] = {
@@ -150,11 +161,7 @@ def choose_recordings(
                 + did_you_mean(derivatives, sorted(known))
             )
     if nifti:
-        left = [r for r in left if r.kind == "nifti"]
-        if not left:
-            raise InputError(
-                f"{tree.root} holds no *_bold.nii.gz of this task, and masks, label images and smoothing are for images"
-            )
+        left = _images(left, tree.root, space)
     if space is not None and atlas is None:
         left = [r for r in left if not r.version.regions] or left
     for argument, wanted in (("atlas", atlas), ("space", space)):
@@ -190,6 +197,23 @@ def choose_recordings(
     if lost:
         notes.append(f"not there as {read}, and so not read: {list_names([*lost])}")
     return Chosen(tree, left, notes)
+
+
+def _images(recordings: list[Recording], root: Path, space: str | None) -> list[Recording]:
+    """The volumes among them, of whatever space, if the one that is asked for has some."""
+    images = [r for r in recordings if r.kind == "nifti"]
+    if not images:
+        raise InputError(
+            f"{root} holds no *_bold.nii.gz of this task, and masks, label images and smoothing are for images"
+        )
+    hit = [] if space is None else meant([(r.file, r.version) for r in recordings], "space", space)
+    kinds = [r.kind for r, yes in zip(recordings, hit, strict=bool(hit)) if yes]
+    if kinds and "nifti" not in kinds:
+        raise SettingsError(
+            f"space {space!r} has {CALLED[kinds[0]]}; masks, smoothing and label images are for volumes: leave them "
+            "out (an atlas of a surface is a .label.gii, .annot or .dlabel.nii), or name the space of a volume"
+        )
+    return images
 
 
 def recording_kind(file: BidsFile) -> Kind | None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
-from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas
+from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas, segmentations
 from brainalign.io.bids import BidsFile, BidsTree
 from brainalign.io.cifti import open_cifti
 from brainalign.io.clock import Clock, read_clock
@@ -21,6 +21,7 @@ from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
 from brainalign.io.surface import open_gifti
 from brainalign.io.tables import CLOCK_COLUMNS, Table, clock_of, problems_in_clock, problems_in_regions, read_numbers
+from brainalign.io.versions import UNNAMED
 from brainalign.io.volumes import Image, Mask, find_mask, open_image, open_volumes, read_mask
 from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import relative_name
@@ -253,9 +254,11 @@ def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> A
         )
     found = find_atlas(tree, file, atlas)
     if found is None:
+        there = dict.fromkeys(repr(other.entities.get("space", UNNAMED)) for other in segmentations(tree, atlas))
         raise InputError(
             f"no segmentation {atlas!r} goes with {relative_name(file.path, tree.root)}: looked for atlas-, seg- or "
-            f"desc-{atlas}_dseg.nii.gz of its space and resolution; name the atlas by its path"
+            f"desc-{atlas}_dseg.nii.gz of its space and resolution; there are some of the space {', '.join(there)}: "
+            "name that, or the atlas by its path"
         )
     segmentation, table = found
     return read_atlas(segmentation.path, relative_name(segmentation.path, tree.root), table)

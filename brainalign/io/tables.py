@@ -189,8 +189,8 @@ def without_gaps(table: Table, name: str) -> tuple[Table | None, list[str], list
     """Confounds with a number in every row.
 
     A column that starts with n/a (fMRIPrep's derivatives and framewise displacement have no value in the first row)
-    takes its first value there, as `nilearn.interfaces.fmriprep.load_confounds` does. A column that is n/a throughout
-    is left out.
+    takes its first value there, as `nilearn.interfaces.fmriprep.load_confounds` does; where that are several rows, a
+    note says so. A column that is n/a throughout is left out.
 
     Returns
     -------
@@ -205,8 +205,10 @@ def without_gaps(table: Table, name: str) -> tuple[Table | None, list[str], list
         table = table.drop(empty)
         finite = np.isfinite(table.values)
     values = table.values.copy()
+    late = []
     for k in range(values.shape[1]):
         first = int(np.argmax(finite[:, k]))
+        late += [table.names[k]] * (first > 1)
         values[:first, k] = values[first, k]
         later = np.flatnonzero(~finite[first:, k])
         if len(later):
@@ -214,6 +216,10 @@ def without_gaps(table: Table, name: str) -> tuple[Table | None, list[str], list
                 f"{name}, {table.place(first + int(later[0]), k)}: not a finite number; only the first rows of a "
                 "confound may be n/a: repair the table, or take the column out"
             )
+    if late:
+        notes.append(
+            f"{name}: {', '.join(late)} n/a in the first rows, taken to be what is in the first one that is not"
+        )
     return (None, problems, []) if problems else (Table(table.path, table.names, values, table.first_line), [], notes)
 
 

@@ -92,6 +92,8 @@ def meant(files: Sequence[tuple[BidsFile, Version]], argument: str, wanted: str)
         None is.
     """
     label, *more = wanted.split(":")
+    for key in ARGUMENTS[argument]:
+        label = label.removeprefix(f"{key}-")
     kinds = [word for word in more if word in CALLED]
     asked = {key: value for key, _, value in (word.partition("-") for word in more if word not in kinds)}
     labels = [_label(file.entities, argument) for file, _ in files]

@@ -105,7 +105,7 @@ class Image:
                     yield self._seen(np.asarray(apply_read_scaling(raw, slope, inter), np.float32))
                 more = bool(file.read(1))
         except (OSError, EOFError, ValueError, zlib.error) as error:
-            raise InputError(f"{self.name} cannot be read to its end ({error}): fetch it again") from error
+            raise InputError(f"{self.name} cannot be read to its end ({_said(error)}): fetch it again") from error
         if more:
             raise InputError(
                 f"{self.name} goes on after the {n} volumes its header speaks of: the header or the file is wrong; "
@@ -234,7 +234,7 @@ def read_volume(path: Path, name: str, what: str) -> tuple[np.ndarray, np.ndarra
     try:
         values = np.asarray(image.dataobj).reshape(shape)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{name} cannot be read to its end ({error}): fetch it again") from error
+        raise InputError(f"{name} cannot be read to its end ({_said(error)}): fetch it again") from error
     return values, np.asarray(image.affine, float)
 
 
@@ -257,6 +257,11 @@ def around(file: BidsFile) -> list[tuple[str, ...]]:
     return list(dict.fromkeys([file.folder, (*file.folder[:-1], "anat"), (*file.folder[:1], "anat")]))
 
 
+def _said(error: Exception) -> str:
+    """What nibabel says, in one line."""
+    return " ".join(str(error).split())
+
+
 def _load(path: Path, name: str) -> Any:
     import nibabel
     from nibabel.filebasedimages import ImageFileError
@@ -266,7 +271,7 @@ def _load(path: Path, name: str) -> Any:
     except FileNotFoundError as error:
         raise InputError(f"there is no file {name}: check the path, or fetch it") from error
     except (ImageFileError, OSError, EOFError, ValueError, zlib.error) as error:
-        raise InputError(f"{name} cannot be read as an image ({error}): fetch it again") from error
+        raise InputError(f"{name} cannot be read as an image ({_said(error)}): fetch it again") from error
 
 
 def _epi_mask(image: Image, use: np.ndarray | None) -> np.ndarray:

@@ -139,7 +139,7 @@ class PartitionSettings(Section):
 
 
 class Compute(Section):
-    """Where it runs, and how much memory one fit may take beside its data."""
+    """Where it runs, and how much memory a fit may take, files that are mapped aside."""
 
     device: str = "auto"
     memory: int | str = "4GB"

@@ -103,6 +103,25 @@ def test_without_any_mask_nilearn_finds_the_brain(images):
     assert np.array_equal(bold.columns[["i", "j", "k"]], np.argwhere(theirs))
 
 
+def test_censored_volumes_and_missing_numbers_do_not_change_where_the_brain_is_found(images):
+    images.shape = (16, 16, 16)
+    middle = np.zeros(images.shape, bool)
+    middle[4:12, 4:12, 4:12] = True
+    data = np.random.default_rng(0).integers(0, 60, (*images.shape, 8)) + 9000.0 * middle[..., None]
+    images.preproc("01", "1", data)
+    images.confounds("01", "1", "fd\n" + "0\n" * 7 + "1\n")
+    found = read_fmri(images.root, censor={"fd": 0.5})
+    data[..., 7] = np.where(middle, np.nan, 30_000)
+    write_floats(images, data)
+    again = read_fmri(images.root, censor={"fd": 0.5})
+    assert again.columns.equals(found.columns)
+    assert np.array_equal(again.values[:7], found.values[:7])
+    data[7, 7, 7, 3] = np.nan
+    write_floats(images, data)
+    with pytest.raises(InputError, match=r"not a finite number in volume 4, voxel \(7, 7, 7\)"):
+        read_fmri(images.root, censor={"fd": 0.5})
+
+
 def test_a_voxel_has_to_be_in_the_mask_of_every_run(images):
     study(images, subjects=["01"])
     images.mask("01", "2", images.half(axis=1))
@@ -208,14 +227,18 @@ def cut_mask(images):
     truncate(plain)
 
 
-def with_nan(images, voxel, volumes):
-    data = images.data("01", "1")
-    data[(*voxel, volumes)] = np.nan
+def write_floats(images, data):
     path = images.preproc("01", "1")
-    image = nibabel.Nifti1Image(data, images.affine)
+    image = nibabel.Nifti1Image(data.astype(np.float32), images.affine)
     image.header.set_xyzt_units("mm", "sec")
     image.header.set_zooms((3, 3, 4, 1.5))
     nibabel.save(image, path)
+
+
+def with_nan(images, voxel, volumes):
+    data = images.data("01", "1")
+    data[(*voxel, volumes)] = np.nan
+    write_floats(images, data)
 
 
 def without_clock(images):
