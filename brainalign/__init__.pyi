@@ -2,6 +2,7 @@ from .design.betas import betas as betas
 from .design.betas import condition_betas as condition_betas
 from .design.clean import clean as clean
 from .design.conditions import condition_means as condition_means
+from .design.conditions import label_conditions as label_conditions
 from .design.delays import delay as delay
 from .design.estimates import lsa as lsa
 from .design.estimates import lss as lss
@@ -51,6 +52,7 @@ from .encoding.parts import Partition as Partition
 from .encoding.result import Encoding as Encoding
 from .encoding.result import load as load
 from .encoding.result import save as save
+from .encoding.runs import between_runs as between_runs
 from .encoding.searchlights import Region as Region
 from .encoding.searchlights import Searchlight as Searchlight
 from .encoding.searchlights import regions as regions

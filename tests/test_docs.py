@@ -104,6 +104,12 @@ def test_the_python_of_sound_prints_what_the_page_says(capsys):
     assert capsys.readouterr().out == shown
 
 
+def test_the_python_of_fmri_prints_what_the_page_says(capsys):
+    run_blocks("docs/ideas/fmri.md", {})
+    (shown,) = blocks("docs/ideas/fmri.md", "text")
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.verify
 def test_the_python_of_across_prints_what_the_page_says(capsys):
     run_blocks("docs/ideas/across.md", {})

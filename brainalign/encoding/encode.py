@@ -111,6 +111,11 @@ def encode(
     mean; `r2_<band>` is the product measure, which sums to it (Pratt 1987). `p` shifts the responses in time and
     predicts them anew at fixed penalties.
 
+    Of a recording above 256 MB (`brainalign.scratch.LARGE`) nothing that is as long is held in memory: a memory-mapped
+    one is read a batch of targets at a time, what is predicted lies in files (the store's, or some without a name in
+    TMPDIR or /var/tmp) and the result is memory-mapped too. The solver's `memory` is then the budget of the whole fit,
+    of which the ridge is given three quarters.
+
     Examples
     --------
     >>> import numpy as np, pandas as pd

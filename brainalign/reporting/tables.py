@@ -344,7 +344,8 @@ def _many_of(fit: Encoding) -> str:
 
 
 def _dataset(fit: Encoding) -> str:
-    name, task = asked(fit, "data", "bids", default=""), asked(fit, "data", "task", default="")
+    name = next((one for form in ("bids", "matrices", "nsd") if (one := asked(fit, "data", form))), "")
+    task = asked(fit, "data", "task", default="")
     return f"{name}, task {task}" if task and task != name else str(name)
 
 
@@ -363,6 +364,8 @@ def _people(fit: Encoding) -> str:
 def _recording(fit: Encoding) -> str:
     clock, tr = clock_of(fit), tr_of(fit)
     runs = clock["run"].nunique()
+    if asked(fit, "design", "betas") or asked(fit, "data", "nsd"):
+        return f"{counted(runs, ('run', 'runs'))}, {counted(len(clock), ('trial', 'trials'))}"
     length = len(clock) * tr
     return (
         f"{counted(runs, ('run', 'runs'))}, {counted(len(clock), ('volume', 'volumes'))} of {tr:g} s: {minutes(length)}"

@@ -24,6 +24,7 @@ from brainalign.features.samples import samples_of
 from brainalign.features.sound_spectra import MelBands, MelSpectrum
 from brainalign.features.speech import check_context, longest_of, preparation_of
 from brainalign.features.vectors import WordVectors
+from brainalign.signals import Signal
 from brainalign.study.extracting import reads_a_model
 from brainalign.study.kinds import AnyFeature
 from brainalign.study.kinds_of_pictures import Conse, MotionEnergy, OfPictures, Vision
@@ -35,6 +36,7 @@ from brainalign.study.made_of_words import check_words
 from brainalign.study.met import Met
 from brainalign.study.section import Held, Layered
 from brainalign.study.stages import are_moments
+from brainalign.study.trials import are_trials, on_trials
 
 BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # what families call the number of their blocks
 TOWERS = ("vision_config", "text_config")  # where those of models with two are said
@@ -84,6 +86,26 @@ def tests_of(
         yield lambda: check_size(feature, found)
         if feature.ahead or isinstance(feature, Surprisal):
             yield lambda: check_kind(feature, found)
+
+
+def check_trials(feature: AnyFeature, met: Met, brain: Signal) -> None:
+    """Refuse a feature that has no row for every trial, where the recording has a row per trial.
+
+    Raises
+    ------
+    InputError
+    """
+    if not are_trials(brain):
+        return
+    if isinstance(feature, OfPictures):
+        samples = seen(feature, met).samples
+    elif isinstance(feature, OfSound):
+        samples = pd.DataFrame({"run": brain.runs, "time": 0.0, "stimulus_time": 0.0})
+    else:
+        column = getattr(feature, "column", "word")
+        samples = met.events.rename(columns={"onset": "time"}).dropna(subset=[column])[["run", "time"]]
+    rows = Signal(np.zeros((len(samples), 1)), samples, pd.DataFrame({"band": [feature.name]}))
+    on_trials(feature.name, rows, brain, met.events)
 
 
 def is_quick(feature: AnyFeature) -> bool:

@@ -54,7 +54,7 @@ def files_of(study: Study, brain: Signal | None) -> Files:
         Everything that is wrong with the files the study names, in one message.
     """
     named, runs = study.stimuli, None if brain is None else brain.runs
-    folder = named.images or study.data.bids / "stimuli"
+    folder = named.images or study.data.root / "stimuli"
     film, sound, problems = *(_of_each(key, getattr(named, key), runs) for key in ("film", "sound")), []
     problems += [] if named.images is None or folder.is_dir() else [f"stimuli.images: there is no folder {folder}"]
     problems += [problem for found in (film, sound) for problem in found[1]]

@@ -18,8 +18,10 @@ from brainalign.provenance import hash_file
 from brainalign.signals import Signal
 from brainalign.study.files import Files
 from brainalign.study.settings import Study
+from brainalign.study.trials import are_trials
 
 Found = TypeVar("Found")
+TRIAL_S = 3.0  # for which NSD showed each picture
 NO_EVENTS = pd.DataFrame({"onset": np.zeros(0), "duration": np.zeros(0), "run": pd.Series([], dtype=str)})
 
 
@@ -35,15 +37,71 @@ def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
     """
     if not study.needs_events:
         return NO_EVENTS.copy()
+    if brain is not None and are_trials(brain):
+        return _trials_met(study.stimuli.table, brain)
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
-        return transcript(study.stimuli.words, study.stimuli.start_s, "stimuli.words", ends=ends)
+        return _transcripts(study.stimuli.words, study.stimuli.start_s, ends)
+    if study.data.nsd is not None:  # its events are its trials, and could not be read
+        return NO_EVENTS.copy()
+    if study.data.bids is None:
+        raise InputError(
+            "only a BIDS tree has events beside its recordings: name a transcript under stimuli.words, one per run "
+            "({story: story.TextGrid, ..}), or a film or a sound"
+        )
     subject = None if study.data.subjects == "all" else list(study.data.subjects)
     where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
     problems = problems_in_events(*where, ends=ends)
     if problems:
         raise one_message(problems)
     return read_events(*where)
+
+
+def _trials_met(path: Path | None, brain: Signal) -> pd.DataFrame:
+    """What trials show that name their `stimulus`: the row of a table that has each stimulus once."""
+    shown = "a table with a row per stimulus: `stimulus` as the recording calls them, and stim_file, caption, .."
+    if path is None:
+        raise InputError(f"trials of a recording without events need stimuli.table, {shown}")
+    if not path.is_file():
+        raise InputError(f"stimuli.table: there is no file {path}: check the path")
+    table = pd.read_csv(path, sep=None, engine="python", dtype={"stimulus": str}, keep_default_na=False)
+    if "stimulus" not in table:
+        raise InputError(f"{path.name} has no column 'stimulus'; found {', '.join(table)}: stimuli.table is {shown}")
+    named = brain.samples["stimulus"]
+    lost, twice = sorted(set(named) - set(table["stimulus"])), table["stimulus"][table["stimulus"].duplicated()]
+    if lost or len(twice):
+        what = f"lacks {len(lost):,} stimuli that were shown, the first {lost[0]!r}" if lost else ""
+        what = what or f"has {twice.iloc[0]!r} more than once"
+        raise InputError(f"{path.name} {what}: stimuli.table is {shown}")
+    met = brain.samples[["run", "time"]].rename(columns={"time": "onset"}).assign(duration=TRIAL_S)
+    of_each = table.set_index("stimulus").loc[named].reset_index()
+    met = pd.concat([met.reset_index(drop=True), of_each], axis=1)
+    met.attrs = {"notes": [], "inputs": {path.name: hash_file(path)}}
+    return met
+
+
+def _transcripts(words: Path | Mapping[str, Path], start_s: float, ends: Mapping[str, float] | None) -> pd.DataFrame:
+    """The words of one file, or of a file per run; what is wrong with all of them in one message."""
+    if not isinstance(words, Mapping):
+        return transcript(words, start_s, "stimuli.words", ends=ends)
+    lost = [run for run in ends or {} if run not in words]
+    problems = [f"stimuli.words names no transcript of run {', '.join(lost)}: name one for each run"] if lost else []
+    found = {}
+    for run, path in words.items():
+        if ends is not None and run not in ends:
+            problems.append(f"stimuli.words names run {run}, but the recording has runs {', '.join(ends)}")
+            continue
+        try:
+            mine = None if ends is None else {"1": ends[run]}
+            found[run] = transcript(path, start_s, f"stimuli.words, run {run}", ends=mine)
+        except InputError as error:
+            problems.append(f"run {run}: {error}")
+    if problems:
+        raise one_message(problems)
+    together = pd.concat([one.assign(run=run) for run, one in found.items()], ignore_index=True)
+    notes = [note for one in found.values() for note in one.attrs["notes"]]
+    together.attrs = {"notes": notes, "inputs": apart(*(one.attrs["inputs"] for one in found.values()))}
+    return together
 
 
 def transcript(

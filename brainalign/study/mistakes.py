@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -42,8 +42,15 @@ def _keys_at(loc: tuple[Any, ...], whole: type[BaseModel]) -> list[str]:
         if _is_kind(loc, k):
             model = FEATURE_KINDS[part]
         elif isinstance(part, str) and isinstance(model, type) and part in model.model_fields:
-            model = model.model_fields[part].annotation
+            model = _section_of(model.model_fields[part].annotation)
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section itself where one may be left out: `Betas | None`."""
+    return next(
+        (one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)), annotation
+    )
 
 
 def _is_kind(loc: tuple[Any, ...], k: int) -> bool:

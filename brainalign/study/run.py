@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.controls import Changed, as_table, row_as_asked, row_of_control
 from brainalign.encoding.encode import encode
@@ -19,29 +18,24 @@ from brainalign.encoding.leaks import leak_audit
 from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
-from brainalign.errors import BrainalignError
+from brainalign.errors import BrainalignError, problems_of
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
 from brainalign.provenance import versions
 from brainalign.signals import Signal
 from brainalign.store import Store
 from brainalign.study import stages
-from brainalign.study.checking import is_quick, tests_of
+from brainalign.study.checking import check_trials, is_quick, tests_of
 from brainalign.study.controls import controls_of
 from brainalign.study.extracting import Named, extract, packages_of
 from brainalign.study.files import Files, files_of
 from brainalign.study.kinds_of_words import ReadsWords
 from brainalign.study.making import source
 from brainalign.study.met import Met, apart, events_of, in_print
+from brainalign.study.reading import as_trials, recording
 from brainalign.study.section import Layered
 from brainalign.study.settings import Study, written_out
 
-CEILINGS: dict[str, CeilingRule] = {
-    "auto": auto,
-    "between_subjects": between_subjects,
-    **{kind: between_repeats(kind) for kind in ("ncsnr", "split_half", "explainable_variance")},
-    "none": none,
-}
 SOLVERS: dict[str, Callable[..., Any]] = {"banded": AVERAGED, "himalaya": HimalayaRidge}
 
 
@@ -79,14 +73,14 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     tell = progress or (lambda done, total, what: None)
     ready = prepare(study, store, tell)
     tell(0, 1, "laying out the design")
-    X = stages.lay_out(study, ready.features, ready.brain)
-    Y, notes = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
+    X = stages.lay_out(study, ready.features, ready.brain, ready.met.events)
+    Y, notes = stages.cleaned(study, ready.brain, study.design.clean, ready.rule, store)
     chance = Chance(**study.inference.model_dump())
     fit = encode(
         X,
         Y,
         **_asked(study, ready),
-        ceiling=CEILINGS[study.ceiling.kind],
+        ceiling=stages.ceiling_rule(study, ready.met.events),
         chance=chance,
         partition=Partition(**study.partition.model_dump(), features=stages.grouped(ready.features)),
         weights=study.encoding.weights,
@@ -97,7 +91,7 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     fit = replace(
         fit,
         controls=controls,
-        excerpt=stages.excerpt(study, ready.features, ready.brain),
+        excerpt=stages.excerpt(study, ready.features, ready.brain, ready.met.events),
         settings={**written_out(study), "decided": _decided(study, ready, fit)},
         provenance=_provenance(ready, fit),
         notes=(*_notes(ready), *notes, *fit.notes, *undone),
@@ -111,16 +105,18 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     tell(0, 1, "looking for models")
     sources = [source(feature) for feature in study.features]  # what is missing is an error before anything is computed
     tell(0, 1, "reading the recording")
-    brain = stages.recording(study)
+    brain = recording(study, store)
     events, files = events_of(study, brain), files_of(study, brain)
     chosen = stages.chosen(study, brain, events)
     brain, events, files = _scored(chosen, brain, events, files)
+    brain = as_trials(study, brain, events, store)
     met = in_print(study, events, files)
     rule = stages.fold_rule(study.encoding.folds, brain)
-    rule(brain)  # folds that cannot be made are an error before an hour of features
+    stages.check_ceiling(study, brain, met.events, rule(brain))  # what cannot be is an error before an hour of features
     for feature, found in zip(study.features, sources):
         for test in tests_of(feature, found, met, study.compute.device):
             test()
+        check_trials(feature, met, brain)
     features = []
     for k, feature in enumerate(study.features):
         tell(k, len(study.features), f"extracting {feature.name}")
@@ -128,36 +124,44 @@ def prepare(study: Study, store: Store, tell: Progress) -> Prepared:
     return Prepared(brain, met, features, rule, chosen)
 
 
-def check_study(study: Study) -> list[str]:
+def check_study(study: Study, store: Store | None = None) -> list[str]:
     """Every problem of a study's inputs, all at once; the tests are those `run_study` stops at."""
+    store = Store() if store is None else store
     problems: list[str] = []
 
     def attempt(what: Callable[[], Any]) -> Any:
         try:
             return what()
         except BrainalignError as error:
-            problems.extend(_lines(error))
+            problems.extend(problems_of(error))
             return None
 
     sources = [attempt(lambda f=feature: source(f)) for feature in study.features]
-    brain = attempt(lambda: stages.recording(study))
+    brain = attempt(lambda: recording(study, store))
     events = attempt(lambda: events_of(study, brain))
     files = attempt(lambda: files_of(study, brain))
     there = files is not None
     if brain is not None and events is not None:
         chosen = attempt(lambda: stages.chosen(study, brain, events))
         brain, events, files = _scored(chosen, brain, events, files or Files())
+        brain = attempt(lambda: as_trials(study, brain, events, store))
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))
-        if rule is not None and attempt(lambda: rule(brain)) is not None:
-            attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule))
+        folds = None if rule is None else attempt(lambda: rule(brain))
+        if folds is not None:
+            if events is not None:
+                attempt(lambda: stages.check_ceiling(study, brain, events, folds))
+            attempt(lambda: stages.cleaned(study, brain, study.design.clean, rule, store))
     if events is not None and there:
         met = attempt(lambda: in_print(study, events, files)) or Met(events, files=files)
         for feature, found in zip(study.features, sources):
+            before = len(problems)
             for test in tests_of(feature, found, met, study.compute.device):
                 attempt(test)
             if is_quick(feature):
                 attempt(lambda f=feature: extract(f, met, None, "cpu"))
+            if brain is not None and len(problems) == before:
+                attempt(lambda f=feature: check_trials(f, met, brain))
     return list(dict.fromkeys(problems))  # vectors that are missing are looked for twice
 
 
@@ -183,11 +187,11 @@ def audit_study(study: Study, store: Store | None = None, progress: Progress | N
     tell = progress or (lambda done, total, what: None)
     ready = prepare(study, store, tell)
     tell(0, 1, "auditing the folds")
-    X = stages.lay_out(study, ready.features, ready.brain)
+    X = stages.lay_out(study, ready.features, ready.brain, ready.met.events)
     for bands in stages.varied(ready.features).values():
         spared = set(bands) - {bands[len(bands) // 2]}
         X = X.select(columns=~X.columns["band"].isin(spared).to_numpy())
-    Y, _ = stages.cleaned(study, ready.brain, study.design.clean, ready.rule)
+    Y, _ = stages.cleaned(study, ready.brain, study.design.clean, ready.rule, store)
     return leak_audit(X, Y, ready.rule, seed=study.encoding.seed)
 
 
@@ -204,8 +208,8 @@ def run_controls(
         tell(0, 1, f"control: {control.what}")
         try:
             other = replace(ready, features=control.applied(ready.features, ready.met, store, study, tell))
-            X = stages.lay_out(study, other.features, ready.brain, reverse=control.reverse)
-            Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule)
+            X = stages.lay_out(study, other.features, ready.brain, ready.met.events, reverse=control.reverse)
+            Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule, store)
         except BrainalignError as error:
             if "all" not in study.controls:
                 raise
@@ -292,10 +296,3 @@ def _notes(ready: Prepared) -> list[str]:
                 "only, never responses"
             )
     return list(dict.fromkeys(notes))  # features of the same sounds say the same of them
-
-
-def _lines(error: BrainalignError) -> list[str]:
-    text = str(error)
-    if "problems:\n" not in text:
-        return [text]
-    return [line.removeprefix("  - ") for line in text.splitlines()[1:]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -16,6 +17,23 @@ class Section(BaseModel):
     """A part of a study file: unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def default_of(section: Section, key: str) -> Any:
+    """What a key is where nothing is said."""
+    return type(section).model_fields[key].default
+
+
+def listed(value: Any) -> Any:
+    """One name or number as a list of it."""
+    return [value] if isinstance(value, (str, int)) else value
+
+
+Names = Annotated[
+    list[str], BeforeValidator(lambda v: [str(x) for x in listed(v)] if isinstance(v, (str, int, list)) else v)
+]
+Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]  # task: 1 is a name, not a number
+Files = Path | dict[Text, Path]  # one for all runs, or one for each
 
 
 class Feature(Section):

@@ -9,46 +9,22 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.maths.cost import parse_bytes
+from brainalign.study.data import Data, cut, placed_data
+from brainalign.study.design import Design
 from brainalign.study.kinds import AnyFeature
 from brainalign.study.kinds_of_pictures import OfPictures
 from brainalign.study.kinds_of_sound import OfSound
 from brainalign.study.kinds_of_words import Language
 from brainalign.study.mistakes import in_words
 from brainalign.study.places import FILES, beside, last_parts, placed
-from brainalign.study.section import Layered, Reduced, Section
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, (str, int)) else value
-
-
-Names = Annotated[
-    list[str], BeforeValidator(lambda v: [str(x) for x in _listed(v)] if isinstance(v, (str, int, list)) else v)
-]
-Text = Annotated[str, BeforeValidator(lambda v: str(v) if isinstance(v, int) else v)]  # task: 1 is a name, not a number
-Files = Path | dict[Text, Path]  # one for all runs, or one for each
-
-
-class Data(Section):
-    """Which recording."""
-
-    bids: Path
-    kind: Literal["fmri"] = "fmri"
-    subjects: Literal["all"] | Names = "all"
-    task: Text | None = None
-    session: Text | None = None
-    run: Text | None = None
-    space: str | None = None
-    derivatives: str | None = None
-    atlas: str | None = None
-    mask: Path | None = None
-    average: Literal["subjects", "none"] = "none"
+from brainalign.study.section import Files, Layered, Names, Reduced, Section, listed
 
 
 class Stimuli(Section):
     """What was met; by default what the BIDS events say."""
 
-    words: Path | None = None
+    words: Files | None = None
+    table: Path | None = None  # with a row per `stimulus`, of trials that name theirs
     images: Path | None = None  # the folder of the files that events name; else stimuli/ of the BIDS tree
     film: Files | None = None
     sound: Files | None = None
@@ -74,15 +50,6 @@ CHANGED: dict[str, type[Layered]] = {
     "residual": Language,
 }
 Control = Literal["all", "untrained", "static", "position", "shuffled", "reversed", "residual", "segment"]
-
-
-class Design(Section):
-    """From onsets to rows."""
-
-    resample: Literal["lanczos", "sum", "mean", "boxcar"] = "lanczos"
-    delays_volumes: list[int] = Field(default=[1, 2, 3, 4, 5], min_length=1)
-    clean: Literal["run", "segment", "none"] = "run"
-    nuisance: Names = Field(default=["drift", "motion"])
 
 
 class Folds(Section):
@@ -115,7 +82,23 @@ class EncodingSettings(Section):
 class CeilingSettings(Section):
     """How good a model could be."""
 
-    kind: Literal["auto", "between_subjects", "ncsnr", "split_half", "explainable_variance", "none"] = "auto"
+    kind: Literal[
+        "auto",
+        "between_subjects",
+        "ncsnr",
+        "ncsnr_map",
+        "split_half",
+        "explainable_variance",
+        "run_reliability",
+        "none",
+    ] = "auto"
+    conditions: str | None = None  # of run_reliability: the column of the events that names what runs repeat
+
+    @model_validator(mode="after")
+    def _of_conditions(self) -> CeilingSettings:
+        if self.conditions is not None and self.kind != "run_reliability":
+            raise ValueError("conditions are what runs repeat: they go with kind: run_reliability alone")
+        return self
 
 
 class Targets(Section):
@@ -156,7 +139,7 @@ class PartitionSettings(Section):
 
 
 class Compute(Section):
-    """Where it runs, and how much memory one fit may take beside its data."""
+    """Where it runs, and how much memory a fit may take, files that are mapped aside."""
 
     device: str = "auto"
     memory: int | str = "4GB"
@@ -171,7 +154,7 @@ class Compute(Section):
         return value
 
 
-STIMULI = ("words", "images", "film", "sound", "text")  # files and folders
+STIMULI = ("words", "table", "images", "film", "sound", "text")  # files and folders
 
 
 class Study(Section):
@@ -187,7 +170,7 @@ class Study(Section):
     ceiling: CeilingSettings = CeilingSettings()
     inference: Inference = Inference()
     partition: PartitionSettings = PartitionSettings()
-    controls: Annotated[list[Control], BeforeValidator(_listed)] = Field(default=[])
+    controls: Annotated[list[Control], BeforeValidator(listed)] = Field(default=[])
     untrained_seeds: int = Field(default=1, ge=1)
     compute: Compute = Compute()
     output: Path = Path("results")
@@ -229,7 +212,13 @@ class Study(Section):
         """Whether anything is made of events: not where all features are of a film and a sound."""
         sources = ((OfPictures, self.stimuli.film), (OfSound, self.stimuli.sound))
         named = tuple(kind for kind, file in sources if file is not None)
-        return self.targets.conditions is not None or not all(isinstance(f, named) for f in self.features)
+        conditions = self.targets.conditions or self.ceiling.kind == "run_reliability" or self.design.betas
+        return bool(conditions) or not all(isinstance(f, named) for f in self.features)
+
+    @property
+    def conditions(self) -> str:
+        """The column of the events that names what runs repeat."""
+        return self.ceiling.conditions or self.targets.conditions or "trial_type"
 
     def asked_about(self, kind: type[Layered]) -> list[str]:
         """The features of a kind that are asked about: those outside the baseline."""
@@ -266,23 +255,30 @@ def study_from(content: dict[str, Any], base: Path = Path(), name: str = "study"
         study = Study.model_validate(content)
     except ValidationError as error:
         raise one_message((f"{name}: {line}" for line in in_words(error, Study)), SettingsError) from None
-    data = study.data.model_copy(update={"bids": base / study.data.bids, "mask": beside(base, study.data.mask)})
     named = {key: beside(base, getattr(study.stimuli, key)) for key in STIMULI}
     stimuli = study.stimuli.model_copy(update=named)
     features = [placed(base, feature) for feature in study.features]
-    changed = {"data": data, "stimuli": stimuli, "features": features, "output": base / study.output}
+    changed = {"data": placed_data(base, study.data), "stimuli": stimuli, "features": features}
+    changed |= {"design": _all_of_them(study), "output": base / study.output}
     return study.model_copy(update=changed)
 
 
 def written_out(study: Study) -> dict[str, Any]:
     """The study with every default, as plain YAML types. Paths are cut to their last part: they name, not locate."""
     content = study.model_dump(mode="json")
-    content["data"]["bids"] = study.data.bids.resolve().name
+    content["data"] = cut(study.data)
     content["output"] = study.output.name
     for feature in content["features"]:
         for key in FILES:
             if Path(feature.get(key) or "").is_absolute():
                 feature[key] = last_parts(feature[key])
-    for section, key in (("data", "mask"), *(("stimuli", key) for key in STIMULI)):
-        content[section][key] = last_parts(content[section][key])
+    for key in STIMULI:
+        content["stimuli"][key] = last_parts(content["stimuli"][key])
     return content
+
+
+def _all_of_them(study: Study) -> Design:
+    """The design; where confounds are chosen as they are read and nothing else is said, all of those are removed."""
+    if study.data.confounds is None or "nuisance" in study.design.model_fields_set:
+        return study.design
+    return study.design.model_copy(update={"nuisance": ["drift", "confounds"]})

@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 
 from brainalign.design.clean import clean
-from brainalign.design.conditions import condition_means
+from brainalign.design.conditions import condition_means, label_conditions
 from brainalign.design.delays import delay
+from brainalign.design.hrf import convolved
 from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
-from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, HoldOut, Shuffled
+from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, from_ncsnr, none
+from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, Folds, HoldOut, Shuffled
+from brainalign.encoding.runs import between_runs
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
-from brainalign.errors import InputError
-from brainalign.io.fmri import read_fmri
+from brainalign.errors import InputError, SettingsError
 from brainalign.signals import Signal, join
+from brainalign.store import Store
 from brainalign.study.extracting import Named
 from brainalign.study.kinds_of_words import Category
+from brainalign.study.reading import HRFS, nuisance_of
 from brainalign.study.section import Held, Layered, Reduced
-from brainalign.study.settings import Folds, Study
+from brainalign.study.settings import Folds as FoldSettings
+from brainalign.study.settings import Study
+from brainalign.study.trials import are_trials, on_trials
 
 KERNELS: dict[str, Kernel] = {"lanczos": lanczos, "sum": sum_within, "mean": mean_within, "boxcar": boxcar}
+CEILINGS: dict[str, CeilingRule] = {
+    "auto": auto,
+    "between_subjects": between_subjects,
+    **{kind: between_repeats(kind) for kind in ("ncsnr", "split_half", "explainable_variance")},
+    "ncsnr_map": from_ncsnr(),
+    "none": none,
+}
 EXCERPT_S = 40.0
 CONTIGUOUS_FOLDS = 6  # of a single run, where the study names no folds
+STIMULUS_FOLDS = 10  # of stimuli that trials repeat, likewise
 
 
-def recording(study: Study) -> Signal:
-    """Read what the study calls its data.
+def on_clock(study: Study, feature: Named, brain: Signal, met: pd.DataFrame) -> Signal:
+    """A feature on the recording's samples: trial by trial, or on its clock.
 
-    Raises
-    ------
-    InputError
-        Everything that is wrong with the files, in one message; or people on different clocks.
+    What lasts enters a volume by the share of a TR it fills, words by the study's kernel; both by the response to them
+    where the study assumes one.
     """
-    data = study.data
-    found = read_fmri(
-        data.bids,
-        subject=data.subjects,
-        task=data.task,
-        session=data.session,
-        run=data.run,
-        space=data.space,
-        derivatives=data.derivatives,
-        atlas=data.atlas,
-        mask=data.mask,
-        average=data.average,
-    )
-    if isinstance(found, Signal):
-        return found
-    clocks = "; ".join(f"sub-{s.columns['subject'].iloc[0]}: {s!r}" for s in found)
-    raise InputError(f"the people are on different clocks ({clocks}): fit them apart, one data.subjects at a time")
-
-
-def on_clock(study: Study, feature: Named, brain: Signal) -> Signal:
-    """A feature on the recording's clock: what lasts by the share of a TR it fills, words by the study's kernel."""
+    if are_trials(brain):
+        return on_trials(feature.settings.name, feature.signal, brain, met)
     return resample(feature.signal, onto=brain, kernel=kernel_of(study, feature))
 
 
@@ -63,14 +58,31 @@ def kernel_of(study: Study, feature: Named) -> Kernel:
     A block, a picture or a frame counts for as long as it was there, so that a volume is the mean over its TR, whatever
     the rate of a film or a sound. Events of no duration are moments, as BIDS has it: each enters one volume whole.
 
+    Where a response is assumed (`design.hrf`), a volume has what is left of all that was there before it; a word is a
+    moment then, whatever its duration.
+
     Raises
     ------
     InputError
         Some events have a duration, others none: moments and blocks are on no common scale.
     """
+    hrf = study.design.hrf
     if not isinstance(feature.settings, Held):
-        return KERNELS[study.design.resample]
-    return sum_within if are_moments(feature.settings.name, feature.signal.samples) else boxcar
+        return KERNELS[study.design.resample] if hrf is None else of_moments(convolved(HRFS[hrf]))
+    moments = are_moments(feature.settings.name, feature.signal.samples)
+    if hrf is not None:
+        return convolved(HRFS[hrf])
+    return sum_within if moments else boxcar
+
+
+def of_moments(kernel: Kernel) -> Kernel:
+    """A kernel that sees onsets alone, and no durations."""
+
+    def moments(times: np.ndarray, onsets: np.ndarray, durations: np.ndarray, tr: float) -> np.ndarray:
+        return kernel(times, onsets, np.zeros_like(durations), tr)
+
+    moments.__name__ = getattr(kernel, "__name__", "kernel")
+    return moments
 
 
 def are_moments(name: str, samples: pd.DataFrame) -> bool:
@@ -91,20 +103,25 @@ def are_moments(name: str, samples: pd.DataFrame) -> bool:
     return bool(moments.all())
 
 
-def lay_out(study: Study, features: list[Named], brain: Signal, reverse: bool = False) -> Signal:
+def lay_out(study: Study, features: list[Named], brain: Signal, met: pd.DataFrame, reverse: bool = False) -> Signal:
     """The design: every feature on the recording's clock, delayed; with `reverse`, time runs backwards in each run."""
-    spaces = join(*(on_clock(study, feature, brain) for feature in features))
+    spaces = join(*(on_clock(study, feature, brain, met) for feature in features))
     if reverse:
         spaces = backwards(spaces)
+    if study.design.hrf is not None or are_trials(brain):
+        return spaces
     return delay(spaces, volumes=study.design.delays_volumes)
 
 
-def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
+def excerpt(study: Study, features: list[Named], brain: Signal, met: pd.DataFrame) -> pd.DataFrame:
     """The first seconds of the first run, events and volumes, for a drawing of how one becomes the other.
 
     Columns `kind` (event, volume), `run`, `time`, `duration` (s), `text` (of words), `feature`, `value`: what the event
-    has, and what the volume gets, before delays; `kernel`, by which it gets that.
+    has, and what the volume gets, before delays; `kernel`, by which it gets that. Empty of trials, and where a response
+    is assumed: there are no delays to draw.
     """
+    if study.design.hrf is not None or are_trials(brain):
+        return pd.DataFrame()
     events = [f for f in features if "stimulus_time" not in f.signal.samples]  # of a film or a sound there are too many
     # a feature of one column can be drawn; of those, one that differs between events tells most
     narrow = [f for f in events if f.signal.shape[1] == 1] or [f for f in events if isinstance(f.settings, Category)]
@@ -113,7 +130,7 @@ def excerpt(study: Study, features: list[Named], brain: Signal) -> pd.DataFrame:
     shown = max(narrow, key=lambda f: float(np.nanstd(f.signal.array()[:, 0])))
     run = brain.runs[0]
     seen = shown.signal.select(run=run) if run in shown.signal.runs else shown.signal
-    volumes = on_clock(study, shown, brain).select(run=run)
+    volumes = on_clock(study, shown, brain, met).select(run=run)
     tr = spacing(volumes.samples["time"].to_numpy(float), run)
     words = "" if isinstance(shown.settings, Held) else seen.samples["stimulus"].astype(str)
     tables = []
@@ -137,24 +154,52 @@ def backwards(signal: Signal) -> Signal:
     return Signal(values, in_use(signal.samples, values), signal.columns, attrs=signal.attrs)
 
 
-def cleaned(study: Study, brain: Signal, how: str, rule: FoldRule) -> tuple[Signal, list[str]]:
-    """The recording without its nuisance, and what could not be removed.
+def cleaned(
+    study: Study, brain: Signal, how: str, rule: FoldRule, store: Store | None = None
+) -> tuple[Signal, list[str]]:
+    """The recording without its nuisance, and what could not be removed; of trials it is not there any more.
 
     `segment`: apart in each test fold, so that nothing removed from training samples was estimated on test samples.
+
+    Raises
+    ------
+    SettingsError
+        Trials, whose nuisance was removed as they were estimated, are to be cleaned in segments.
     """
+    if are_trials(brain):
+        if how == "segment":
+            raise SettingsError("betas are estimated run by run, nuisance and all: clean: segment needs volumes")
+        return brain, []
+    nuisance, notes = nuisance_of(study, brain, how)
     if how == "none":
-        return brain, ["drift and motion were not removed (design.clean: none)"]
-    nuisance, notes = list(study.design.nuisance), []
-    recorded = brain.related.get("people", brain).related.get("confounds")
-    if recorded is None and "motion" in nuisance and "nuisance" not in study.design.model_fields_set:
-        nuisance.remove("motion")
-        notes.append("no confounds were recorded: head motion was not removed")
+        return brain, notes
+    said = {"longest_s": study.design.drift_s, "store": store}
     if how == "run":
-        return clean(brain, nuisance), notes
+        return clean(brain, nuisance, **said), notes
     labels = np.zeros(len(brain.samples), int)
     for k, (_, test) in enumerate(rule(brain), start=1):
         labels[test] = k
-    return clean(brain, nuisance, within=labels), notes
+    return clean(brain, nuisance, within=labels, **said), notes
+
+
+def ceiling_rule(study: Study, met: pd.DataFrame) -> CeilingRule:
+    """The ceiling a study names; between runs the labels of the conditions are made for it, and for nothing else."""
+    if study.ceiling.kind == "run_reliability":
+        return between_runs(partial(label_conditions, events=met, column=study.conditions))
+    return CEILINGS[study.ceiling.kind]
+
+
+def check_ceiling(study: Study, brain: Signal, met: pd.DataFrame, folds: Folds) -> None:
+    """Refuse a ceiling between runs that the samples asked do not allow, found out on one column.
+
+    Raises
+    ------
+    InputError
+        No condition that is met again, or too few of them.
+    """
+    if study.ceiling.kind == "run_reliability":
+        asked = np.unique(np.concatenate([test for _, test in folds]))
+        ceiling_rule(study, met)(brain.select(rows=asked[brain.use[asked]], columns=slice(0, 1)))
 
 
 def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
@@ -162,16 +207,22 @@ def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
     asked = study.targets
     if not asked.where and asked.reliability is None:
         return None
-    steady = clean(brain, ["drift"]) if asked.reliability is not None else brain
+    steady = clean(brain, ["drift"], longest_s=study.design.drift_s) if asked.reliability is not None else brain
     shown = None if asked.conditions is None else condition_means(steady, met, asked.conditions)
     return choose_targets(steady, asked.where, asked.reliability, asked.aside, shown, seed=study.encoding.seed)
 
 
-def fold_rule(settings: Folds, brain: Signal) -> FoldRule:
-    """The fold rule a study names; `auto` leaves out runs where there are several, else takes contiguous blocks."""
+def fold_rule(settings: FoldSettings, brain: Signal) -> FoldRule:
+    """The fold rule a study names.
+
+    `auto` leaves out stimuli where trials repeat them, else runs where there are several, else contiguous blocks.
+    """
     if settings.test is not None:
         return HoldOut({k: list(v) for k, v in settings.test.items()})
     by = settings.by
+    shown = brain.samples["stimulus"] if are_trials(brain) and "repeat" in brain.samples else pd.Series([])
+    if by == "auto" and shown.notna().all() and 1 < shown.nunique() < len(shown):
+        return ByGroup("stimulus", settings.n or STIMULUS_FOLDS)
     if by == "auto":
         by = "run" if len(brain.runs) > 1 else "contiguous"
     if by == "contiguous":

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainalign.design.conditions import condition_means
+from brainalign.design.conditions import condition_means, label_conditions
 from brainalign.errors import InputError
 from brainalign.signals import Signal
 
@@ -58,3 +58,45 @@ def test_what_is_refused(events, how, message):
     brain = Signal(np.arange(40.0)[:, None], CLOCK, pd.DataFrame({"roi": ["FFA"]}))
     with pytest.raises(InputError, match=message):
         condition_means(brain, events, **how)
+
+
+def test_every_sample_is_labelled_by_the_condition_last_met():
+    """Rounded to whole samples, across a run's border never, and before the first event by none."""
+    brain = Signal(np.arange(40.0)[:, None], CLOCK, pd.DataFrame({"roi": ["FFA"]}))
+    events = blocks("abba").assign(onset=[3.0, 20.9, 3.0, 21.0])
+    samples = label_conditions(brain, events).samples
+    for run, order in (("1", "ab"), ("2", "ba")):
+        mine = samples[samples["run"] == run]
+        assert mine["stimulus"].isna().tolist() == [True] * 2 + [False] * 18
+        assert mine["stimulus"].dropna().tolist() == [order[0]] * 9 + [order[1]] * 9
+        assert mine["stimulus_time"].dropna().tolist() == [2.0 * k for k in range(1, 10)] * 2
+        assert mine["repeat"].dropna().unique().tolist() == [run]
+
+
+def test_events_of_one_condition_are_a_block_and_blocks_are_told_apart():
+    pictures = pd.DataFrame({"run": "1", "onset": [0.0, 2.0, 4.0, 20.0, 22.0], "duration": 1.0, "kind": list("aabaa")})
+    brain = Signal(np.arange(40.0)[:, None], CLOCK, pd.DataFrame({"roi": ["FFA"]}))
+    samples = label_conditions(brain, pictures, "kind").samples[:20]
+    assert samples["stimulus"].tolist() == list("aa" + "b" * 8 + "a" * 10)
+    assert samples["repeat"].tolist() == ["1.001"] * 10 + ["1.002"] * 10
+    assert samples["stimulus_time"].tolist() == [0.0, 2.0, *np.arange(8) * 2.0, *np.arange(10) * 2.0]
+    pictures["onset"] = [0.0, 8.0, 12.0, 20.0, 28.0]  # a pause between two of one condition
+    assert label_conditions(brain, pictures, "kind").samples["repeat"][4] == "1.002"
+
+
+def test_trials_have_a_condition_and_no_course():
+    trials = blocks("abba")
+    brain = Signal(np.arange(4.0)[:, None], trials[["run"]].assign(time=trials["onset"]), pd.DataFrame({"roi": ["V1"]}))
+    samples = label_conditions(brain, trials).samples
+    assert samples["stimulus"].tolist() == list("abba")
+    assert "stimulus_time" not in samples
+
+
+def test_labels_are_asked_of_the_runs_that_are_here():
+    brain = Signal(np.arange(40.0)[:, None], CLOCK, pd.DataFrame({"roi": ["FFA"]}))
+    second = brain.select(run="2")
+    assert label_conditions(second, blocks("abba")).samples["stimulus"].tolist() == ["b"] * 10 + ["a"] * 10
+    with pytest.raises(InputError, match="events in run 3, but the recording has run 1, 2"):
+        label_conditions(brain, blocks("abba").assign(run="3"))
+    with pytest.raises(InputError, match="did you mean 'trial_type'"):
+        label_conditions(brain, blocks("abba"), "trial")

@@ -37,6 +37,42 @@ def changed(*path_and_value):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
+        (changed("data", "bids", None), "data: a recording is named by one of bids, matrices, nsd; found none of them"),
+        (changed("data", {"bids": "x", "nsd": "y"}), "named by one of bids, matrices, nsd; found bids and nsd"),
+        (changed("data", "tr", 2.0), "data: tr goes with matrices, not with bids: leave it out"),
+        (
+            changed("data", {"matrices": "x", "tr": 2.0, "space": "MNI"}),
+            "space goes with bids or nsd, not with matrices",
+        ),
+        (
+            changed("data", {"matrices": "x"}),
+            "matrices do not say when .* give tr, the seconds between them, or dataset",
+        ),
+        (changed("data", "run", ["1", "2"]), "run is one label, or left out for all; .* several go with matrices"),
+        (changed("data", {"nsd": "x"}), "nsd is read for one person at a time"),
+        (changed("data", "censor", {"std_dvars": "x"}), r"data.censor: censor, std_dvars: a limit is a number, or"),
+        (
+            changed("data", "confounds", {"motion": "bsic"}),
+            r"data.confounds: confounds, motion: motion is 'bsic'; it can",
+        ),
+        (changed("data", "smooth_mm", 0), r"data.smooth_mm: Input should be greater than 0; found 0"),
+        (
+            changed("design", {"hrf": "spm", "delays_volumes": [1]}),
+            "hrf assumes the response's shape, and delays_volumes",
+        ),
+        (changed("design", {"hrf": "spn"}), "design.hrf: 'spn' is not known; did you mean 'spm'"),
+        (changed("design", {"betas": {"hw": "lsa"}}), r"unknown key 'design.betas.hw'; did you mean 'how'\?"),
+        (changed("design", {"betas": {}, "hrf": "spm"}), "betas have a row per trial, .* leave out hrf"),
+        (changed("design", {"betas": {}, "clean": "segment"}), "betas are estimated run by run, .* needs volumes"),
+        (changed("design", {"betas": {}, "drift_s": 100}), "betas take the usual drift, .* leave drift_s out"),
+        (
+            changed("design", {"betas": {"how": "lss", "ridge": True}}),
+            "design.betas: ridge shrinks .* goes with how: lsa",
+        ),
+        (
+            changed("ceiling", {"conditions": "trial_type"}),
+            "conditions are what runs repeat: they go with kind: run_rel",
+        ),
         (changed("featurs", []), r"study: unknown key 'featurs'; did you mean 'features'\?"),
         (changed("data", "taks", "alice"), r"unknown key 'data.taks'; did you mean 'task'\?"),
         (changed("features", 1, "layer", 3), r"unknown key 'features.2.layer'; did you mean 'layers'\?"),
@@ -355,7 +391,49 @@ def test_a_number_is_a_name_where_names_are_meant():
     assert study_from(content).data.subjects == ["18", "22"]
 
 
-@pytest.mark.parametrize("name", ["listening.yaml", "listening-quick.yaml"])
-def test_the_shipped_studies_are_valid(name):
+@pytest.mark.parametrize(
+    ("name", "sample"), [("listening.yaml", "alice"), ("listening-quick.yaml", "alice"), ("objects.yaml", "haxby")]
+)
+def test_the_shipped_studies_are_valid(name, sample):
     study = read_study(shipped("studies", name))
-    assert study.data.bids.resolve() == shipped("sample", "alice").resolve()
+    assert study.data.bids.resolve() == shipped("sample", sample).resolve()
+
+
+def test_a_recording_lies_beside_the_study_file_and_an_atlas_may(tmp_path):
+    (tmp_path / "atlas.nii.gz").touch()
+    data = {"bids": "tree", "atlas": "atlas.nii.gz", "mask": "mask.nii.gz"}
+    study = study_from(changed("data", data), base=tmp_path)
+    assert study.data.atlas == str(tmp_path / "atlas.nii.gz")
+    assert study.data.mask == tmp_path / "mask.nii.gz"
+    full = written_out(study)["data"]
+    assert (full["bids"], full["atlas"], full["mask"]) == ("tree", "atlas.nii.gz", "mask.nii.gz")
+    assert study_from(changed("data", {**data, "atlas": "schaefer"}), base=tmp_path).data.atlas == "schaefer"
+    matrices = study_from(
+        changed("data", {"matrices": "lebel", "dataset": "lebel2023", "run": ["a", "b"]}), base=tmp_path
+    )
+    assert matrices.data.root == tmp_path / "lebel"
+    nsd = study_from(changed("data", {"nsd": "nsd", "subjects": "subj01", "mask": "nsdgeneral"}), base=tmp_path)
+    assert (nsd.data.root, str(nsd.data.mask)) == (tmp_path / "nsd", "nsdgeneral")
+    assert str(tmp_path) not in yaml.safe_dump([written_out(one) for one in (study, matrices, nsd)])
+
+
+def test_confounds_that_are_chosen_are_removed_unless_something_is_said():
+    chosen = changed("data", "confounds", ["csf", "motion"])
+    assert study_from(chosen).design.nuisance == ["drift", "confounds"]
+    assert study_from({**chosen, "design": {"nuisance": ["high_pass", "csf"]}}).design.nuisance == ["high_pass", "csf"]
+    assert study_from(changed("data", "confounds", "csf")).data.confounds == ["csf"]
+    assert study_from(GOOD).design.nuisance == ["drift", "motion"]
+
+
+def test_a_response_that_is_assumed_is_written_out_and_read_again():
+    for design in ({"hrf": "glover"}, {"betas": {"how": "condition"}}):
+        study = study_from(changed("design", design))
+        assert study_from(written_out(study)) == study
+
+
+def test_conditions_are_those_of_the_targets_unless_the_ceiling_names_its_own():
+    again = {"kind": "run_reliability"}
+    assert study_from(changed("ceiling", again)).conditions == "trial_type"
+    content = changed("targets", {"conditions": "kind"})
+    assert study_from({**content, "ceiling": again}).conditions == "kind"
+    assert study_from({**content, "ceiling": {**again, "conditions": "other"}}).conditions == "other"

@@ -1,0 +1,84 @@
+"""What does each trial show of a feature, where the recording has a row per trial?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from brainalign.design.resample import in_use
+from brainalign.errors import InputError
+from brainalign.signals import Signal
+
+KEY_S = 1e-6  # onsets that differ by less are one
+
+
+def are_trials(brain: Signal) -> bool:
+    """Whether a recording has a row per trial, as `reading` says of it, and not per volume."""
+    return "trials" in brain.attrs
+
+
+def mark_trials(brain: Signal, by: str = "") -> Signal:
+    """Say of a recording that it has a row per trial; `by`: the samples column of which each row is all of a run."""
+    return replace(brain, attrs={**brain.attrs, "trials": by})
+
+
+def on_trials(name: str, feature: Signal, brain: Signal, events: pd.DataFrame) -> Signal:
+    """A feature on the recording's trials: the row of the event at which each begins.
+
+    Where a row stands for all events of a condition in a run, the mean over them, as the response is.
+
+    Parameters
+    ----------
+    name : str
+        Of the feature, for messages.
+    feature : Signal (n_events, n_columns)
+        `run`, `time` (s, the onset).
+    brain : Signal (n_trials, ..)
+    events : DataFrame
+        With the column that rows stand for, if there is one.
+
+    Raises
+    ------
+    InputError
+        Trials of which the feature says nothing, or a feature that has a course in each.
+    """
+    if "stimulus_time" in feature.samples:
+        raise InputError(f"feature {name!r} has a course, of a film or a sound, and a trial one row: fit the volumes")
+    by = str(brain.attrs["trials"])
+    trials = _keys(brain.samples["run"], brain.samples["time"])
+    known = _keys(feature.samples["run"], feature.samples["time"])
+    if by:
+        label = dict(zip(_keys(events["run"], events["onset"]), events[by].astype(str)))
+        known = [(run, label.get((run, at), "")) for run, at in known]
+        trials = list(zip(brain.samples["run"], brain.samples[by].astype(str)))
+    place = {key: row for row, key in enumerate(dict.fromkeys(trials))}
+    row = np.array([place.get(key, -1) for key in known], int)
+    counts = np.bincount(row[row >= 0], minlength=len(place))
+    if not counts.all():
+        raise _unmatched(name, feature, brain, np.array([counts[place[key]] == 0 for key in trials]))
+    values, used = feature.array().astype(np.float64), feature.use
+    values[~used] = np.nan  # what could not be read is not known of the trial either
+    out = np.zeros((len(place), feature.shape[1]))
+    np.add.at(out, row[row >= 0], values[row >= 0])
+    out = (out / counts[:, None])[[place[key] for key in trials]].astype(np.float32)
+    keep = [c for c in ("run", "time", "stimulus", "repeat", "use") if c in brain.samples]
+    attrs: dict[str, Any] = {**feature.attrs, "resampled": "trial by trial"}
+    return Signal(out, in_use(brain.samples[keep], out), feature.columns, attrs=attrs)
+
+
+def _keys(runs: pd.Series, times: pd.Series) -> list[tuple[str, float]]:
+    return list(zip(runs.astype(str), (times.to_numpy(float) / KEY_S).round().tolist()))
+
+
+def _unmatched(name: str, feature: Signal, brain: Signal, lost: np.ndarray) -> InputError:
+    first = brain.samples[lost].iloc[0]
+    theirs = feature.samples.loc[feature.samples["run"] == first["run"], "time"]
+    found = f"from {theirs.min():g} to {theirs.max():g} s" if len(theirs) else "no row"
+    return InputError(
+        f"feature {name!r} says nothing of {lost.sum():,} of {len(lost):,} trials, the first in run {first['run']} at "
+        f"{first['time']:g} s (its rows in that run: {found}): trials take the row of the event at their onset, so it "
+        "has to be made of the same events"
+    )
