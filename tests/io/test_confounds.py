@@ -189,7 +189,8 @@ def test_where_nothing_was_recorded(images):
 def test_tables_that_do_not_fit(images):
     path, table = images.fmriprep_confounds("01", "1")
     assert problem(images, n=61).endswith(
-        "has 60 rows, the image has 61: both have one per volume; cut the volumes dropped from one out of the other"
+        "has 60 rows, the image has 61: both have one per volume; is it of another run? Else cut the volumes dropped "
+        "from one out of the other"
     )
     table.assign(framewise_displacement=np.nan).to_csv(path, sep="\t", index=False, na_rep="n/a")
     assert beside(images).notes[0].endswith("framewise_displacement left out, n/a throughout")

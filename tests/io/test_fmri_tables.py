@@ -357,6 +357,19 @@ def test_confounds_as_fmriprep_writes_them(alice):
     assert any("all_nan left out, n/a throughout" in note for note in bold.attrs["notes"])
 
 
+def test_rows_that_are_not_used_may_have_holes(alice):
+    alice.edit(
+        alice.table(), lambda rows: [rows[0], ["0.0", *["n/a"] * 6], *rows[2:9], ["16.0", *["n/a"] * 6], *rows[10:]]
+    )
+    alice.edit(alice.confounds(), lambda rows: [[*r, "fd" if k == 0 else str(int(k == 9))] for k, r in enumerate(rows)])
+    with pytest.raises(InputError, match=r"line 2, column 'LATL': not a finite number \(2 of 362 rows\)"):
+        read_fmri(alice.root, subject="18")
+    with pytest.raises(InputError, match=r"line 10, column 'LATL': not a finite number \(1 of 362 rows\)"):
+        read_fmri(alice.root, subject="18", trim_volumes=1)
+    bold = read_fmri(alice.root, subject="18", trim_volumes=1, censor={"fd": 0.5})
+    assert np.flatnonzero(~bold.use).tolist() == np.flatnonzero(np.isnan(bold.values).all(1)).tolist() == [7]
+
+
 def test_no_confounds_is_a_note(alice):
     alice.confounds().unlink()
     bold = read_fmri(alice.root, subject="18")
