@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
+from brainalign.io.atlases import read_names
 from brainalign.io.holding import hold
 from brainalign.io.nsd_design import COMPLETED, DESIGN, TIME_NOTE, basis_of, read_design, trials_of
 from brainalign.io.nsd_sessions import TRIALS, open_session
@@ -241,15 +242,9 @@ def find_voxels(root: Path, person: Person, mask: str | Path | None) -> tuple[Ma
     table = next((one for one in tables if one.is_file()), None)
     if table is None:
         return voxels, None, []
-    names = _names_of(table)
+    names = read_names(table)
     numbers = read_volume(path, name, "a label image")[0][voxels.voxels].astype(int)
     return voxels, np.array([names.get(int(one), str(one)) for one in numbers], dtype=object), [table]
-
-
-def _names_of(table: Path) -> dict[int, str]:
-    """Label → name, of a table that FreeSurfer reads: a number, a name, and colours that may be left out."""
-    rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
-    return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdigit()}
 
 
 def _file_of(folder: Path, session: int) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
-from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas, segmentations
+from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas, segmentations, space_of
 from brainalign.io.bids import BidsFile, BidsTree
 from brainalign.io.cifti import open_cifti
 from brainalign.io.clock import Clock, read_clock
@@ -254,7 +254,7 @@ def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> A
         )
     found = find_atlas(tree, file, atlas)
     if found is None:
-        there = dict.fromkeys(repr(other.entities.get("space", UNNAMED)) for other in segmentations(tree, atlas))
+        there = dict.fromkeys(repr(space_of(other) or UNNAMED) for other in segmentations(tree, atlas))
         raise InputError(
             f"no segmentation {atlas!r} goes with {relative_name(file.path, tree.root)}: looked for atlas-, seg- or "
             f"desc-{atlas}_dseg.nii.gz of its space and resolution; there are some of the space {', '.join(there)}: "

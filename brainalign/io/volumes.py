@@ -119,7 +119,8 @@ class Image:
         from nilearn.image import smooth_img
 
         smoothed: Any = smooth_img(nibabel.Nifti1Image(block, self.affine), self.smooth_mm)
-        return np.asarray(smoothed.dataobj, np.float32)
+        # nilearn takes what is no number for 0: where it was in the image nothing is known after smoothing either
+        return np.where(np.isfinite(block), np.asarray(smoothed.dataobj, np.float32), np.float32(np.nan))
 
 
 def open_image(path: Path, name: str, smooth_mm: float | None = None) -> Image:
