@@ -145,7 +145,7 @@ def by_region(image: Image, atlas: Atlas, mask: Mask | None, regions: Regions) -
     lost = [region for label, region in atlas.regions.items() if not (labels == label).any()]
     if lost:
         notes.append(f"{len(lost)} regions of {atlas.name} have no voxel in the recording: {', '.join(lost[:5])}")
-    inputs = (*atlas.inputs, *((mask.path,) if mask else ()))
+    inputs = (*atlas.inputs, *(mask.inputs if mask else ()))
     inside = series_of(image, labels != 0, inputs)
     mine = labels[labels != 0]
     named = [atlas.regions[label] for label in mine.tolist()]

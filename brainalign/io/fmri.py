@@ -19,7 +19,7 @@ from brainalign.io.holding import Held, hold, noun_of
 from brainalign.io.parcels import FORMS, Parcels, is_parcels, read_parcels
 from brainalign.io.people import alike, by_clock, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
-from brainalign.io.runs import Run, RunSettings, open_run
+from brainalign.io.runs import Run, RunSettings, open_run, share_mask
 from brainalign.io.series import Series, same_grid
 from brainalign.io.volumes import Mask, read_mask
 from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
@@ -224,7 +224,9 @@ def _atlas_of(atlas: str | Path | None, root: str | Path) -> Atlas | Parcels | s
 
 
 def _read_person(chosen: Chosen, subject: str, settings: RunSettings, store: Store | None) -> Person:
-    runs = [open_run(chosen.tree, r, settings) for r in chosen.recordings if r.subject == subject]
+    mine = [r for r in chosen.recordings if r.subject == subject]
+    settings = share_mask(chosen.tree, mine, settings)
+    runs = [open_run(chosen.tree, r, settings) for r in mine]
     held, hashes = None, {}
     problems = [problem for run in runs for problem in run.problems]
     opened = [run for run in runs if run.series is not None]
@@ -286,6 +288,13 @@ def _problems_between_runs(subject: str, runs: list[Run]) -> list[str]:
             continue
         have, want = run.series.columns["roi"].tolist(), first.series.columns["roi"].tolist()
         missing, extra = [c for c in want if c not in have], [c for c in have if c not in want]
+        if (missing or extra) and run.series.inputs:  # regions that were made here, of an atlas
+            one, other = (first, run) if missing else (run, first)
+            problems.append(
+                f"{where}: regions {', '.join(missing or extra)} have voxels in {one.name} and none in {other.name}: "
+                "name one mask and one atlas for all runs, or read these apart, with run="
+            )
+            continue
         if missing:
             problems.append(
                 f"{where} has {len(have)} columns, run {first.label} has {len(want)}: {', '.join(missing)} missing in "

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, one_message
+from brainalign.io.clock import LONGEST_TR, NO_START
 from brainalign.io.fetch import dataset_card, dataset_cards
 from brainalign.io.holding import hold, trimmed
 from brainalign.io.matrix_files import Matrix, find_matrices, open_matrix
@@ -17,9 +18,6 @@ from brainalign.io.people import by_clock, side_by_side
 from brainalign.provenance import hash_file, relative_name
 from brainalign.signals import Signal
 from brainalign.store import Store
-
-LONGEST_TR = 100.0  # s; more is milliseconds
-NO_START = "nothing says when the first volume was taken: taken as 0 s; start_s= says otherwise"
 
 
 @dataclass(frozen=True)
@@ -135,7 +133,7 @@ def matrix_clock(tr: float | None, start_s: float | None, trim_volumes: int | No
     if tr is not None and card is not None and tr != card.tr:
         notes.append(f"tr {tr:g} s was asked for; the card {dataset} says {card.tr:g} s")
     if start_s is None and card is None:
-        notes.append(NO_START)
+        notes.append(f"{NO_START}: taken as 0 s; start_s= says otherwise")
     known = 0.0 if card is None else card.start_time
     trim = trim_volumes if trim_volumes is not None else 0 if card is None else card.trim_volumes
     seconds = tr if tr is not None else card.tr if card is not None else 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from brainalign.errors import InputError
 from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas, segmentations, space_of
 from brainalign.io.bids import BidsFile, BidsTree
 from brainalign.io.cifti import open_cifti
-from brainalign.io.clock import Clock, read_clock
+from brainalign.io.clock import NO_START, Clock, read_clock
 from brainalign.io.confounds import Beside, read_beside
-from brainalign.io.holding import trimmed
+from brainalign.io.holding import NO_VOLUME, trimmed
 from brainalign.io.parcels import Parcels, by_parcel
 from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
@@ -26,7 +26,7 @@ from brainalign.io.volumes import Image, Mask, find_mask, open_image, open_volum
 from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import relative_name
 
-NO_START = "nothing says when the first volume was taken (StartTime, SliceTiming): taken as 0 s"
+SAID_NOWHERE = f"{NO_START} (StartTime, SliceTiming): taken as 0 s"
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,30 @@ class Run:
         return samples if self.use is None else samples.assign(use=self.use)
 
 
+def share_mask(tree: BidsTree, recordings: Sequence[Recording], settings: RunSettings) -> RunSettings:
+    """What is asked of one person's runs, with one mask for all where means over regions are taken of images.
+
+    It is of the voxels that the masks beside every run have in common: else a region would be the mean over other
+    voxels in each run. Masks that cannot be read, or are on different grids, are left to each run, which says so.
+    """
+    images = [one.file for one in recordings if one.kind == "nifti"]
+    if settings.mask is not None or settings.atlas is None or settings.regions != "mean" or len(images) < 2:
+        return settings
+    beside = {mask.path: mask for mask in (find_mask(tree, file) for file in images) if mask is not None}
+    try:
+        masks = [read_mask(path, relative_name(path, tree.root)) for path in beside]
+    except InputError:
+        return settings
+    if not masks or not all(
+        one.voxels.shape == masks[0].voxels.shape and np.allclose(one.affine, masks[0].affine, atol=0.01)
+        for one in masks[1:]
+    ):
+        return settings
+    shared = np.logical_and.reduce([one.voxels for one in masks])
+    others = tuple(one.path for one in masks[1:])
+    return replace(settings, mask=replace(masks[0], voxels=shared, others=others))
+
+
 def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run:
     """Open one run with everything that belongs to it; of tables every number is looked at, of the rest the header.
 
@@ -124,13 +148,13 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
     clock, odd = read_clock(tree, recording.file, name, header_tr)
     problems = odd + problems
     if clock is not None and table is not None:
-        problems += problems_in_clock(table, name, clock.tr, clock.start)
-        times = clock_of(table)
-        clock = clock.starting(None if times is None else float(times[0]))
+        problems += problems_in_clock(table, name, clock.tr, clock.start if clock.stated else None)
+        clock, odd = clock.by_rows(clock_of(table), name)
+        problems += odd
     if opened is None:
         return Run(recording.run, name, problems=problems)
     n = len(opened.values) if isinstance(opened, Table) else opened.n_samples
-    beside = read_beside(tree, recording.file, name, n, settings.confounds, settings.censor)
+    beside = read_beside(tree, recording.file, name, n, settings.confounds, settings.censor, settings.trim_volumes)
     problems += beside.problems
     if n <= settings.trim_volumes:
         problems.append(
@@ -139,6 +163,8 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
         return Run(recording.run, name, problems=problems)
     use = np.arange(n) >= settings.trim_volumes
     use = use if beside.use is None else use & beside.use
+    if not use.any() and not problems:
+        return Run(recording.run, name, dead=f"{name} {NO_VOLUME}")
     series: Series | None = None
     if isinstance(opened, Table):
         series, dead, wrong = _series_of(opened, name, use)
@@ -189,7 +215,7 @@ def _finish(recording: Recording, name: str, clock: Clock, series: Series, besid
             *series.inputs,
             *beside.inputs,
         ],
-        [*series.notes, *beside.notes, *clock.notes, *([NO_START] if clock.start is None else [])],
+        [*series.notes, *beside.notes, *clock.notes, *([SAID_NOWHERE] if clock.start is None else [])],
     )
 
 

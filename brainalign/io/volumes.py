@@ -34,12 +34,20 @@ class Mask:
     path : Path
     name : str
         What to call it in errors.
+    others : tuple of Path
+        Further masks that a voxel has to be in.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
     path: Path
     name: str
+    others: tuple[Path, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files it was read from."""
+        return (self.path, *self.others)
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ def open_volumes(image: Image, mask: Mask | None, use: np.ndarray | None = None)
     voxels = _epi_mask(image, use) if mask is None else mask.voxels
     if not voxels.any():
         raise InputError(f"{mask.name if mask else image.name} has no voxel in its mask: name another mask")
-    return series_of(image, voxels, () if mask is None else (mask.path,))
+    return series_of(image, voxels, () if mask is None else mask.inputs)
 
 
 def series_of(image: Image, voxels: np.ndarray, inputs: tuple[Path, ...] = ()) -> Series:

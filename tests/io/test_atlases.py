@@ -316,3 +316,27 @@ def test_what_is_no_number_is_not_smeared_by_smoothing(images):
     nibabel.save(nibabel.Nifti1Image(around, images.affine), path)
     with pytest.raises(InputError, match=r"not a finite number in volume 3, voxel \(0, 0, 0\), and in 1 voxels in all"):
         read_fmri(images.root, smooth_mm=5.0)
+
+
+def test_regions_are_means_over_the_same_voxels_in_every_run(labelled):
+    images, labels, atlas = labelled
+    masks = {"1": np.indices(images.shape)[2] < 2, "2": np.indices(images.shape)[1] > 0}
+    paths = [images.mask("01", run, mask) for run, mask in masks.items()]
+    bold = read_fmri(images.root, atlas=atlas)
+    inside = np.where(masks["1"] & masks["2"], labels, 0)
+    assert bold.columns["roi"].tolist() == ["7", "300"]  # -2 is in the mask of one run alone
+    expected = [np.stack([images.data("01", run)[inside == n].mean(0) for n in (7, 300)], axis=1) for run in "12"]
+    np.testing.assert_allclose(bold.values, np.concatenate(expected), rtol=1e-6)
+    assert {path.relative_to(images.root).as_posix() for path in paths} <= set(bold.attrs["inputs"])
+
+
+def test_a_region_that_one_runs_segmentation_lacks_is_named(labelled):
+    images, labels, _ = labelled
+    for run, there in (("1", labels), ("2", np.where(labels == 7, 0, labels))):
+        images.write(
+            images.root / "derivatives/fmriprep" / images.name("01", run, "space-MNI_seg-x_dseg.nii.gz"), there
+        )
+    with pytest.raises(
+        InputError, match=r"run 2: regions 7 have voxels in .*run-1.* and none in .*run-2.*: name one m"
+    ):
+        read_fmri(images.root, atlas="x")
