@@ -49,6 +49,13 @@ class Clock:
         """The same clock, started at `at` (s) where the sidecars do not say."""
         return self if self.start is not None or at is None else replace(self, start=at)
 
+    def beside(self, card_tr: float | None) -> Clock:
+        """The same clock, with a note where the card of the data set has another TR (s)."""
+        if card_tr is None or abs(card_tr - self.tr) <= AGREES * self.tr:
+            return self
+        note = f"the TR is {self.tr:g} s, {card_tr:g} s by the card of the data set: the recording's taken"
+        return replace(self, notes=[*self.notes, note])
+
     def by_rows(self, times: np.ndarray | None, name: str) -> tuple[Clock, list[str]]:
         """The same clock, started where the rows' own times (s) start unless a StartTime is stated; and problems.
 

@@ -48,6 +48,8 @@ class RunSettings:
         Volumes left out at the start.
     start : float or None
         When the first volume of the file was taken (s), where its sidecars do not say.
+    tr : float or None
+        What the card of the data set says it is (s).
     """
 
     mask: Mask | None = None
@@ -58,6 +60,7 @@ class RunSettings:
     censor: Censor = None
     trim_volumes: int = 0
     start: float | None = None
+    tr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +183,7 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
         series = opened
     if problems or clock is None or series is None:
         return Run(recording.run, name, problems=problems)
-    return _finish(recording, name, clock.starting(settings.start), series, beside, settings.trim_volumes)
+    return _finish(recording, name, clock.starting(settings.start).beside(settings.tr), series, beside, settings)
 
 
 def _open(recording: Recording, name: str, settings: RunSettings) -> tuple[Table | Image | Series | None, list[str]]:
@@ -196,9 +199,11 @@ def _open(recording: Recording, name: str, settings: RunSettings) -> tuple[Table
         return None, [str(error)]
 
 
-def _finish(recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, trim: int) -> Run:
+def _finish(
+    recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, settings: RunSettings
+) -> Run:
     """Put the clock and what was recorded beside the brain to it, less the first volumes."""
-    table = beside.table
+    table, trim = beside.table, settings.trim_volumes
     return Run(
         recording.run,
         name,
@@ -252,7 +257,7 @@ def _voxels(tree: BidsTree, file: BidsFile, image: Image, settings: RunSettings,
     mask = settings.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
     if settings.atlas is None:
         return open_volumes(image, mask, use)
-    return by_region(image, _atlas_of(tree, file, settings.atlas), mask, settings.regions)
+    return by_region(image, _segmentation_for(tree, file, settings.atlas), mask, settings.regions)
 
 
 def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:
@@ -271,7 +276,7 @@ def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Ser
     return opened if atlas is None else by_parcel(opened, atlas, settings.regions)
 
 
-def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> Atlas:
+def _segmentation_for(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> Atlas:
     if isinstance(atlas, Atlas):
         return atlas
     if isinstance(atlas, Parcels):

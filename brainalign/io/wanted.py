@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from brainalign.errors import SettingsError, did_you_mean
+from brainalign.io.fetch import DatasetClock
 
 MODELS = ("basic", "power2", "derivatives", "full")
 COMPCOR = ("anat_combined", "anat_separated", "temporal", "temporal_anat_combined", "temporal_anat_separated")
@@ -137,6 +138,21 @@ def limits_of(censor: Censor) -> tuple[Limit, ...]:
             )
         limits.append(Limit(str(column), float(words["above"]), *around))
     return tuple(limits)
+
+
+def trim_of(asked: int | None, card: DatasetClock | None) -> int:
+    """How many volumes are left out at the start: as asked for, else as the data set's card says, else none.
+
+    Raises
+    ------
+    SettingsError
+        It is no number of volumes.
+    """
+    if asked is None:
+        return 0 if card is None else card.trim_volumes
+    if not is_number(asked) or asked < 0 or asked != int(asked):
+        raise SettingsError(f"trim_volumes is {asked!r}: it is a number of volumes, 0 or more")
+    return int(asked)
 
 
 def _options(strategy: str, said: Any) -> dict[str, Any]:

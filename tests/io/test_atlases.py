@@ -194,7 +194,7 @@ def test_first_volumes_are_left_out_and_the_clock_goes_on(images):
     assert bold.related["confounds"].values.ravel().tolist() == [2, 3, 4, 5]
     with pytest.raises(InputError, match="has 6 volumes, and 6 are to be left out at the start: nothing is left"):
         read_fmri(images.root, trim_volumes=6)
-    with pytest.raises(SettingsError, match="trim_volumes is a number of volumes; found -1"):
+    with pytest.raises(SettingsError, match="trim_volumes is -1: it is a number of volumes, 0 or more"):
         read_fmri(images.root, trim_volumes=-1)
 
 
@@ -210,7 +210,7 @@ def test_a_card_says_what_is_trimmed_and_when_the_first_volume_was(images, monke
     images.mask("01", "1", images.half())
     card = dataset_card("alice")
     clock = replace(card.clock, trim_volumes=2, start_time=20.0)
-    monkeypatch.setattr(fmri, "dataset_card", lambda name: replace(card, clock=clock))
+    monkeypatch.setattr(fmri, "volume_clock", lambda name: clock)
     assert read_fmri(images.root, dataset="mine").samples["time"].tolist() == [23.0, 24.5, 26.0, 27.5]
     assert read_fmri(images.root, dataset="mine", trim_volumes=0).samples["time"][0] == 20.0
     path.with_name(path.name.replace(".nii.gz", ".json")).write_text(

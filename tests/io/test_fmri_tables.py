@@ -487,7 +487,7 @@ def test_rows_come_before_the_mean_of_the_slices(alice):
     assert bold.attrs["start_time"] == 0.0
     assert bold.attrs["notes"] == ["sub-18: the first row is at 0 s, the mean of SliceTiming is 0.5 s: the row's taken"]
     later(alice, 3.0)
-    with pytest.raises(InputError, match="first row is at 3 s, the mean of SliceTiming is 0.5 s, more than a TR away"):
+    with pytest.raises(InputError, match=r"first row is at 3 s, the mean of SliceTiming is 0.5 s, more than a TR away"):
         read_fmri(alice.root, subject="18")
     alice.edit_json(alice.sidecar(), StartTime=3.0)
     assert read_fmri(alice.root, subject="18").attrs["start_time"] == 3.0
