@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.io.bids import BidsFile, BidsTree
 from brainalign.io.series import Series
-from brainalign.io.volumes import GRID, SCANNED, Image, Mask, around, check_grid, read_volume, series_of
+from brainalign.io.volumes import SCANNED, Image, Mask, around, check_grid, read_volume, series_of
 
 Regions = Literal["mean", "voxels"]
 NAMED = ("atlas", "seg", "desc")  # the entities that say which atlas a segmentation is
@@ -61,7 +62,7 @@ def read_atlas(path: Path, name: str, named_by: Path | None = None) -> Atlas:
     name : str
     named_by : Path, optional
         A table with the columns `index` and `name` (BIDS `*_dseg.tsv`); else a .tsv, .csv or .txt beside the image that
-        is called like it. A .txt has a number and a name in each line, as FreeSurfer's and FSL's.
+        is called like it, as `read_names` takes it.
 
     Raises
     ------
@@ -83,7 +84,7 @@ def read_atlas(path: Path, name: str, named_by: Path | None = None) -> Atlas:
         stem = path.name.removesuffix(".gz").removesuffix(".nii")
         beside = (path.with_name(stem + ending) for ending in (".tsv", ".csv", ".txt"))
         named_by = next((p for p in beside if p.is_file()), None)
-    names = {} if named_by is None else _read_names(named_by)
+    names = {} if named_by is None else read_names(named_by)
     present = np.unique(labels[labels != 0]).tolist()
     regions = {label: names.get(label, str(label)) for label in present}
     twice = {region for region in regions.values() if list(regions.values()).count(region) > 1}
@@ -95,8 +96,9 @@ def read_atlas(path: Path, name: str, named_by: Path | None = None) -> Atlas:
 def find_atlas(tree: BidsTree, file: BidsFile, label: str) -> tuple[BidsFile, Path | None] | None:
     """The segmentation of that name that goes with a recording, and the table of its regions.
 
-    It is called `atlas-`, `seg-` or `desc-LABEL` … `_dseg.nii.gz`, of the recording's space and resolution, and of its
-    person (run, …) or of nobody in particular.
+    It is called `atlas-`, `seg-` or `desc-LABEL` … `_dseg.nii.gz`, of the recording's space (`space_of`) and
+    resolution, and of its person (run, …) or of nobody in particular. At a dataset's root a name without `space-` is of
+    every space.
     """
     fits = [other for other in segmentations(tree, label) if _goes_with(other, file)]
     if not fits:
@@ -143,7 +145,7 @@ def by_region(image: Image, atlas: Atlas, mask: Mask | None, regions: Regions) -
     lost = [region for label, region in atlas.regions.items() if not (labels == label).any()]
     if lost:
         notes.append(f"{len(lost)} regions of {atlas.name} have no voxel in the recording: {', '.join(lost[:5])}")
-    inputs = (*atlas.inputs, *((mask.path,) if mask else ()))
+    inputs = (*atlas.inputs, *(mask.inputs if mask else ()))
     inside = series_of(image, labels != 0, inputs)
     mine = labels[labels != 0]
     named = [atlas.regions[label] for label in mine.tolist()]
@@ -175,31 +177,55 @@ def _on_grid_of(atlas: Atlas, image: Image) -> tuple[np.ndarray, list[str]]:
     from scipy.ndimage import affine_transform
 
     move = np.linalg.inv(atlas.affine) @ image.affine
-    labels = affine_transform(atlas.labels, move[:3, :3], move[:3, 3], image.shape, order=0, mode="constant", cval=0)
+    # mode "constant" would end in the middle of the outermost voxels
+    how = {"order": 0, "mode": "grid-constant", "cval": 0}
+    labels = affine_transform(atlas.labels, move[:3, :3], move[:3, 3], image.shape, **how)
     return labels, [f"{atlas.name} is of another grid than the recording: resampled to it, by nearest neighbour"]
 
 
 def _goes_with(segmentation: BidsFile, file: BidsFile) -> bool:
     mine, theirs = file.entities, segmentation.entities
-    near = not segmentation.folder or segmentation.folder in around(file)
+    anywhere = not segmentation.folder
     return (
-        near
-        and all(theirs[key] == mine.get(key) for key in (*SCANNED, "space") if key in theirs)
-        and all(theirs[key] == mine[key] for key in GRID if key in theirs and key in mine)
+        (anywhere or segmentation.folder in around(file))
+        and (space_of(segmentation) == space_of(file) or (anywhere and "space" not in theirs))
+        and all(theirs[key] == mine.get(key) for key in SCANNED if key in theirs)
+        and ("res" not in theirs or theirs["res"] == mine.get("res", theirs["res"]))
     )
 
 
-def _read_names(path: Path) -> dict[int, str]:
-    """Label → name, of a table or of a FreeSurfer list."""
+def space_of(file: BidsFile) -> str | None:
+    """The space a file is in: without `space-` its own, which of what lies in `anat/` is the person's T1w."""
+    return file.entities.get("space", "T1w" if "anat" in file.folder else None)
+
+
+def read_names(path: Path) -> dict[int, str]:
+    """Label → name, of a table or of a list.
+
+    Parameters
+    ----------
+    path : Path
+        A .tsv or .csv with the columns index and name (or what `NUMBERS` and `NAMES` have for them); anything else is a
+        list as FreeSurfer's (.ctab, .txt) and FSL's: a number, a name of one or more words, and in some the colour, of
+        three or four numbers.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or lacks a column.
+    """
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read ({error}): write it again as UTF-8 text") from error
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    if path.suffix == ".txt":
-        cells = [line.split() for line in lines]
-        return {int(row[0]): row[1] for row in cells if len(row) > 1 and row[0].lstrip("-").isdecimal()}
-    rows = [[cell.strip() for cell in line.split("\t" if path.suffix == ".tsv" else ",")] for line in lines]
+    if path.suffix not in (".tsv", ".csv"):
+        return _named_in_list([line.split() for line in lines])
+    try:
+        cells = list(csv.reader(lines, delimiter="\t" if path.suffix == ".tsv" else ",", skipinitialspace=True))
+    except csv.Error as error:
+        raise InputError(f"{path} cannot be read as a table ({error}): write it again") from error
+    rows = [[cell.strip() for cell in row] for row in cells]
     head = [cell.lower() for cell in rows[0]] if rows else []
     number = next((head.index(name) for name in NUMBERS if name in head), None)
     called = next((head.index(name) for name in NAMES if name in head and head.index(name) != number), None)
@@ -212,3 +238,15 @@ def _read_names(path: Path) -> dict[int, str]:
         return {int(row[number]): row[called] for row in rows[1:] if len(row) > max(number, called)}
     except ValueError as error:
         raise InputError(f"{path}: an index is no whole number ({error}): write the table again") from error
+
+
+def _named_in_list(rows: list[list[str]]) -> dict[int, str]:
+    """Label → name: the words after the number, up to the colour."""
+    rows = [row for row in rows if len(row) > 1 and row[0].lstrip("-").isdecimal()]
+    numbers = [next((n for n, word in enumerate(row[:0:-1]) if not word.isdecimal()), len(row) - 1) for row in rows]
+    # a name may end in a number: as many are of the colour as every line with a colour has
+    colour = min((4, *(n for n in numbers if n >= 3)))
+    return {
+        int(row[0]): " ".join(row[1 : max(2, len(row) - colour * (n >= 3))])
+        for row, n in zip(rows, numbers, strict=True)
+    }

@@ -16,6 +16,7 @@ from brainalign.io.series import Series
 
 BLOCK = 64 << 20  # bytes of a run handed on together: each block passes over the file, whose columns are contiguous
 STANDARD = "CIFTI_STRUCTURE_"  # what the standard's names of structures begin with
+CORTEX = STANDARD + "CORTEX"
 SIDES = {"_LEFT": "L", "_RIGHT": "R"}
 NOWHERE = -1  # the vertex of a voxel, the i, j, k of a vertex: as nibabel has it, and whole numbers stay whole
 
@@ -160,6 +161,11 @@ def grayordinates(axis: Any, image: Any, name: str) -> tuple[pd.DataFrame, tuple
         twice = columns[columns.duplicated(key)].iloc[0]
         raise InputError(f"{name} has a place twice ({', '.join(str(twice[k]) for k in key)}): write it again")
     return columns, tuple(key), (tuple(sorted(axis.nvertices.items())), axis.volume_shape or (), affine)
+
+
+def cortices(n_vertices: Any) -> dict[str, int]:
+    """Hemisphere → vertices of its surface, of the first part of what `grayordinates` gives as a grid."""
+    return {SIDES[name.removeprefix(CORTEX)]: int(n) for name, n in n_vertices if name.removeprefix(CORTEX) in SIDES}
 
 
 def _affine(image: Any, name: str) -> np.ndarray:

@@ -6,10 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from brainalign.errors import InputError
-from brainalign.io.bids import BidsFile, BidsTree
+from brainalign.io.bids import BidsFile, BidsTree, read_json
+from brainalign.io.tables import ROWS_AGREE
+from brainalign.io.wanted import is_number
 
 AGREES = 1e-3  # of the TR: what sidecar and header may differ by, in float32 and rounded
+LONGEST_TR = 100.0  # s; more is milliseconds
+NO_START = "nothing says when the first volume was taken"
 
 
 @dataclass(frozen=True)
@@ -22,6 +28,8 @@ class Clock:
         Seconds between volumes.
     start : float or None
         Seconds; None where nothing says when the first volume was.
+    stated : bool
+        Whether the start is a StartTime, and no mean of SliceTiming.
     unit : str
         Of the values; "arbitrary" where nothing is said.
     sources : list of BidsFile
@@ -35,10 +43,34 @@ class Clock:
     unit: str = "arbitrary"
     sources: list[BidsFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    stated: bool = False
 
     def starting(self, at: float | None) -> Clock:
         """The same clock, started at `at` (s) where the sidecars do not say."""
         return self if self.start is not None or at is None else replace(self, start=at)
+
+    def beside(self, card_tr: float | None) -> Clock:
+        """The same clock, with a note where the card of the data set has another TR (s)."""
+        if card_tr is None or abs(card_tr - self.tr) <= AGREES * self.tr:
+            return self
+        note = f"the TR is {self.tr:g} s, {card_tr:g} s by the card of the data set: the recording's taken"
+        return replace(self, notes=[*self.notes, note])
+
+    def by_rows(self, times: np.ndarray | None, name: str) -> tuple[Clock, list[str]]:
+        """The same clock, started where the rows' own times (s) start unless a StartTime is stated; and problems.
+
+        The mean of SliceTiming is when the raw volume was taken; a table may have been made at another time within the
+        TR, and a note says so. Further away the two are not of one recording.
+        """
+        if times is None or not len(times) or self.stated or not np.isfinite(times[0]):
+            return self, []
+        first = float(times[0])
+        if self.start is None or abs(first - self.start) <= ROWS_AGREE * self.tr:
+            return self.starting(first), []
+        both = f"first row is at {first:g} s, the mean of SliceTiming is {self.start:g} s"
+        if abs(first - self.start) > self.tr:
+            return self, [f"{name}: its {both}, more than a TR away: write StartTime, which decides, to its json"]
+        return replace(self, start=first, notes=[*self.notes, f"the {both}: the row's taken"]), []
 
 
 def read_clock(
@@ -48,8 +80,8 @@ def read_clock(
 
     The TR is `RepetitionTime` in the sidecars, else what the header says; the start is `StartTime`, else the mean of
     `SliceTiming`, else not known. A table of regions, or an image of a pipeline that wrote no TR, has the clock of the
-    raw images it was made from, if their sidecars are in the tree. Where two of these disagree the first is taken, and
-    a note says so.
+    raw images it was made from, if their sidecars are in the tree; what its own sidecar says comes before theirs. Where
+    two of these disagree the first is taken, and a note says so.
 
     Parameters
     ----------
@@ -77,7 +109,7 @@ def read_clock(
     tr = float(said.get("RepetitionTime", header_tr))
     slices, start, unit = said.get("SliceTiming"), said.get("StartTime"), said.get("Units")
     middle = sum(slices) / len(slices) if slices else None
-    notes = []
+    notes = _disagreements(sources, file, tr)
     if "RepetitionTime" not in said:
         notes.append(f"no sidecar says RepetitionTime: {tr:g} s by the header")
     elif header_tr is not None and abs(header_tr - tr) > AGREES * tr:
@@ -85,7 +117,23 @@ def read_clock(
     if start is not None and middle is not None and abs(start - middle) > tr / 2:
         notes.append(f"StartTime is {start:g} s, the mean of SliceTiming {middle:g} s: StartTime taken")
     first = middle if start is None else float(start)
-    return Clock(tr, first, unit if isinstance(unit, str) else "arbitrary", sources, notes), []
+    unit = unit if isinstance(unit, str) else "arbitrary"
+    return Clock(tr, first, unit, sources, notes, start is not None), []
+
+
+def _disagreements(sources: Sequence[BidsFile], file: BidsFile, tr: float) -> list[str]:
+    """Where what a recording was made from has another clock than its own sidecars say."""
+    own: dict[str, Any] = {}
+    theirs: dict[str, Any] = {}
+    for source in sources:
+        mine = (source.dataset, source.suffix) == (file.dataset, file.suffix)
+        (own if mine else theirs).update(read_json(source.path))
+    return [
+        f"{key} is {own[key]:g} s in its own sidecar, {theirs[key]:g} s in that of the images it was made from: its "
+        "own taken"
+        for key in ("RepetitionTime", "StartTime")
+        if is_number(own.get(key)) and is_number(theirs.get(key)) and abs(own[key] - theirs[key]) > AGREES * tr
+    ]
 
 
 def _problems_in_clock(
@@ -108,11 +156,11 @@ def _problems_in_clock(
     who = "its json says RepetitionTime" if "RepetitionTime" in said else "its header says a RepetitionTime of"
     tr, start, slices = said.get("RepetitionTime", header_tr), said.get("StartTime"), said.get("SliceTiming")
     problems = []
-    if not _is_seconds(tr) or not 0 < tr < 100:
-        problems.append(f"{name}: {who} {tr!r}; it is a number of seconds between 0 and 100")
-    if start is not None and not _is_seconds(start):
+    if not is_number(tr) or not 0 < tr < LONGEST_TR:
+        problems.append(f"{name}: {who} {tr!r}; it is a number of seconds between 0 and {LONGEST_TR:g}")
+    if start is not None and not is_number(start):
         problems.append(f"{name}: its json says StartTime {start!r}; it is a number of seconds")
-    if slices is not None and not (isinstance(slices, list) and slices and all(map(_is_seconds, slices))):
+    if slices is not None and not (isinstance(slices, list) and slices and all(map(is_number, slices))):
         problems.append(f"{name}: its json says SliceTiming {str(slices)[:40]}; it is a list of seconds, one per slice")
     elif slices is not None and not problems and max(slices) > tr:
         problems.append(
@@ -120,7 +168,3 @@ def _problems_in_clock(
             f"(RepetitionTime {tr:g} s): SliceTiming is in seconds"
         )
     return problems
-
-
-def _is_seconds(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -41,7 +41,13 @@ class Beside:
 
 
 def read_beside(
-    tree: BidsTree, recording: BidsFile, name: str, n_rows: int, asked: Asked = None, censor: Censor = None
+    tree: BidsTree,
+    recording: BidsFile,
+    name: str,
+    n_rows: int,
+    asked: Asked = None,
+    censor: Censor = None,
+    trim: int = 0,
 ) -> Beside:
     """Read the confounds of a run, choose among them, and find the volumes that are to be censored.
 
@@ -60,6 +66,8 @@ def read_beside(
     censor : mapping, optional
         Limits of columns, as `limits_of` takes them: volumes above are censored. The column need not be asked for. A
         volume without a value (n/a in the first row) is not above.
+    trim : int
+        Volumes at the start that will be left out: what is missing in them does not matter.
 
     Raises
     ------
@@ -88,7 +96,9 @@ def read_beside(
         return Beside(notes=notes, problems=problems)
     censored |= {f"{limit.column} above {limit.above:g}": _around(whole, limit) for limit in limits}
     use, told = _in_use(censored, n_rows, name)
-    table, problems, gaps = without_gaps(whole.drop([one for one in whole.names if one not in columns]), beside)
+    rows = (np.arange(n_rows) >= trim) & (True if use is None or not use.any() else use)
+    asked_for = whole.drop([one for one in whole.names if one not in columns])
+    table, problems, gaps = without_gaps(asked_for, beside, rows if rows.any() else None)
     if use is not None and not use.any():
         problems = [*problems, f"{told}: nothing is left; raise the limits, or take this run out"]
     if problems:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from brainalign.errors import InputError, did_you_mean
+from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.shipped import cards, shipped
 
 
@@ -26,6 +26,8 @@ class DatasetClock:
         What was cut, in words.
     trim_volumes : int
         Volumes at the start of the published files that whoever reads them is to leave out; a card may leave it away.
+    samples : "volumes" or "trials"
+        What is so far apart; a card may leave it away.
     """
 
     tr: float
@@ -33,6 +35,7 @@ class DatasetClock:
     volumes_dropped: int
     trims: str
     trim_volumes: int = 0
+    samples: str = "volumes"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,25 @@ def dataset_card(name: str) -> DatasetCard:
     return known[name]
 
 
+def volume_clock(name: str | None) -> DatasetClock | None:
+    """The clock that a data set's card has for volumes; None where no data set is named.
+
+    Raises
+    ------
+    InputError
+        There is no card of that name.
+    SettingsError
+        Its samples are trials: what lies between them is no TR.
+    """
+    clock = None if name is None else dataset_card(name).clock
+    if clock is not None and clock.samples != "volumes":
+        raise SettingsError(
+            f"the card {name} is of {clock.samples}, {clock.tr:g} s apart, which is no TR: read them with read_{name}, "
+            "or leave dataset out"
+        )
+    return clock
+
+
 def sample_path(name: str) -> Path:
     """Where the BIDS tree of a sample lies that came with the package.
 
@@ -131,12 +153,14 @@ def parse_card(name: str, content: dict[str, Any]) -> DatasetCard:
     """
     content = {"sample": "", **content}
     _hold_to(DatasetCard, content, f"card {name!r}", given=("name",))
-    content["clock"] = {"trim_volumes": 0, **content["clock"]}
+    content["clock"] = {"trim_volumes": 0, "samples": "volumes", **content["clock"]}
     _hold_to(DatasetClock, content["clock"], f"the clock of card {name!r}")
     clock = DatasetClock(**content["clock"])
     for field in ("volumes_dropped", "trim_volumes"):
         if content["clock"][field] < 0:
             raise InputError(f"the clock of card {name!r}: {field} is {content['clock'][field]}, 0 or more is needed")
+    if clock.samples not in ("volumes", "trials"):
+        raise InputError(f"the clock of card {name!r}: samples is {clock.samples!r}, volumes or trials is needed")
     return DatasetCard(name=name, **{**content, "clock": clock, "quirks": tuple(content["quirks"])})
 
 

@@ -14,20 +14,21 @@ import pandas as pd
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.io.atlases import Atlas, Regions, read_atlas, segmentations
 from brainalign.io.bids import index_bids
-from brainalign.io.fetch import dataset_card
+from brainalign.io.fetch import volume_clock
 from brainalign.io.holding import Held, hold, noun_of
 from brainalign.io.parcels import FORMS, Parcels, is_parcels, read_parcels
-from brainalign.io.people import alike, by_clock, list_names, side_by_side
+from brainalign.io.people import alike, by_clock, labels_of, list_names, side_by_side
 from brainalign.io.recordings import Chosen, choose_recordings
-from brainalign.io.runs import Run, RunSettings, open_run
-from brainalign.io.series import Series, same_grid
+from brainalign.io.runs import Run, RunSettings, open_run, share_mask
+from brainalign.io.series import Series, same_grid, there_twice
 from brainalign.io.volumes import Mask, read_mask
-from brainalign.io.wanted import Asked, Censor, limits_of, wanted_confounds
+from brainalign.io.wanted import Asked, Censor, limits_of, trim_of, wanted_confounds
 from brainalign.provenance import hash_array, hash_file, relative_name
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store
 
 Average = Literal["none", "subjects"]
+READ = 2  # counts up when the same files are read as other numbers
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,9 @@ def read_fmri(
     Where nothing more is named, tables of regions (`*_timeseries.tsv`) come before images (`*_bold.nii.gz`), the tree's
     own images before those of its derivatives; `attrs["notes"]` says what else there was.
 
-    Files are gone through once, some volumes at a time. What is larger than 256 MB is written to the store and
-    memory-mapped, and found there the next time.
+    Files are gone through some volumes at a time: once, after they were hashed; an image without a mask twice, as its
+    brain is looked for first. What is larger than 256 MB is written to the store and memory-mapped, and found there the
+    next time.
 
     Parameters
     ----------
@@ -87,7 +89,8 @@ def read_fmri(
     subject : "all", a label, or several
         With "all", a person whose recording is empty or constant is left out and named in `attrs["left_out"]`.
     task, session, run : str, optional
-        Labels, as in the file names. The task may be left out where there is one.
+        Labels, as in the file names. The task may be left out where there is one. Runs that differ in nothing but
+        `acq-`, `ce-`, `rec-` or `dir-` are called "AP-1", "PA-1", and may be named so.
     space : str, optional
         Label of a volume or a surface, with further entities in fMRIPrep's spelling: "MNI152NLin2009cAsym:res-2",
         "fsaverage6" (GIFTI, both hemispheres), "fsLR:den-91k" (CIFTI).
@@ -95,11 +98,14 @@ def read_fmri(
         A folder in `derivatives/`, or "raw" for the tree's own images.
     mask : path, optional
         A NIfTI mask on the images' grid. Else the `desc-brain_mask` beside each image, else the brain that
-        `nilearn.masking.compute_epi_mask` finds; voxels have to be in the mask of every run.
+        `nilearn.masking.compute_epi_mask` finds; voxels have to be in the mask of every run. With an atlas no brain is
+        looked for, and voxels outside a mask are in no region.
     atlas : str or path, optional
         Of tables of regions, the label in their names. Of images, a label image: its path, or the `atlas-`, `seg-` or
         `desc-` label of a `*_dseg.nii.gz` in the tree; the regions are named by its table. Of surfaces, the path of a
-        parcellation: `.label.gii` or `.annot` (of either hemisphere, the other beside it), `.dlabel.nii`.
+        parcellation: `.label.gii` or `.annot` (of either hemisphere, the other beside it), `.dlabel.nii`; names that
+        both hemispheres have become "L.bankssts", "R.bankssts". A segmentation goes with images of its own space: in
+        `anat/`, without `space-`, with those of T1w.
     regions : "mean" or "voxels"
         What an atlas makes of voxels (or vertices): the mean over each region, or voxels that say which they are in
         (`roi`).
@@ -114,7 +120,7 @@ def read_fmri(
         Volumes left out at the start of every run; the clock goes on as if they were there.
     dataset : str, optional
         The card of a data set (`brainalign datasets list`), which says how many volumes those are, and when the first
-        was taken where no sidecar does.
+        was taken where no sidecar does. Its TR decides nothing: a note says so where the recording's is another.
     average : "none" or "subjects"
         "subjects": the mean over people, with the people kept in `related["people"]`.
     store : Store, optional
@@ -124,10 +130,11 @@ def read_fmri(
     -------
     Signal
         (volumes, columns), people side by side. `samples`: `run`, `time` = start + i · TR (s), start being the
-        sidecar's StartTime, else the mean of SliceTiming, else the card's, else 0 with a note; `use` where volumes are
-        censored. `columns`: `subject` and, of regions, `roi`; of voxels, `i`, `j`, `k`, `x`, `y`, `z` (mm); of
-        surfaces, `hemisphere` and `vertex`. `related["confounds"]`: `subject`, `confound`. `attrs`: `tr`,
-        `start_time`, `unit`, `inputs` (file → sha256), `left_out`, `notes`.
+        sidecar's StartTime, else a table's own first time, else the mean of SliceTiming, else the card's, else 0 with a
+        note; `use` where volumes are censored (of people side by side: in any of them). `columns`: `subject` and, of
+        regions, `roi`; of voxels, `i`, `j`, `k`, `x`, `y`, `z` (mm); of surfaces, `hemisphere` and `vertex`.
+        `related["confounds"]`: `subject`, `confound`. `attrs`: `tr`, `start_time`, `unit`, `inputs` (file → sha256),
+        `left_out`, `notes`.
     list of Signal
         With people on different clocks (runs, TR, number of volumes): one Signal per clock.
 
@@ -152,7 +159,7 @@ def read_fmri(
     chosen = choose_recordings(root, subject, task, session, run, space, derivatives, label, nifti=only_images)
     settings = _settings_of(mask, named, regions, smooth_mm, confounds, censor, trim_volumes, dataset, root)
     people = [_read_person(chosen, one, settings, store) for one in chosen.subjects]
-    problems, left_out = _sort_out(people, subject == "all")
+    problems, left_out = _sort_out(people, labels_of(subject) == ["all"])
     if problems:
         raise one_message(problems)
     for one in left_out:
@@ -161,15 +168,29 @@ def read_fmri(
     notes = [*chosen.notes, *_gather_notes(signals)]
     signals = [replace(s, attrs={**s.attrs, "notes": notes, "left_out": left_out}) for s in signals]
     if average == "subjects":
-        if any(r.file.entities.get("space") == "fsnative" for r in chosen.recordings):
-            raise InputError(
-                "a mean over subjects needs surfaces on which vertices are alike: fsnative is each person's own; name "
-                "space fsaverage, or average: none"
-            )
         read = [person.read for person in people if person.read is not None]
+        own = _spaces_of_ones_own(chosen, read)
+        signals = [replace(s, attrs={**s.attrs, "notes": [*notes, *own]}) for s in signals]
         return average_people(side_by_side(alike(signals, read), store))
     together = [side_by_side(group, store) for group in by_clock(signals)]
     return together[0] if len(together) == 1 else together
+
+
+def _spaces_of_ones_own(chosen: Chosen, read: list[Series]) -> list[str]:
+    """An error where each person has a space of their own, of which no mean is taken; notes where it may be so."""
+    if read[0].key == ("roi",):
+        return []
+    spaces = {r.file.entities.get("space") for r in chosen.recordings}
+    own = next((space for space in ("fsnative", "T1w") if space in spaces), None)
+    if own is not None:
+        what, other = ("surfaces on which vertices", "fsaverage") if own == "fsnative" else ("voxels that", "MNI…")
+        raise InputError(
+            f"a mean over subjects needs {what} are alike: {own} is each person's own; name space {other}, or average: "
+            "none"
+        )
+    if spaces == {None} and len(read) > 1:
+        return ["people's native spaces are averaged, because their grids are the same: nothing says that they agree"]
+    return []
 
 
 def _settings_of(
@@ -188,11 +209,13 @@ def _settings_of(
         raise SettingsError(f"regions {regions!r} is not known; " + did_you_mean(str(regions), ["mean", "voxels"]))
     if smooth_mm is not None and not smooth_mm > 0:
         raise SettingsError(f"smooth_mm is a width in mm above 0; found {smooth_mm!r}: leave it out for none")
-    if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
-        raise SettingsError(f"trim_volumes is a number of volumes; found {trim_volumes!r}")
+    if regions == "voxels" and atlas is None:
+        raise SettingsError(
+            "regions 'voxels' says what becomes of the regions of a label image or a parcellation: name one as atlas, "
+            "or leave regions out"
+        )
     wanted_confounds(confounds), limits_of(censor)  # what cannot be is an error before anything is read
-    clock = None if dataset is None else dataset_card(dataset).clock
-    trim = trim_volumes if trim_volumes is not None else 0 if clock is None else clock.trim_volumes
+    clock = volume_clock(dataset)
     return RunSettings(
         _find_mask_file(mask, root),
         atlas,
@@ -200,8 +223,9 @@ def _settings_of(
         smooth_mm,
         confounds,
         censor,
-        trim,
+        trim_of(trim_volumes, clock),
         None if clock is None else clock.start_time,
+        None if clock is None else clock.tr,
     )
 
 
@@ -224,16 +248,15 @@ def _atlas_of(atlas: str | Path | None, root: str | Path) -> Atlas | Parcels | s
 
 
 def _read_person(chosen: Chosen, subject: str, settings: RunSettings, store: Store | None) -> Person:
-    runs = [open_run(chosen.tree, r, settings) for r in chosen.recordings if r.subject == subject]
+    mine = [r for r in chosen.recordings if r.subject == subject]
+    settings = share_mask(chosen.tree, mine, settings)
+    runs = [open_run(chosen.tree, r, settings) for r in mine]
     held, hashes = None, {}
     problems = [problem for run in runs for problem in run.problems]
     opened = [run for run in runs if run.series is not None]
     if not problems and opened:
         problems = _problems_between_runs(subject, opened)
-        labels = [run.label for run in runs]
-        for label in sorted({label for label in labels if labels.count(label) > 1}):
-            files = ", ".join(run.name for run in runs if run.label == label)
-            problems.append(f"sub-{subject}, run {label} was recorded twice: {files}; keep one of them in the tree")
+        problems += there_twice(subject, [(run.label, run.name) for run in runs])
         if not problems:
             hashes = {path: hash_file(path) for run in opened for path in dict.fromkeys(run.inputs)}
             held = _hold(opened, hashes, settings, store)
@@ -256,7 +279,10 @@ def _read_person(chosen: Chosen, subject: str, settings: RunSettings, store: Sto
 
 def _hold(runs: list[Run], hashes: dict[Path, str], settings: RunSettings, store: Store | None) -> Held:
     """Read the runs of one person; they are known by their files, and by what is done to them."""
+    roles = {"mask": settings.mask is not None, "atlas": settings.atlas is not None}
     key = {
+        "version": READ,
+        "as": [role for role, named in roles.items() if named],  # what the images among the files are used for
         "files": [hashes[path] for run in runs for path in dict.fromkeys(run.inputs)],
         "runs": [run.label for run in runs],
         "regions": settings.regions,
@@ -286,6 +312,13 @@ def _problems_between_runs(subject: str, runs: list[Run]) -> list[str]:
             continue
         have, want = run.series.columns["roi"].tolist(), first.series.columns["roi"].tolist()
         missing, extra = [c for c in want if c not in have], [c for c in have if c not in want]
+        if (missing or extra) and run.series.inputs:  # regions that were made here, of an atlas
+            one, other = (first, run) if missing else (run, first)
+            problems.append(
+                f"{where}: regions {', '.join(missing or extra)} have voxels in {one.name} and none in {other.name}: "
+                "name one mask and one atlas for all runs, or read these apart, with run="
+            )
+            continue
         if missing:
             problems.append(
                 f"{where} has {len(have)} columns, run {first.label} has {len(want)}: {', '.join(missing)} missing in "

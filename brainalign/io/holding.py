@@ -22,6 +22,7 @@ NOUNS = {
     "i": ("voxel", "voxels"),
     "roi": ("region", "regions"),
 }
+NO_VOLUME = "holds no volume that may be used"
 NOUN = ("column", "columns")
 
 
@@ -218,7 +219,7 @@ def _hole(run: Series, column: int, sample: int, count: int) -> str:
 def _why_dead(name: str, first: np.ndarray | None, varies: np.ndarray, some: np.ndarray) -> str:
     """Why a recording says nothing at all; "" where it says something, or has no column to say it in."""
     if first is None:
-        return f"{name} holds no volume that may be used"
+        return f"{name} {NO_VOLUME}"
     if not len(varies):
         return ""
     if varies.any():

@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, one_message
-from brainalign.io.fetch import dataset_card, dataset_cards
+from brainalign.io.clock import LONGEST_TR, NO_START
+from brainalign.io.fetch import dataset_cards, volume_clock
 from brainalign.io.holding import hold, trimmed
 from brainalign.io.matrix_files import Matrix, find_matrices, open_matrix
 from brainalign.io.people import by_clock, side_by_side
+from brainalign.io.series import there_twice
+from brainalign.io.wanted import trim_of
 from brainalign.provenance import hash_file, relative_name
 from brainalign.signals import Signal
 from brainalign.store import Store
-
-LONGEST_TR = 100.0  # s; more is milliseconds
-NO_START = "nothing says when the first volume was taken: taken as 0 s; start_s= says otherwise"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def read_matrices(
     InputError
         Everything that is wrong with the files, in one message.
     SettingsError
-        No TR, a person, run or data set that is not there.
+        No TR, a person or run that is not there, a card of trials (nsd: see `read_nsd`).
 
     Examples
     --------
@@ -121,23 +121,21 @@ def matrix_clock(tr: float | None, start_s: float | None, trim_volumes: int | No
     >>> matrix_clock(None, None, None, "lebel2023").start
     10.0
     """
-    card = None if dataset is None else dataset_card(dataset).clock
+    card = volume_clock(dataset)
     notes = []
     if tr is None and card is None:
         raise SettingsError(
             "a matrix does not say how far apart its volumes are: name tr= (s), or dataset= (known: "
-            f"{', '.join(dataset_cards())})"
+            f"{', '.join(name for name, one in dataset_cards().items() if one.clock.samples == 'volumes')})"
         )
     if tr is not None and not 0 < tr < LONGEST_TR:
         raise SettingsError(f"tr is {tr!r}: it is a number of seconds between 0 and {LONGEST_TR:g}")
-    if trim_volumes is not None and (trim_volumes < 0 or trim_volumes != int(trim_volumes)):
-        raise SettingsError(f"trim_volumes is {trim_volumes!r}: it is a number of volumes, 0 or more")
     if tr is not None and card is not None and tr != card.tr:
         notes.append(f"tr {tr:g} s was asked for; the card {dataset} says {card.tr:g} s")
     if start_s is None and card is None:
-        notes.append(NO_START)
+        notes.append(f"{NO_START}: taken as 0 s; start_s= says otherwise")
     known = 0.0 if card is None else card.start_time
-    trim = trim_volumes if trim_volumes is not None else 0 if card is None else card.trim_volumes
+    trim = trim_of(trim_volumes, card)
     seconds = tr if tr is not None else card.tr if card is not None else 0.0
     return MatrixClock(float(seconds), float(known if start_s is None else start_s), trim, tuple(notes))
 
@@ -185,11 +183,7 @@ def _samples(one: Matrix, clock: MatrixClock) -> pd.DataFrame:
 
 def _problems_between(who: str, runs: list[Matrix], trim: int) -> list[str]:
     """Where the runs of one person do not fit together."""
-    problems = []
-    labels = [one.run for one in runs]
-    for label in sorted({label for label in labels if labels.count(label) > 1}):
-        names = ", ".join(one.series.name for one in runs if one.run == label)
-        problems.append(f"sub-{who}, run {label} is there twice: {names}; keep one of them")
+    problems = there_twice(who, [(one.run, one.series.name) for one in runs])
     for one in runs:
         if one.series.n_samples <= trim:
             problems.append(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
-from brainalign.io.people import list_names
+from brainalign.io.people import labels_of, list_names
 from brainalign.io.series import Series
 
 SUFFIXES = (".hf5", ".h5", ".hdf5", ".npy")
@@ -47,13 +47,12 @@ def find_matrices(
         A person or a run that is not there.
     """
     everybody = _people_in(Path(root))
-    everyone = subject == "all"
-    asked = [subject] if isinstance(subject, str) else [*subject]
-    wanted = list(everybody) if everyone else [label.removeprefix("sub-") for label in asked]
+    everyone = labels_of(subject) == ["all"]
+    wanted = list(everybody) if everyone else [label.removeprefix("sub-") for label in labels_of(subject)]
     for who in wanted:
         if who not in everybody:
             raise SettingsError(f"there is no person {who!r} in {root}; " + did_you_mean(who, everybody))
-    runs = None if run is None else [run] if isinstance(run, str) else [*run]
+    runs = None if run is None else labels_of(run)
     chosen, left_out = {}, []
     known = dict.fromkeys(path.stem for who in wanted for path in everybody[who])
     for one in runs or []:

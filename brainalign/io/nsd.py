@@ -11,19 +11,22 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
+from brainalign.io.atlases import read_names
 from brainalign.io.holding import hold
 from brainalign.io.nsd_design import COMPLETED, DESIGN, TIME_NOTE, basis_of, read_design, trials_of
 from brainalign.io.nsd_sessions import TRIALS, open_session
+from brainalign.io.people import labels_of
 from brainalign.io.volumes import Mask, places, read_mask, read_volume
 from brainalign.provenance import hash_file, relative_name
 from brainalign.signals import Signal
 from brainalign.store import Store
 
 SPACES = ("func1pt8mm", "func1mm")
+READ = 2  # counts up when the same files are read as other numbers
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class Participant:
     """One participant's place in the tree.
 
     Parameters
@@ -70,7 +73,8 @@ def read_nsd(
         A NIfTI image on the betas' grid, or the name of one of the person's regions (`roi/NAME.nii.gz`: "nsdgeneral",
         "prf-visualrois", …): the voxels above 0. Left out: `brainmask.nii.gz`.
     standardise : bool
-        z-score every voxel within each session (dividing by n); else the values are per cent signal change.
+        z-score every voxel within each session (dividing by n); else the values are per cent signal change: whole
+        numbers (int16) divided by 300, decimals as they stand.
     store : Store, optional
         Where more than 256 MB are written and memory-mapped; the user's cache if none is named.
 
@@ -137,7 +141,7 @@ def read_nsd(
     if problems:
         raise one_message(problems)
     inputs = {relative_name(path, root): hash_file(path) for path in files.values()}
-    made_from = {"nsd": inputs, "mask": hash_file(voxels.path), "standardise": standardise}
+    made_from = {"nsd": inputs, "mask": hash_file(voxels.path), "standardise": standardise, "version": READ}
     held = hold(runs, store, made_from)
     if held.values is None:
         raise one_message(held.problems + [f"{dead}; leave this session out" for dead in held.dead if dead])
@@ -157,7 +161,7 @@ def read_nsd(
     return Signal(held.values, samples, kept, attrs=attrs)
 
 
-def find_person(root: Path, subject: str | int, space: str, betas: str) -> Person:
+def find_person(root: Path, subject: str | int, space: str, betas: str) -> Participant:
     """Where one participant's betas lie.
 
     Raises
@@ -182,10 +186,10 @@ def find_person(root: Path, subject: str | int, space: str, betas: str) -> Perso
     versions = sorted(one.name for one in folder.iterdir() if one.is_dir())
     if betas not in versions:
         raise SettingsError(f"{label} has no {betas} in {space}; " + did_you_mean(betas, versions))
-    return Person(int(digits), label, folder / betas, root / "nsddata/ppdata" / label / space)
+    return Participant(int(digits), label, folder / betas, root / "nsddata/ppdata" / label / space)
 
 
-def find_sessions(person: Person, sessions: str | int | Sequence[int]) -> list[int]:
+def find_sessions(person: Participant, sessions: str | int | Sequence[int]) -> list[int]:
     """The sessions that are there and asked for, in order.
 
     Raises
@@ -199,18 +203,18 @@ def find_sessions(person: Person, sessions: str | int | Sequence[int]) -> list[i
     there = sorted({int(name[1]) for name in found if name})
     if not there:
         raise InputError(f"{person.label} has no betas_session*.hdf5 or .nii.gz in {person.betas.name}: fetch some")
-    if sessions == "all":
+    asked = labels_of(sessions)
+    if asked == ["all"]:
         return there
-    asked = [sessions] if isinstance(sessions, (int, str)) else [*sessions]
     wanted = sorted({int(one) for one in asked if str(one).isdigit()})
     missing = [one for one in asked if not str(one).isdigit() or int(one) not in there]
     if missing or not wanted:
         known = ", ".join(map(str, there))
-        raise SettingsError(f"{person.label} has no session {missing[0] if missing else asked!r}; there are {known}")
+        raise SettingsError(f"{person.label} has no session {missing[0] if missing else asked}; there are {known}")
     return wanted
 
 
-def find_voxels(root: Path, person: Person, mask: str | Path | None) -> tuple[Mask, np.ndarray | None, list[Path]]:
+def find_voxels(root: Path, person: Participant, mask: str | Path | None) -> tuple[Mask, np.ndarray | None, list[Path]]:
     """The mask, the region of each voxel in it where the labels have names, and where the names are from.
 
     Raises
@@ -241,15 +245,9 @@ def find_voxels(root: Path, person: Person, mask: str | Path | None) -> tuple[Ma
     table = next((one for one in tables if one.is_file()), None)
     if table is None:
         return voxels, None, []
-    names = _names_of(table)
+    names = read_names(table)
     numbers = read_volume(path, name, "a label image")[0][voxels.voxels].astype(int)
     return voxels, np.array([names.get(int(one), str(one)) for one in numbers], dtype=object), [table]
-
-
-def _names_of(table: Path) -> dict[int, str]:
-    """Label → name, of a table that FreeSurfer reads: a number, a name, and colours that may be left out."""
-    rows = [line.split() for line in table.read_text(encoding="utf-8").splitlines()]
-    return {int(row[0]): row[1] for row in rows if len(row) > 1 and row[0].isdigit()}
 
 
 def _file_of(folder: Path, session: int) -> Path:

@@ -11,11 +11,13 @@ from brainalign.errors import InputError
 from brainalign.io.nsd_sessions import TRIALS
 
 DESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
-TRIAL_S = 4.0  # from one trial to the next
+SPACING_S = 4.0  # from the onset of one trial to that of the next
 SHARED = 1000  # the first images of everybody's list are the same
 PRESENTATIONS = 3
 COMPLETED = (40, 40, 32, 30, 40, 32, 40, 30)  # sessions of each person, on which the maps of ncsnr rest
-TIME_NOTE = f"`time` is {TRIAL_S:g} s × the number of the trial in its session: blank trials and breaks are not counted"
+TIME_NOTE = (
+    f"`time` is {SPACING_S:g} s × the number of the trial in its session: blank trials and breaks are not counted"
+)
 
 
 def read_design(path: Path, name: str, number: int) -> pd.DataFrame:
@@ -54,7 +56,7 @@ def trials_of(trials: pd.DataFrame, session: int) -> pd.DataFrame:
     """A session's rows of a Signal's samples table."""
     mine = trials.iloc[(session - 1) * TRIALS : session * TRIALS].reset_index(drop=True)
     mine.insert(0, "run", f"{session:02d}")
-    mine.insert(1, "time", TRIAL_S * np.arange(TRIALS))
+    mine.insert(1, "time", SPACING_S * np.arange(TRIALS))
     return mine
 
 

@@ -14,13 +14,15 @@ from brainalign.io.series import Series
 from brainalign.io.volumes import KEY, Mask, check_grid, open_image
 
 TRIALS = 750  # of a session
-PER_CENT = 300.0  # what the published whole numbers are divided by
+WHOLE, PER_CENT = np.int16, 300.0  # the type of what is published times 300; decimals are per cent as they stand
 ROWS_PER_BLOCK = 25
 COLUMNS_PER_LOOK = 4096
 
 
 def open_session(path: Path, name: str, mask: Mask, columns: pd.DataFrame, standardise: bool) -> Series:
     """One session's betas in the voxels of a mask, read when they are asked for and held as they are published.
+
+    Whole numbers (int16, not scaled by a header) are divided by 300; others are per cent signal change already.
 
     Raises
     ------
@@ -31,7 +33,9 @@ def open_session(path: Path, name: str, mask: Mask, columns: pd.DataFrame, stand
 
     def blocks() -> Iterator[np.ndarray]:
         raw = read()
-        shift, scale = _moments(raw) if standardise else (np.float32(0), np.float32(PER_CENT))
+        shift, scale = (
+            _moments(raw) if standardise else (np.float32(0), np.float32(PER_CENT if raw.dtype == WHOLE else 1))
+        )
         for start in range(0, TRIALS, ROWS_PER_BLOCK):
             block = raw[start : start + ROWS_PER_BLOCK].astype(np.float32)
             block -= shift
@@ -91,10 +95,10 @@ def _from_nifti(path: Path, name: str, mask: Mask) -> Callable[[], np.ndarray]:
     if image.image.shape[3] != TRIALS:
         raise InputError(f"{name} holds {image.image.shape[3]} trials, a session has {TRIALS}: fetch it again")
     data = image.image.dataobj
-    whole = data.dtype == np.int16 and (data.slope, data.inter) == (1, 0)
+    whole = data.dtype == WHOLE and (data.slope, data.inter) == (1, 0)
 
     def read() -> np.ndarray:
-        out, at = np.empty((TRIALS, int(mask.voxels.sum())), np.int16 if whole else np.float32), 0
+        out, at = np.empty((TRIALS, int(mask.voxels.sum())), WHOLE if whole else np.float32), 0
         for block in image.blocks():
             out[at : at + block.shape[3]] = block[mask.voxels].T
             at += block.shape[3]

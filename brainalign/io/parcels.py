@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.parsers.expat import ExpatError
@@ -13,7 +13,7 @@ import pandas as pd
 
 from brainalign.errors import InputError
 from brainalign.io.atlases import Regions, in_regions
-from brainalign.io.cifti import called, grayordinates, load_cifti
+from brainalign.io.cifti import called, cortices, grayordinates, load_cifti
 from brainalign.io.series import Series
 
 FORMS = (".label.gii", ".annot", ".dlabel.nii")
@@ -33,11 +33,14 @@ class Parcels:
     paths : tuple of Path
     name : str
         What to call the file in errors.
+    vertices : mapping of hemisphere → int
+        How many the surface has, the medial wall included.
     """
 
     places: pd.DataFrame
     paths: tuple[Path, ...]
     name: str
+    vertices: Mapping[str, int] = field(default_factory=dict)
 
 
 def is_parcels(path: Path) -> bool:
@@ -47,6 +50,10 @@ def is_parcels(path: Path) -> bool:
 
 def read_parcels(path: Path, name: str) -> Parcels:
     """Read a parcellation: GIFTI labels or FreeSurfer annotations, of both hemispheres, or a CIFTI dlabel.
+
+    Left and right are never one region. Where a name is in both hemispheres (FreeSurfer's aparc), every region of the
+    parcellation that is in a hemisphere is called with it: "L.bankssts", "R.bankssts". Where every region has a name of
+    its own ("L_V1_ROI") they stay as they are.
 
     Parameters
     ----------
@@ -60,13 +67,24 @@ def read_parcels(path: Path, name: str) -> Parcels:
         A file that cannot be read, that holds no labels, or does not say which hemisphere it is of.
     """
     if path.name.endswith(".dlabel.nii"):
-        return Parcels(_of_cifti(path, name), (path,), name)
+        table, vertices = _of_cifti(path, name)
+        return Parcels(_told_apart(table), (path,), name, vertices)
     sides = _hemispheres(path, name)
     tables = []
     for side, file in sides.items():
         regions = _of_gifti(file) if file.name.endswith(".label.gii") else _of_annotation(file)
         tables.append(pd.DataFrame({"hemisphere": side, "vertex": np.arange(len(regions)), "roi": regions}))
-    return Parcels(pd.concat(tables, ignore_index=True), tuple(sides.values()), name)
+    vertices = {side: len(table) for side, table in zip(sides, tables, strict=True)}
+    return Parcels(_told_apart(pd.concat(tables, ignore_index=True)), tuple(sides.values()), name, vertices)
+
+
+def _told_apart(places: pd.DataFrame) -> pd.DataFrame:
+    """The hemisphere before every name that has one, where one name is in both."""
+    found = places[places["roi"] != ""].groupby("hemisphere")["roi"].agg(set)
+    if len(found) < 2 or not set.intersection(*found):
+        return places
+    sided = (places["roi"] != "") & places["hemisphere"].isin(["L", "R"])
+    return places.assign(roi=places["roi"].where(~sided, places["hemisphere"].astype("str") + "." + places["roi"]))
 
 
 def by_parcel(run: Series, parcels: Parcels, regions: Regions) -> Series:
@@ -79,12 +97,11 @@ def by_parcel(run: Series, parcels: Parcels, regions: Regions) -> Series:
     """
     if "vertex" not in run.columns:
         raise InputError(f"{parcels.name} has regions of a surface, {run.name} has no vertices: name the space of one")
-    for side, mine in run.columns[run.columns["vertex"] >= 0].groupby("hemisphere"):
-        theirs = parcels.places[parcels.places["hemisphere"] == side]
-        whole = run.key == ("hemisphere", "vertex")  # of CIFTI the medial wall is left out, on either side
-        if len(theirs) and (whole and "structure" not in theirs and len(mine) != len(theirs)):
+    for side, n in _vertices(run).items():
+        theirs = parcels.vertices.get(side, n)
+        if theirs != n:
             raise InputError(
-                f"{parcels.name} has {len(theirs)} vertices in hemisphere {side}, {run.name} has {len(mine)}: "
+                f"{parcels.name} has {theirs} vertices in hemisphere {side}, {run.name} has {n}: "
                 "name a parcellation of the recording's own surface"
             )
     named = _looked_up(run.columns, parcels.places)
@@ -98,6 +115,11 @@ def by_parcel(run: Series, parcels: Parcels, regions: Regions) -> Series:
         inputs=(*run.inputs, *parcels.paths),
     )
     return in_regions(inside, [named[k] for k in kept], regions, list(dict.fromkeys(parcels.places["roi"])))
+
+
+def _vertices(run: Series) -> dict[str, int]:
+    """Hemisphere → vertices of the surface that a recording is on, by its grid: of CIFTI the medial wall too."""
+    return cortices(run.grid[0]) if "structure" in run.columns else dict(run.grid)  # type: ignore[arg-type]
 
 
 def _some(run: Series, columns: np.ndarray) -> Iterator[np.ndarray]:
@@ -155,17 +177,18 @@ def _of_annotation(path: Path) -> list[str]:
     return [_region(spelled[label]) if label >= 0 else "" for label in labels.tolist()]
 
 
-def _of_cifti(path: Path, name: str) -> pd.DataFrame:
+def _of_cifti(path: Path, name: str) -> tuple[pd.DataFrame, dict[str, int]]:
     from nibabel.cifti2 import BrainModelAxis, LabelAxis
 
     image = load_cifti(path, name)
     axes = [image.header.get_axis(k) for k in range(image.ndim)]
     if len(axes) != 2 or not isinstance(axes[0], LabelAxis) or not isinstance(axes[1], BrainModelAxis):
         raise InputError(f"{name} is a matrix of {' × '.join(map(called, axes))}: an atlas is labels × places (dlabel)")
-    columns, _, _ = grayordinates(axes[1], image, name)
+    columns, _, grid = grayordinates(axes[1], image, name)
     names = {label: text for label, (text, _) in axes[0].label[0].items()}
     labels = np.asarray(image.dataobj[0]).astype(int)
-    return columns.assign(roi=[_region(names.get(label, "")) if label else "" for label in labels.tolist()])
+    regions = [_region(names.get(label, "")) if label else "" for label in labels.tolist()]
+    return columns.assign(roi=regions), cortices(grid[0])
 
 
 def _region(name: str) -> str:

@@ -25,6 +25,11 @@ def list_names(who: list[str], most: int = 5) -> str:
     return ", ".join(who[:most]) + (f" and {len(who) - most} more" if len(who) > most else "")
 
 
+def labels_of(said: Any) -> list[str]:
+    """One label or several, as text: "01", 1, a number of numpy's, or a list of those."""
+    return [str(said)] if isinstance(said, str) or np.ndim(said) == 0 else [str(one) for one in said]
+
+
 def by_clock(signals: list[Signal]) -> list[list[Signal]]:
     """People grouped by the runs and times they share, in order of appearance."""
     groups: list[list[Signal]] = []
@@ -92,13 +97,22 @@ def _common_places(people: list[Signal], read: list[Series]) -> list[Signal]:
 
 
 def side_by_side(people: list[Signal], store: Store | None = None) -> Signal:
-    """People on one clock as columns of one Signal, their confounds alike; what is large is written to the store."""
+    """People on one clock as columns of one Signal, their confounds alike; what is large is written to the store.
+
+    A volume is in use where it is in everybody, and a note counts those that are not.
+    """
     beside = [p.related["confounds"] for p in people if "confounds" in p.related]
     alone = [replace(p, related={}) for p in people]
     together = alone[0] if len(alone) == 1 else _joined(alone, store)
     attrs: dict[str, Any] = {}
     for p in reversed(people):
         attrs = merge_attrs(p.attrs, attrs)
+    out = int((~together.use).sum())
+    if out and len(people) > 1:
+        note = (
+            f"{out} of {len(together.use)} volumes are out of use, censored in at least one of the {len(people)} people"
+        )
+        attrs["notes"] = [*attrs.get("notes", []), note]
     return replace(together, attrs=attrs, related={"confounds": join(*beside)} if beside else {})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.io.bids import BidsFile, BidsTree, index_bids, natural
-from brainalign.io.people import list_names
+from brainalign.io.people import labels_of, list_names
 from brainalign.io.versions import (
     CALLED,
     RAW,
@@ -23,6 +23,7 @@ from brainalign.io.versions import (
     version_of,
 )
 
+WAYS = ("acq", "ce", "rec", "dir")  # entities that say how a run was scanned
 HALF = ("phase", "real", "imag")  # parts of a complex image that say little alone; `part-mag` is the recording
 KINDS: Mapping[tuple[str, str], Kind] = {
     ("timeseries", ".tsv"): "table",
@@ -45,7 +46,7 @@ class Recording:
     file : BidsFile
         The left hemisphere's, where there are two.
     subject, run : str
-        `run` is the label in the file name, "1" where there is none, "ses-run" where the task has several sessions.
+        `run` as `run_labels` calls it.
     kind : "table", "nifti", "gifti" or "cifti"
     others : tuple of BidsFile
         The right hemisphere's.
@@ -104,11 +105,12 @@ def find_recordings(
         )
     files = _with_label(files, "task", _the_task(files, task), tree.root)
     labels = run_labels(files, several=session is None)
-    if subject != "all":
-        wanted = dict.fromkeys([subject] if isinstance(subject, (str, int)) else subject)
+    if labels_of(subject) != ["all"]:
+        wanted = dict.fromkeys(labels_of(subject))
         files = [file for one in wanted for file in _with_label(files, "sub", one, tree.root)]
     files = _with_label(files, "ses", session, tree.root)
-    files = _with_label(files, "run", run, tree.root)
+    whole = [file for file in files if labels[file.where] == run]  # "AP-1"
+    files = whole or _with_label(files, "run", run, tree.root)
     recordings = [
         Recording(file, file.entities["sub"], labels[file.where], recording_kind(file) or "table", tuple(others))
         for file, *others in _with_hemispheres(files)
@@ -187,7 +189,7 @@ def choose_recordings(
     there = {(r.subject, r.run) for r in left}
     people = {subject for subject, _ in there}
     without = ", ".join(dict.fromkeys(f"sub-{r.subject}" for r in everything if r.subject not in people))
-    if without and subject != "all":
+    if without and labels_of(subject) != ["all"]:
         raise SettingsError(f"no recording of {without} as {read}: name others, or another form")
     if without:
         notes.append(f"no recording of {without} as {read}")
@@ -232,11 +234,21 @@ def is_confounds(file: BidsFile) -> bool:
 
 
 def run_labels(files: Sequence[BidsFile], several: bool) -> dict[str, str]:
-    """What the run of each file is called: "ses-run" where the files are of several sessions and none was named."""
-    sessions = {file.entities.get("ses") for file in files}
-    with_session = several and len(sessions) > 1
+    """What the run of each file is called: the label in its name, "1" where there is none.
+
+    Where the files are of several sessions and none was named, it is "ses-run". Where some differ in nothing but the
+    way they were scanned (`acq-`, `ce-`, `rec-`, `dir-`), every run has what differs before its own label: "AP-1",
+    "PA-1"; "none" where a name lacks it.
+    """
+    with_session = several and len({file.entities.get("ses") for file in files}) > 1
+    alike: dict[object, list[BidsFile]] = {}
+    for file in files:
+        rest = sorted(pair for pair in file.entities.items() if pair[0] not in WAYS)
+        alike.setdefault((file.dataset, file.suffix, file.extension, *rest), []).append(file)
+    ways = [way for way in WAYS if any(len({one.entities.get(way) for one in group}) > 1 for group in alike.values())]
+    names = [*["ses"] * with_session, *ways]
     return {
-        file.where: "-".join([file.entities.get("ses", "none")] * with_session + [file.entities.get("run", "1")])
+        file.where: "-".join([*(file.entities.get(name, "none") for name in names), file.entities.get("run", "1")])
         for file in files
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError
-from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas, segmentations
+from brainalign.io.atlases import Atlas, Regions, by_region, find_atlas, read_atlas, segmentations, space_of
 from brainalign.io.bids import BidsFile, BidsTree
 from brainalign.io.cifti import open_cifti
-from brainalign.io.clock import Clock, read_clock
+from brainalign.io.clock import NO_START, Clock, read_clock
 from brainalign.io.confounds import Beside, read_beside
-from brainalign.io.holding import trimmed
+from brainalign.io.holding import NO_VOLUME, trimmed
 from brainalign.io.parcels import Parcels, by_parcel
 from brainalign.io.recordings import Recording
 from brainalign.io.series import Series
@@ -26,7 +26,7 @@ from brainalign.io.volumes import Image, Mask, find_mask, open_image, open_volum
 from brainalign.io.wanted import Asked, Censor
 from brainalign.provenance import relative_name
 
-NO_START = "nothing says when the first volume was taken (StartTime, SliceTiming): taken as 0 s"
+SAID_NOWHERE = f"{NO_START} (StartTime, SliceTiming): taken as 0 s"
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,8 @@ class RunSettings:
         Volumes left out at the start.
     start : float or None
         When the first volume of the file was taken (s), where its sidecars do not say.
+    tr : float or None
+        What the card of the data set says it is (s).
     """
 
     mask: Mask | None = None
@@ -58,6 +60,7 @@ class RunSettings:
     censor: Censor = None
     trim_volumes: int = 0
     start: float | None = None
+    tr: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,30 @@ class Run:
         return samples if self.use is None else samples.assign(use=self.use)
 
 
+def share_mask(tree: BidsTree, recordings: Sequence[Recording], settings: RunSettings) -> RunSettings:
+    """What is asked of one person's runs, with one mask for all where means over regions are taken of images.
+
+    It is of the voxels that the masks beside every run have in common: else a region would be the mean over other
+    voxels in each run. Masks that cannot be read, or are on different grids, are left to each run, which says so.
+    """
+    images = [one.file for one in recordings if one.kind == "nifti"]
+    if settings.mask is not None or settings.atlas is None or settings.regions != "mean" or len(images) < 2:
+        return settings
+    beside = {mask.path: mask for mask in (find_mask(tree, file) for file in images) if mask is not None}
+    try:
+        masks = [read_mask(path, relative_name(path, tree.root)) for path in beside]
+    except InputError:
+        return settings
+    if not masks or not all(
+        one.voxels.shape == masks[0].voxels.shape and np.allclose(one.affine, masks[0].affine, atol=0.01)
+        for one in masks[1:]
+    ):
+        return settings
+    shared = np.logical_and.reduce([one.voxels for one in masks])
+    others = tuple(one.path for one in masks[1:])
+    return replace(settings, mask=replace(masks[0], voxels=shared, others=others))
+
+
 def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run:
     """Open one run with everything that belongs to it; of tables every number is looked at, of the rest the header.
 
@@ -124,13 +151,13 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
     clock, odd = read_clock(tree, recording.file, name, header_tr)
     problems = odd + problems
     if clock is not None and table is not None:
-        problems += problems_in_clock(table, name, clock.tr, clock.start)
-        times = clock_of(table)
-        clock = clock.starting(None if times is None else float(times[0]))
+        problems += problems_in_clock(table, name, clock.tr, clock.start if clock.stated else None)
+        clock, odd = clock.by_rows(clock_of(table), name)
+        problems += odd
     if opened is None:
         return Run(recording.run, name, problems=problems)
     n = len(opened.values) if isinstance(opened, Table) else opened.n_samples
-    beside = read_beside(tree, recording.file, name, n, settings.confounds, settings.censor)
+    beside = read_beside(tree, recording.file, name, n, settings.confounds, settings.censor, settings.trim_volumes)
     problems += beside.problems
     if n <= settings.trim_volumes:
         problems.append(
@@ -139,6 +166,8 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
         return Run(recording.run, name, problems=problems)
     use = np.arange(n) >= settings.trim_volumes
     use = use if beside.use is None else use & beside.use
+    if not use.any() and not problems:
+        return Run(recording.run, name, dead=f"{name} {NO_VOLUME}")
     series: Series | None = None
     if isinstance(opened, Table):
         series, dead, wrong = _series_of(opened, name, use)
@@ -154,7 +183,7 @@ def open_run(tree: BidsTree, recording: Recording, settings: RunSettings) -> Run
         series = opened
     if problems or clock is None or series is None:
         return Run(recording.run, name, problems=problems)
-    return _finish(recording, name, clock.starting(settings.start), series, beside, settings.trim_volumes)
+    return _finish(recording, name, clock.starting(settings.start).beside(settings.tr), series, beside, settings)
 
 
 def _open(recording: Recording, name: str, settings: RunSettings) -> tuple[Table | Image | Series | None, list[str]]:
@@ -170,9 +199,11 @@ def _open(recording: Recording, name: str, settings: RunSettings) -> tuple[Table
         return None, [str(error)]
 
 
-def _finish(recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, trim: int) -> Run:
+def _finish(
+    recording: Recording, name: str, clock: Clock, series: Series, beside: Beside, settings: RunSettings
+) -> Run:
     """Put the clock and what was recorded beside the brain to it, less the first volumes."""
-    table = beside.table
+    table, trim = beside.table, settings.trim_volumes
     return Run(
         recording.run,
         name,
@@ -189,7 +220,7 @@ def _finish(recording: Recording, name: str, clock: Clock, series: Series, besid
             *series.inputs,
             *beside.inputs,
         ],
-        [*series.notes, *beside.notes, *clock.notes, *([NO_START] if clock.start is None else [])],
+        [*series.notes, *beside.notes, *clock.notes, *([SAID_NOWHERE] if clock.start is None else [])],
     )
 
 
@@ -226,7 +257,7 @@ def _voxels(tree: BidsTree, file: BidsFile, image: Image, settings: RunSettings,
     mask = settings.mask if beside is None else read_mask(beside.path, relative_name(beside.path, tree.root))
     if settings.atlas is None:
         return open_volumes(image, mask, use)
-    return by_region(image, _atlas_of(tree, file, settings.atlas), mask, settings.regions)
+    return by_region(image, _segmentation_for(tree, file, settings.atlas), mask, settings.regions)
 
 
 def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Series:
@@ -245,7 +276,7 @@ def _open_surface(recording: Recording, name: str, settings: RunSettings) -> Ser
     return opened if atlas is None else by_parcel(opened, atlas, settings.regions)
 
 
-def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> Atlas:
+def _segmentation_for(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> Atlas:
     if isinstance(atlas, Atlas):
         return atlas
     if isinstance(atlas, Parcels):
@@ -254,7 +285,7 @@ def _atlas_of(tree: BidsTree, file: BidsFile, atlas: Atlas | Parcels | str) -> A
         )
     found = find_atlas(tree, file, atlas)
     if found is None:
-        there = dict.fromkeys(repr(other.entities.get("space", UNNAMED)) for other in segmentations(tree, atlas))
+        there = dict.fromkeys(repr(space_of(other) or UNNAMED) for other in segmentations(tree, atlas))
         raise InputError(
             f"no segmentation {atlas!r} goes with {relative_name(file.path, tree.root)}: looked for atlas-, seg- or "
             f"desc-{atlas}_dseg.nii.gz of its space and resolution; there are some of the space {', '.join(there)}: "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -44,6 +44,16 @@ class Series:
     grid: tuple[object, ...] = ()
     inputs: tuple[Path, ...] = ()
     notes: tuple[str, ...] = field(default=())
+
+
+def there_twice(subject: str, runs: Sequence[tuple[str, str]]) -> list[str]:
+    """Labels, of (label, name of the file), that several runs of one person have."""
+    labels = [label for label, _ in runs]
+    return [
+        f"sub-{subject}, run {label} is there twice: {', '.join(name for one, name in runs if one == label)}; keep one "
+        "of them"
+        for label in sorted({label for label in labels if labels.count(label) > 1})
+    ]
 
 
 def same_grid(a: Series, b: Series) -> bool:

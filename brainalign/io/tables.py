@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+ROWS_AGREE = 0.01  # of the TR: what a table's first time and its sidecar may differ by
 MISSING = ("n/a", "", "nan", "na")  # BIDS writes n/a; the others are seen
 CLOCK_COLUMNS = ("time", "onset")  # not regions: the time (s) of each row
 SIX_MOTION = ("rot_x", "rot_y", "rot_z", "trans_x", "trans_y", "trans_z")  # FSL's order, for files without a header
@@ -145,7 +146,7 @@ def problems_in_clock(table: Table, name: str, tr: float, start: float | None) -
             f"{name}: its json says RepetitionTime {tr:g} s, its rows are {step:g} s apart: "
             "find out which is right and correct the other"
         ]
-    if start is not None and abs(times[0] - start) > 0.01 * tr:
+    if start is not None and abs(times[0] - start) > ROWS_AGREE * tr:
         return [
             f"{name}: its json says StartTime {start:g} s, its first row is at {times[0]:g} s: "
             "find out which is right and correct the other"
@@ -185,12 +186,20 @@ def read_recorded(path: Path, name: str) -> tuple[Table | None, list[str], list[
     return named, [], [note]
 
 
-def without_gaps(table: Table, name: str) -> tuple[Table | None, list[str], list[str]]:
+def without_gaps(table: Table, name: str, use: np.ndarray | None = None) -> tuple[Table | None, list[str], list[str]]:
     """Confounds with a number in every row.
 
     A column that starts with n/a (fMRIPrep's derivatives and framewise displacement have no value in the first row)
     takes its first value there, as `nilearn.interfaces.fmriprep.load_confounds` does; where that are several rows, a
-    note says so. A column that is n/a throughout is left out.
+    note says so. A column that is n/a throughout the rows in use is left out. In a row that is not in use, a missing
+    value is that of the row before.
+
+    Parameters
+    ----------
+    table : Table
+    name : str
+    use : array (n_rows,) bool, optional
+        The rows in use; by default every one.
 
     Returns
     -------
@@ -198,22 +207,25 @@ def without_gaps(table: Table, name: str) -> tuple[Table | None, list[str], list
     problems, notes : list of str
     """
     notes, problems = [], []
-    finite = np.isfinite(table.values)
-    empty = [table.names[k] for k in np.flatnonzero(~finite.any(0))]
+    use = np.ones(len(table.values), bool) if use is None else use
+    empty = [table.names[k] for k in np.flatnonzero(~np.isfinite(table.values[use]).any(0))]
     if empty:
         notes.append(f"{name}: {', '.join(empty)} left out, n/a throughout")
         table = table.drop(empty)
-        finite = np.isfinite(table.values)
+    finite = np.isfinite(table.values)
     values = table.values.copy()
     late = []
     for k in range(values.shape[1]):
         first = int(np.argmax(finite[:, k]))
         late += [table.names[k]] * (first > 1)
         values[:first, k] = values[first, k]
-        later = np.flatnonzero(~finite[first:, k])
+        holes = np.flatnonzero(~finite[:, k] & (np.arange(len(values)) > first))
+        for row in holes:
+            values[row, k] = values[row - 1, k]
+        later = holes[use[holes]]
         if len(later):
             problems.append(
-                f"{name}, {table.place(first + int(later[0]), k)}: not a finite number; only the first rows of a "
+                f"{name}, {table.place(int(later[0]), k)}: not a finite number; only the first rows of a "
                 "confound may be n/a: repair the table, or take the column out"
             )
     if late:
@@ -231,12 +243,16 @@ def _problems_in_header(names: list[str], name: str) -> list[str]:
         problems.append(f"{name}: column {unnamed[0]} has no name; the first line names every column")
     if twice:
         problems.append(f"{name}: column {twice[0]!r} is there twice: give one another name, or take it out")
-    if all(_is_number(column) for column in names) and not all(map(str.isdecimal, names)) and name.endswith(".tsv"):
+    if (
+        all(_reads_as_number(column) for column in names)
+        and not all(map(str.isdecimal, names))
+        and name.endswith(".tsv")
+    ):
         problems.append(f"{name}: the first line holds numbers; it has to name the columns")
     return problems
 
 
-def _is_number(text: str) -> bool:
+def _reads_as_number(text: str) -> bool:
     try:
         float(text)
     except ValueError:

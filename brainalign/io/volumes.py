@@ -34,12 +34,20 @@ class Mask:
     path : Path
     name : str
         What to call it in errors.
+    others : tuple of Path
+        Further masks that a voxel has to be in.
     """
 
     voxels: np.ndarray
     affine: np.ndarray
     path: Path
     name: str
+    others: tuple[Path, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files it was read from."""
+        return (self.path, *self.others)
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,8 @@ class Image:
         from nilearn.image import smooth_img
 
         smoothed: Any = smooth_img(nibabel.Nifti1Image(block, self.affine), self.smooth_mm)
-        return np.asarray(smoothed.dataobj, np.float32)
+        # nilearn takes what is no number for 0: where it was in the image nothing is known after smoothing either
+        return np.where(np.isfinite(block), np.asarray(smoothed.dataobj, np.float32), np.float32(np.nan))
 
 
 def open_image(path: Path, name: str, smooth_mm: float | None = None) -> Image:
@@ -160,7 +169,7 @@ def open_volumes(image: Image, mask: Mask | None, use: np.ndarray | None = None)
     voxels = _epi_mask(image, use) if mask is None else mask.voxels
     if not voxels.any():
         raise InputError(f"{mask.name if mask else image.name} has no voxel in its mask: name another mask")
-    return series_of(image, voxels, () if mask is None else (mask.path,))
+    return series_of(image, voxels, () if mask is None else mask.inputs)
 
 
 def series_of(image: Image, voxels: np.ndarray, inputs: tuple[Path, ...] = ()) -> Series:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from brainalign.errors import SettingsError, did_you_mean
+from brainalign.io.fetch import DatasetClock
 
 MODELS = ("basic", "power2", "derivatives", "full")
 COMPCOR = ("anat_combined", "anat_separated", "temporal", "temporal_anat_combined", "temporal_anat_separated")
@@ -130,13 +131,28 @@ def limits_of(censor: Censor) -> tuple[Limit, ...]:
                 f"censor, {column}: {odd[0]!r} is not known; " + did_you_mean(odd[0], ("above", "before", "after"))
             )
         around = [words.get(side, 0) for side in ("before", "after")]
-        if not _is_number(words.get("above")) or not all(map(_is_count, around)):
+        if not is_number(words.get("above")) or not all(map(_is_count, around)):
             raise SettingsError(
                 f"censor, {column}: a limit is a number, or {{above: 0.5, before: 1, after: 2}} with volumes around; "
                 f"found {said!r}"
             )
         limits.append(Limit(str(column), float(words["above"]), *around))
     return tuple(limits)
+
+
+def trim_of(asked: int | None, card: DatasetClock | None) -> int:
+    """How many volumes are left out at the start: as asked for, else as the data set's card says, else none.
+
+    Raises
+    ------
+    SettingsError
+        It is no number of volumes.
+    """
+    if asked is None:
+        return 0 if card is None else card.trim_volumes
+    if not is_number(asked) or asked < 0 or asked != int(asked):
+        raise SettingsError(f"trim_volumes is {asked!r}: it is a number of volumes, 0 or more")
+    return int(asked)
 
 
 def _options(strategy: str, said: Any) -> dict[str, Any]:
@@ -153,7 +169,7 @@ def _options(strategy: str, said: Any) -> dict[str, Any]:
         fits = (
             (isinstance(value, str) and value in allowed and value not in ("whole", "above"))
             or ("whole" in allowed and _is_count(value))
-            or ("above" in allowed and _is_number(value) and value > 0)
+            or ("above" in allowed and is_number(value) and value > 0)
         )
         if not fits:
             words = {"whole": "a whole number", "above": "a number above 0"}
@@ -169,7 +185,8 @@ def _names(said: Any, what: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def _is_number(value: Any) -> TypeGuard[float]:
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether a finite number was given: YAML and JSON know texts and truth values too."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < float("inf")
 
 

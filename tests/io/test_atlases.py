@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -6,7 +7,10 @@ import pytest
 from nilearn.maskers import NiftiLabelsMasker
 
 from brainalign import InputError, SettingsError
+from brainalign.io.atlases import Atlas, by_region, find_atlas, read_names
+from brainalign.io.bids import index_bids
 from brainalign.io.fmri import read_fmri
+from brainalign.io.volumes import Image
 from brainalign.provenance import hash_file
 
 
@@ -190,7 +194,7 @@ def test_first_volumes_are_left_out_and_the_clock_goes_on(images):
     assert bold.related["confounds"].values.ravel().tolist() == [2, 3, 4, 5]
     with pytest.raises(InputError, match="has 6 volumes, and 6 are to be left out at the start: nothing is left"):
         read_fmri(images.root, trim_volumes=6)
-    with pytest.raises(SettingsError, match="trim_volumes is a number of volumes; found -1"):
+    with pytest.raises(SettingsError, match="trim_volumes is -1: it is a number of volumes, 0 or more"):
         read_fmri(images.root, trim_volumes=-1)
 
 
@@ -206,7 +210,7 @@ def test_a_card_says_what_is_trimmed_and_when_the_first_volume_was(images, monke
     images.mask("01", "1", images.half())
     card = dataset_card("alice")
     clock = replace(card.clock, trim_volumes=2, start_time=20.0)
-    monkeypatch.setattr(fmri, "dataset_card", lambda name: replace(card, clock=clock))
+    monkeypatch.setattr(fmri, "volume_clock", lambda name: clock)
     assert read_fmri(images.root, dataset="mine").samples["time"].tolist() == [23.0, 24.5, 26.0, 27.5]
     assert read_fmri(images.root, dataset="mine", trim_volumes=0).samples["time"][0] == 20.0
     path.with_name(path.name.replace(".nii.gz", ".json")).write_text(
@@ -243,3 +247,96 @@ def test_numbers_that_are_scaled_in_the_file_are_scaled(images):
     nibabel.save(image, path)
     theirs = nibabel.load(path).get_fdata()[images.half()].T
     assert np.array_equal(read_fmri(images.root).values, theirs.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("image", "segmentation", "fits"),
+    [
+        ("space-MNI_", "anat/sub-01_", False),
+        ("space-T1w_", "anat/sub-01_", True),
+        ("", "anat/sub-01_", False),
+        ("", "func/sub-01_task-x_", True),
+        ("space-MNI_", "func/sub-01_task-x_", False),
+        ("space-MNI_", "", True),
+        ("space-MNI_", "space-T1w_", False),
+        ("space-MNI_res-2_", "space-MNI_res-1_", False),
+        ("space-MNI_res-2_", "anat/sub-01_space-MNI_", True),
+    ],
+)
+def test_a_segmentation_lies_over_images_of_its_own_space_alone(tmp_path, image, segmentation, fits):
+    *within, stem = segmentation.split("/")
+    paths = [
+        tmp_path / "sub-01/func" / f"sub-01_task-x_{image}bold.nii.gz",
+        tmp_path.joinpath(*["sub-01"] * bool(within), *within, f"{stem}seg-mine_dseg.nii.gz"),
+    ]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    tree = index_bids(tmp_path)
+    (file,) = tree.find("bold", ".nii.gz")
+    assert (find_atlas(tree, file, "mine") is not None) == fits
+
+
+def test_resampling_keeps_the_outer_half_of_the_outermost_voxels():
+    coarse, fine = np.diag([2.0, 2, 2, 1]), np.eye(4)
+    fine[:3, 3] = -0.5
+    labels = np.arange(1, 65).reshape(4, 4, 4)
+    atlas = Atlas(labels, coarse, {n: str(n) for n in range(1, 65)}, Path("a.nii"), "a.nii")
+    image = Image(nibabel.Nifti1Image(np.zeros((8, 8, 8, 2), np.float32), fine), "image")
+    found = by_region(image, atlas, None, "voxels").columns
+    assert len(found) == 512
+    i, j, k = (found[axis].to_numpy() // 2 for axis in "ijk")
+    assert found["roi"].tolist() == [str(label) for label in labels[i, j, k]]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("a.csv", 'index,name\n1,"Gyrus, left"\n2,b\n', ["Gyrus, left", "b"]),
+        ("a.tsv", "index\tname\n1\tGyrus, left\n2\tb\n", ["Gyrus, left", "b"]),
+        ("a.txt", "1 Frontal Pole\n2 Area 17\n", ["Frontal Pole", "Area 17"]),
+        ("a.ctab", "1  Left-Gyrus  220 248 164 0\n2 Area 17 1 2 3 0\n", ["Left-Gyrus", "Area 17"]),
+        ("a.txt", "1 Area 1 1 2 3\n2 b c 1 2 3\n", ["Area 1", "b c"]),
+        ("a.txt", "1 17 1 2 3 0\n2 18 1 2 3 0\n", ["17", "18"]),
+    ],
+)
+def test_names_may_have_commas_and_several_words(tmp_path, name, text, names):
+    (tmp_path / name).write_text(text)
+    assert read_names(tmp_path / name) == {1: names[0], 2: names[1]}
+
+
+def test_what_is_no_number_is_not_smeared_by_smoothing(images):
+    path = images.preproc("01", "1")
+    images.mask("01", "1", images.half())
+    data = images.data("01", "1")
+    data[3, 4, 2], around = np.nan, data.copy()
+    nibabel.save(nibabel.Nifti1Image(data, images.affine), path)
+    assert np.isfinite(read_fmri(images.root, smooth_mm=5.0).values).all()
+    around[0, 0, 0, 2] = np.nan
+    nibabel.save(nibabel.Nifti1Image(around, images.affine), path)
+    with pytest.raises(InputError, match=r"not a finite number in volume 3, voxel \(0, 0, 0\), and in 1 voxels in all"):
+        read_fmri(images.root, smooth_mm=5.0)
+
+
+def test_regions_are_means_over_the_same_voxels_in_every_run(labelled):
+    images, labels, atlas = labelled
+    masks = {"1": np.indices(images.shape)[2] < 2, "2": np.indices(images.shape)[1] > 0}
+    paths = [images.mask("01", run, mask) for run, mask in masks.items()]
+    bold = read_fmri(images.root, atlas=atlas)
+    inside = np.where(masks["1"] & masks["2"], labels, 0)
+    assert bold.columns["roi"].tolist() == ["7", "300"]  # -2 is in the mask of one run alone
+    expected = [np.stack([images.data("01", run)[inside == n].mean(0) for n in (7, 300)], axis=1) for run in "12"]
+    np.testing.assert_allclose(bold.values, np.concatenate(expected), rtol=1e-6)
+    assert {path.relative_to(images.root).as_posix() for path in paths} <= set(bold.attrs["inputs"])
+
+
+def test_a_region_that_one_runs_segmentation_lacks_is_named(labelled):
+    images, labels, _ = labelled
+    for run, there in (("1", labels), ("2", np.where(labels == 7, 0, labels))):
+        images.write(
+            images.root / "derivatives/fmriprep" / images.name("01", run, "space-MNI_seg-x_dseg.nii.gz"), there
+        )
+    with pytest.raises(
+        InputError, match=r"run 2: regions 7 have voxels in .*run-1.* and none in .*run-2.*: name one m"
+    ):
+        read_fmri(images.root, atlas="x")

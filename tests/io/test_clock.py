@@ -25,7 +25,7 @@ def clock_of(root, header_tr=None, raw=None, own=None):
     ("raw", "own", "header", "tr", "start"),
     [
         ({"RepetitionTime": 2}, None, 2.0, 2.0, None),
-        ({"RepetitionTime": 2}, {"RepetitionTime": 1.5, "StartTime": 0.75}, 1.5, 1.5, 0.75),
+        ({"RepetitionTime": 1.5}, {"RepetitionTime": 1.5, "StartTime": 0.75}, 1.5, 1.5, 0.75),
         ({"RepetitionTime": 2, "SliceTiming": [0, 0.5, 1]}, {"SkullStripped": True}, 2.0, 2.0, 0.5),
         ({"RepetitionTime": 2, "SliceTiming": [0, 0.5, 1]}, {"StartTime": 1}, 2.001, 2.0, 1.0),
     ],
@@ -61,6 +61,16 @@ def test_what_is_not_as_expected_is_a_note(tmp_path, raw, header, tr, start, not
     clock, problems = clock_of(tmp_path, header, raw)
     assert problems == []
     assert (clock.tr, clock.start, clock.notes) == (tr, start, [note])
+
+
+def test_its_own_sidecar_comes_before_that_of_the_raw_images(tmp_path):
+    raw, own = {"RepetitionTime": 2, "StartTime": 0}, {"RepetitionTime": 1.5, "StartTime": 0.75}
+    clock, _ = clock_of(tmp_path, 1.5, raw, own)
+    assert (clock.tr, clock.start) == (1.5, 0.75)
+    assert clock.notes == [
+        "RepetitionTime is 1.5 s in its own sidecar, 2 s in that of the images it was made from: its own taken",
+        "StartTime is 0.75 s in its own sidecar, 0 s in that of the images it was made from: its own taken",
+    ]
 
 
 def test_both_may_disagree(tmp_path):

@@ -8,9 +8,11 @@ from nilearn.masking import compute_epi_mask
 
 from brainalign import BrainalignError, InputError, SettingsError
 from brainalign.errors import problems_of
+from brainalign.io import holding
 from brainalign.io.fetch import sample_path
 from brainalign.io.fmri import read_fmri
 from brainalign.provenance import hash_file
+from brainalign.store import Store
 
 
 def problems_in_fmri(root, **which):
@@ -255,8 +257,7 @@ def unfetched(images):
 
 def twice(images):
     path = images.preproc("01", "1")
-    other = path.with_name(path.name.replace("_run-1", "_acq-b_run-1"))
-    other.write_bytes(path.read_bytes())
+    images.write(path.with_suffix(""), images.data("01", "1"))
 
 
 BROKEN = {
@@ -300,7 +301,7 @@ BROKEN = {
         lambda i: i.confounds("01", "1", "trans_x\n1\n2\n"),
         r"confounds_timeseries.tsv has 2 rows, .*bold.nii.gz has 6",
     ),
-    "recorded twice": (twice, r"run 1 was recorded twice: .*_run-1_.*; keep one"),
+    "recorded twice": (twice, r"run 1 is there twice: .*bold.nii, .*bold.nii.gz; keep one"),
 }
 
 
@@ -386,3 +387,59 @@ def test_confounds_in_two_other_pipelines_are_not_guessed_at(images):
 def test_a_mask_that_is_not_there(images):
     with pytest.raises(InputError, match=r"there is no mask nowhere.nii: looked for it as it stands and in"):
         read_fmri(study(images), mask="nowhere.nii")
+
+
+def renamed(images, old, new):
+    for path in sorted(images.root.rglob(f"*{old}*")):
+        path.rename(path.with_name(path.name.replace(old, new)))
+
+
+def test_no_mean_is_taken_of_voxels_of_each_persons_own_space(images):
+    root = study(images)
+    renamed(images, "space-MNI", "space-T1w")
+    with pytest.raises(InputError, match="needs voxels that are alike: T1w is each person's own; name space MNI"):
+        read_fmri(root, average="subjects")
+    images.write(root / "atlas.nii.gz", images.half())
+    assert read_fmri(root, atlas="atlas.nii.gz", average="subjects").columns["roi"].tolist() == ["1"]
+    renamed(images, "space-T1w_", "")
+    mean = read_fmri(root, average="subjects")
+    assert any(note.startswith("people's native spaces are averaged") for note in mean.attrs["notes"])
+    assert not any("native" in note for note in read_fmri(root).attrs["notes"])
+
+
+def test_people_side_by_side_share_what_is_in_use(images):
+    root = study(images, runs=["1"])
+    for subject, bad in (("01", 2), ("02", 4)):
+        images.confounds(subject, "1", "fd\n" + "".join(f"{int(k == bad)}\n" for k in range(6)))
+    bold = read_fmri(root, censor={"fd": 0.5})
+    assert np.flatnonzero(~bold.use).tolist() == [2, 4]
+    said = "2 of 6 volumes are out of use, censored in at least one of the 2 people"
+    assert said in bold.attrs["notes"]
+    assert not any("out of use" in note for note in read_fmri(root, "01", censor={"fd": 0.5}).attrs["notes"])
+
+
+def test_a_card_with_another_tr_is_a_note(images):
+    root = study(images, runs=["1"])
+    said = "the TR is 1.5 s, 2 s by the card of the data set: the recording's taken"
+    assert said in read_fmri(root, dataset="alice").attrs["notes"]
+    assert not any("card" in note for note in read_fmri(root).attrs["notes"])
+    with pytest.raises(SettingsError, match="the card nsd is of trials, 4 s apart, which is no TR"):
+        read_fmri(root, dataset="nsd")
+
+
+def test_voxels_of_regions_need_an_atlas(images):
+    with pytest.raises(SettingsError, match="regions 'voxels' says what becomes of the regions of a label image"):
+        read_fmri(study(images), regions="voxels")
+
+
+def test_one_file_as_a_mask_and_as_an_atlas_is_held_apart(images, monkeypatch, tmp_path):
+    monkeypatch.setattr(holding, "LARGE", 0)
+    root = study(images, subjects=["01"], runs=["1"])
+    images.mask("01", "1", images.half()).unlink()
+    one = root / "one.nii.gz"
+    images.write(one, images.half())
+    store = Store(tmp_path / "cache")
+    regions = read_fmri(root, atlas=one, regions="voxels", store=store)
+    assert "roi" in regions.columns
+    both = [read_fmri(root, mask=one, store=store), read_fmri(root, atlas=one, store=store)]
+    assert [signal.shape for signal in both] == [(6, 30), (6, 1)]

@@ -447,3 +447,47 @@ def test_confounds_that_only_one_run_has_are_zero_in_the_other(alice):
     path.unlink()
     without = read_fmri(alice.root, subject="18")
     assert without.attrs["notes"] == ["sub-18: no confounds of run 2 beside the recording: motion cannot be removed"]
+
+
+def test_a_row_of_confounds_that_is_not_used_may_have_holes(alice):
+    def change(rows):
+        rows = [[*row, "fd" if k == 0 else str(int(k in (9, 10)))] for k, row in enumerate(rows)]
+        for k in (5, 9, 10):
+            rows[k][0] = "n/a"
+        return rows
+
+    alice.edit(alice.confounds(), change)
+    with pytest.raises(InputError, match="line 10, column 'trans_x': not a finite number; only the first rows"):
+        read_fmri(alice.root, subject="18", trim_volumes=5)
+    bold = read_fmri(alice.root, subject="18", trim_volumes=5, censor={"fd": 0.5})
+    moved = bold.related["confounds"].select(confound="trans_x").values.ravel()
+    assert moved[3] == moved[4] == moved[2]
+    assert np.isfinite(moved).all()
+
+
+def test_a_run_of_which_nothing_is_left_is_dead(alice):
+    alice.edit(alice.confounds(), lambda rows: [[*r, "fd" if k == 0 else str(int(k > 3))] for k, r in enumerate(rows)])
+    how = {"trim_volumes": 3, "censor": {"fd": 0.5}}
+    with pytest.raises(InputError, match=r"sub-18: .*timeseries.tsv holds no volume that may be used; leave this"):
+        read_fmri(alice.root, subject="18", **how)
+    for subject in ("22", "23"):
+        alice.edit(alice.confounds(subject), lambda rows: [[*r, "0" if k else "fd"] for k, r in enumerate(rows)])
+    bold = read_fmri(alice.root, **how)
+    assert [one["subject"] for one in bold.attrs["left_out"]] == ["18", "33"]
+
+
+def later(alice, seconds):
+    alice.edit(alice.table(), lambda rows: [rows[0], *([repr(float(t) + seconds), *rest] for t, *rest in rows[1:])])
+
+
+def test_rows_come_before_the_mean_of_the_slices(alice):
+    (alice.root / "task-alice_bold.json").write_text(json.dumps({"RepetitionTime": 2.0, "SliceTiming": [0.0, 1.0]}))
+    alice.edit_json(alice.sidecar(), StartTime=None)
+    bold = read_fmri(alice.root, subject="18")
+    assert bold.attrs["start_time"] == 0.0
+    assert bold.attrs["notes"] == ["sub-18: the first row is at 0 s, the mean of SliceTiming is 0.5 s: the row's taken"]
+    later(alice, 3.0)
+    with pytest.raises(InputError, match=r"first row is at 3 s, the mean of SliceTiming is 0.5 s, more than a TR away"):
+        read_fmri(alice.root, subject="18")
+    alice.edit_json(alice.sidecar(), StartTime=3.0)
+    assert read_fmri(alice.root, subject="18").attrs["start_time"] == 3.0

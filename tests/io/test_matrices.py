@@ -259,3 +259,18 @@ def test_what_is_not_there(stories, tmp_path):
         ba.read_matrices(stories.root, tr=2)
     with pytest.raises(InputError, match=r"there is no file gone.hf5: check the path"):
         open_matrix(tmp_path / "gone.hf5", "gone.hf5")
+
+
+def test_people_called_by_numbers(tmp_path):
+    for who in ("1", "2"):
+        (tmp_path / who).mkdir()
+        np.save(tmp_path / who / "7.npy", np.eye(5, 3, dtype=np.float32))
+    for who in (1, np.int64(1), [1]):
+        assert ba.read_matrices(tmp_path, who, 7, tr=2.0).shape == (5, 3)
+
+
+def test_the_card_of_trials_has_no_tr(stories):
+    with pytest.raises(
+        SettingsError, match=r"the card nsd is of trials, 4 s apart, which is no TR: read them with read_nsd"
+    ):
+        ba.read_matrices(stories.root, dataset="nsd")

@@ -300,3 +300,11 @@ def test_masks_and_maps_of_another_grid(scenes, tmp_path):
     scenes.write_image(scenes.betas / "ncsnr.nii.gz", np.ones((2, 2, 2)))
     with pytest.raises(InputError, match=r"ncsnr.nii.gz is of another grid than .*brainmask.nii.gz \(\(2, 2, 2\)"):
         ba.read_nsd(scenes.root, "subj01")
+
+
+def test_decimals_are_per_cent_as_they_stand(scenes):
+    scenes.write(1, scenes.data(1).astype(np.float32) / 300)
+    scenes.write(2, scenes.data(2).astype(np.float32) / 300, form="nii.gz")
+    brain = ba.read_nsd(scenes.root, 1, np.array([1, 2]), standardise=False)
+    want = np.concatenate([scenes.data(session)[scenes.brain].T / 300 for session in (1, 2)])
+    np.testing.assert_allclose(brain.values, want, rtol=1e-5)

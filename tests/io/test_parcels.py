@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import nibabel
 import numpy as np
 import pandas as pd
@@ -6,6 +8,7 @@ from nibabel.cifti2 import BrainModelAxis, Cifti2Image, LabelAxis
 from nibabel.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable
 
 from brainalign import InputError
+from brainalign.io.cifti import open_cifti
 from brainalign.io.parcels import by_parcel, read_parcels
 from brainalign.io.series import Series
 
@@ -34,7 +37,9 @@ def surface(hemispheres="LR", n=5):
         {"hemisphere": np.repeat(list(hemispheres), n), "vertex": np.tile(np.arange(n), len(hemispheres))}
     )
     values = (np.arange(3)[:, None] * 100 + np.arange(len(columns))).astype(np.float32)
-    return Series("run.func.gii", columns, ("hemisphere", "vertex"), 3, lambda: iter([values[:2], values[2:]])), values
+    grid = tuple((side, n) for side in hemispheres)
+    blocks = lambda: iter([values[:2], values[2:]])  # noqa: E731
+    return Series("run.func.gii", columns, ("hemisphere", "vertex"), 3, blocks, grid=grid), values
 
 
 @pytest.mark.parametrize(
@@ -51,9 +56,10 @@ def test_regions_of_both_hemispheres_are_means_over_their_vertices(tmp_path, wri
     run, values = surface()
     for named in (left, right):
         found = by_parcel(run, read_parcels(tmp_path / named, named), "mean")
-        assert found.columns["roi"].tolist() == ["V1", "MT"]
-        region = np.array(REGION["L"] + REGION["R"])
-        expected = np.stack([values[:, region == name].mean(1) for name in ("V1", "MT")], axis=1)
+        names = ["L.V1", "L.MT", "R.MT", "R.V1"]
+        assert found.columns["roi"].tolist() == names
+        region = np.array([f"{side}.{name}" if name else "" for side in "LR" for name in REGION[side]])
+        expected = np.stack([values[:, region == name].mean(1) for name in names], axis=1)
         np.testing.assert_allclose(np.concatenate(list(found.blocks())), expected, rtol=1e-6)
         assert {path.name for path in found.inputs} == {left, right}
 
@@ -64,6 +70,13 @@ def test_vertices_may_say_which_region_they_are_in(tmp_path):
     found = by_parcel(run, read_parcels(tmp_path / "hemi-L.label.gii", "hemi-L.label.gii"), "voxels")
     assert found.columns.to_dict("list") == {"hemisphere": ["L"] * 3, "vertex": [1, 2, 3], "roi": ["V1", "V1", "MT"]}
     assert np.array_equal(np.concatenate(list(found.blocks())), values[:, 1:4])
+
+
+def test_names_that_no_hemisphere_shares_stay_as_they_are(tmp_path):
+    annotation(tmp_path / "lh.x.annot", [0, 1, 1, 1, 1])
+    annotation(tmp_path / "rh.x.annot", [2, 2, 2, 2, 0])
+    found = by_parcel(surface()[0], read_parcels(tmp_path / "lh.x.annot", "lh.x.annot"), "mean")
+    assert found.columns["roi"].tolist() == ["V1", "MT"]
 
 
 def a_dlabel(path):
@@ -87,10 +100,23 @@ def test_a_dlabel_has_regions_of_vertices_and_voxels(tmp_path):
         }
     )
     values = np.arange(6, dtype=np.float32)[None]
-    run = Series("run.dtseries.nii", columns, ("structure", "vertex", "i", "j", "k"), 1, lambda: iter([values]))
-    found = by_parcel(run, read_parcels(tmp_path / "x.dlabel.nii", "x.dlabel.nii"), "voxels")
-    assert found.columns["roi"].tolist() == ["MT", "V1", "MT", "V1"]
+    key = ("structure", "vertex", "i", "j", "k")
+    grid = ((("CIFTI_STRUCTURE_CORTEX_LEFT", 5),), (2, 1, 1), np.eye(4))
+    run = Series("run.dtseries.nii", columns, key, 1, lambda: iter([values]), grid=grid)
+    parcels = read_parcels(tmp_path / "x.dlabel.nii", "x.dlabel.nii")
+    found = by_parcel(run, parcels, "voxels")
+    assert found.columns["roi"].tolist() == ["L.MT", "L.V1", "R.MT", "R.V1"]
     assert np.concatenate(list(found.blocks())).tolist() == [[1.0, 2.0, 4.0, 5.0]]
+    other = replace(run, grid=((("CIFTI_STRUCTURE_CORTEX_LEFT", 9),), *grid[1:]))
+    with pytest.raises(InputError, match=r"has 5 vertices in hemisphere L, run.dtseries.nii has 9: name a parcell"):
+        by_parcel(other, parcels, "mean")
+
+
+def test_vertices_are_counted_in_the_files_themselves(tmp_path, surfaces):
+    a_dlabel(tmp_path / "x.dlabel.nii")
+    run = open_cifti(surfaces.cifti(surfaces.data(0, places=10), surfaces.axis()), "run")
+    with pytest.raises(InputError, match="has 5 vertices in hemisphere L, run has 6: name a parcellation"):
+        by_parcel(run, read_parcels(tmp_path / "x.dlabel.nii", "x.dlabel.nii"), "mean")
 
 
 def test_a_parcellation_of_another_surface_is_refused(tmp_path):

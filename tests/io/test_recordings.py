@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from brainalign import InputError, SettingsError
@@ -143,3 +144,27 @@ def test_runs_that_are_not_in_the_chosen_form_are_named(tmp_path):
     assert chosen.notes == [
         "not there as derivatives='p', space='T1w' (images), and so not read: sub-1 run 1, sub-1 run 3"
     ]
+
+
+def test_runs_that_differ_in_how_they_were_scanned_have_that_in_their_label(tmp_path):
+    names = [f"dir-{way}_run-{run}" for way in ("AP", "PA") for run in "12"]
+    raw = [f"sub-1/func/sub-1_task-x_{name}_bold.nii.gz" for name in names]
+    root = make(tmp_path, *raw, "sub-2/func/sub-2_task-x_dir-AP_run-1_bold.nii.gz")
+    every = [("1", "AP-1"), ("1", "AP-2"), ("1", "PA-1"), ("1", "PA-2"), ("2", "AP-1")]
+    assert labels(find_recordings(root)[1]) == every
+    assert labels(find_recordings(root, run="PA-1")[1]) == [("1", "PA-1")]
+    assert labels(find_recordings(root, "1", run="2")[1]) == [("1", "AP-2"), ("1", "PA-2")]
+
+
+def test_what_all_runs_share_is_not_in_their_labels(tmp_path):
+    root = make(tmp_path, *(f"sub-1/func/sub-1_task-x_acq-a_dir-{w}_run-{r}_bold.nii" for w, r in ("A1", "P2")))
+    assert labels(find_recordings(root)[1]) == [("1", "1"), ("1", "2")]
+    make(root, "sub-2/func/sub-2_task-x_bold.nii", "sub-2/func/sub-2_task-x_rec-b_bold.nii")
+    every = [("1", "none-1"), ("1", "none-2"), ("2", "b-1"), ("2", "none-1")]
+    assert labels(find_recordings(root)[1]) == every
+
+
+def test_a_number_may_be_numpys(tmp_path):
+    root = make(tmp_path, *(f"sub-{s}/func/sub-{s}_task-x_bold.nii.gz" for s in ("01", "02")))
+    assert labels(find_recordings(root, subject=np.int64(2))[1]) == [("02", "1")]
+    assert labels(choose_recordings(root, subject=np.array([1, 2])).recordings) == [("01", "1"), ("02", "1")]

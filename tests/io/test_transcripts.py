@@ -215,3 +215,12 @@ def test_problems_of_all_runs_come_at_once(tmp_path):
         InputError, match=r"2 problems:\n  - .*run-03_events.tsv, run 03, event 1 .*\n  - .*run-05_events"
     ):
         read_events(root)
+
+
+def test_events_follow_runs_that_differ_in_how_they_were_scanned(tmp_path):
+    for way in ("AP", "PA"):
+        (tmp_path / f"sub-1_task-x_dir-{way}_run-1_bold.nii.gz").touch()
+        text = f"onset\tduration\ttrial_type\n1\t1\t{way}\n"
+        (tmp_path / f"sub-1_task-x_dir-{way}_run-1_events.tsv").write_text(text)
+    assert read_events(tmp_path)[["run", "trial_type"]].to_numpy().tolist() == [["AP-1", "AP"], ["PA-1", "PA"]]
+    assert read_events(tmp_path, run="PA-1")["trial_type"].tolist() == ["PA"]
