@@ -78,10 +78,11 @@ def one(path, folder, case):
     found, kept = {}, {}
 
     def measured(name, function):
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         with own_bytes() as most:
             kept[name] = function()
-        found[name] = {"own_bytes": most[0], "seconds": time.perf_counter() - began}
+        took = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu_began}
+        found[name] = {"own_bytes": most[0], **took}
 
     measured("fit", lambda: encode(design(samples), brain, **asked))
     measured("save", lambda: save(kept["fit"], folder / "fit"))

@@ -184,7 +184,7 @@ def _operators(
     space = learn_space(problem.X.values, problem.X.columns, model.bands, train, problem.reduce)
     before, after = (space.apply(np.asarray(problem.X.values[rows])) for rows in (train, test))
     operators, which = hat_operator(before, after, space.bands, fit.points[:, used])
-    return operators[which].astype(np.float32), mixture[used].astype(np.float32)
+    return operators.astype(np.float32)[which], mixture[used].astype(np.float32)
 
 
 def _responses(problem: Problem, targets: np.ndarray) -> np.ndarray:

@@ -75,8 +75,11 @@ def hat_operator(
         )
         if isinstance(space, Primal):
             new = np.hstack(after) / np.where(space.root_power > 0, space.root_power, 1)
-            operators = [new @ space.projection(point) @ space.Z.T for point in gains.T]
+            made = (new @ space.projection(point) @ space.Z.T for point in gains.T)
         else:
             across = np.stack([b @ a.T / p if p else b @ a.T for a, b, p in zip(before, after, power, strict=True)])
-            operators = [home.combine(point, across) @ space.projection(point) for point in gains.T]
-    return np.stack(operators), which.ravel()
+            made = (home.combine(point, across) @ space.projection(point) for point in gains.T)
+        operators = np.empty((gains.shape[1], len(X_test), n))  # of many points too large to be held twice
+        for out, one in zip(operators, made, strict=True):
+            out[:] = one
+    return operators, which.ravel()
