@@ -12,6 +12,7 @@ from brainalign.design.estimates import How, InseparableError, lsa
 from brainalign.design.shrunken import Repeats, Shrinker
 from brainalign.design.trials import RunModel, Trials
 from brainalign.errors import InputError
+from brainalign.scratch import span_of
 from brainalign.signals import Signal
 
 NUMBERS = 1 << 22  # of the recording that are looked at together, float64
@@ -88,8 +89,7 @@ def fill(
     chosen, fractions = np.zeros(len(columns), int), np.ones(len(columns))
     for start in range(0, len(columns), step):
         some = columns[start : start + step]
-        neighbours = len(some) == some[-1] - some[0] + 1
-        which = slice(some[0], some[-1] + 1) if neighbours else some
+        which = span_of(some)
         data = []
         for model in models:
             low, high = model.volumes[0], model.volumes[-1] + 1

@@ -13,7 +13,7 @@ from brainalign.design.resample import spacing
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.provenance import hash_array, hash_frame
 from brainalign.rows import Block, keep_blocks
-from brainalign.scratch import LARGE
+from brainalign.scratch import LARGE, span_of
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 
@@ -247,7 +247,7 @@ def _cleaned(values: Any, part: Part) -> Iterator[Block]:
     step = max(1, NUMBERS // len(part.rows))
     for start in range(0, len(part.columns), step):
         columns = part.columns[start : start + step]
-        y = np.asarray(values[first:last, _stretch(columns)], np.float64)
+        y = np.asarray(values[first:last, span_of(columns)], np.float64)
         y = y[part.rows - first] if len(y) > len(part.rows) else y
         yield part.rows, columns, _residual(y, part.basis, part.use)
 
@@ -269,13 +269,8 @@ def _residual(y: np.ndarray, basis: np.ndarray, use: np.ndarray) -> np.ndarray:
 
 def _place(rows: np.ndarray, columns: np.ndarray) -> Any:
     """The same as an index of a two-dimensional array."""
-    some, of = _stretch(rows), _stretch(columns)
+    some, of = span_of(rows), span_of(columns)
     return (some, of) if isinstance(some, slice) or isinstance(of, slice) else np.ix_(rows, columns)
-
-
-def _stretch(index: np.ndarray) -> Any:
-    """Rising positions as a slice, where they follow one another."""
-    return slice(index[0], index[-1] + 1) if index[-1] - index[0] == len(index) - 1 else index
 
 
 def _key(signal: Signal, labels: np.ndarray, done: dict[str, Any]) -> str:
