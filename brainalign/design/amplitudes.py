@@ -65,7 +65,9 @@ def estimator(
 def _weigh(model: RunModel, trials: Trials, how: How) -> np.ndarray:
     """What `how` makes of a run; trials that it cannot tell apart are named as a person would."""
     n, k, b = model.expected.shape
-    q = model.nuisance.shape[1]
+    if not k:
+        return np.zeros((0, b, n))
+    q = model.nuisance.shape[1] + model.lost.shape[1]
     if how is lsa and k * b + q > n:
         raise InputError(
             f"run {model.run}: {k * b} regressors for {k} trials and {q} for nuisance, but {n} volumes in use: take "

@@ -218,9 +218,8 @@ def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, stor
     parts = list(parts_of(brain, asked.nuisance, whole, LONGEST_S))
     people = len(parts) // len(brain.runs)
     groups = [(parts[k].columns, run_models(brain, trials, asked.bases, parts[k::people])) for k in range(people)]
-    usable = np.ones(len(trials.samples), bool)
-    for model in (model for _, models in groups for model in models[0]):
-        usable[model.rows] &= model.usable
+    usable = np.zeros(len(trials.samples), bool)
+    usable[np.concatenate([model.rows for model in groups[0][1][0]])] = True  # people have one clock
     if not usable.any():
         raise InputError(
             "of no trial was the response recorded in volumes in use: check the clock of the events"

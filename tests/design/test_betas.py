@@ -212,6 +212,47 @@ def test_a_trial_nobody_saw_is_out_of_use(planted):
     )
 
 
+def with_late_ones(noise, after):
+    """A recording, its events, and these with more at its end, too late for their response to be recorded."""
+    rng = np.random.default_rng(0)
+    events = make_events(rng, repeats=3)
+    bold = scan(events, rng.standard_normal((len(events), 4)) + 1, noise=noise, rng=rng)
+    onsets = bold.samples["time"].max() - np.array(after)
+    late = pd.DataFrame({"run": "1", "onset": onsets, "duration": 1.0, "trial_type": "a"})
+    return bold, events, pd.concat([events, late], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"how": lss}, {"hrf": hrf_library()[8:11]}, {"hrf": with_derivatives(spm)}], ids=range(4)
+)
+def test_trials_hardly_recorded_leave_the_others_alone(how):
+    bold, events, more = with_late_ones(0.1, [1.6, 1.2])
+    found, alone = (betas(bold, shown, nuisance=["drift"], **how) for shown in (more, events))
+    assert (~found.use).sum() == 2
+    assert found.columns.equals(alone.columns)
+    np.testing.assert_allclose(found.values[found.use], alone.values, atol=0.2)
+
+
+def test_a_trial_hardly_recorded_has_no_say_in_ridge():
+    bold, events, more = with_late_ones(1.0, [1.2])
+    found, alone = (betas(bold, shown, nuisance=["drift"], ridge=True) for shown in (more, events))
+    assert (~found.use).sum() == 1
+    np.testing.assert_allclose(found.columns["ridge"], alone.columns["ridge"], atol=0.1)
+    np.testing.assert_allclose(found.values[found.use], alone.values, atol=0.8)
+
+
+def test_a_run_of_which_no_trial_was_recorded_does_no_harm(planted):
+    events, _, bold = planted
+    start = bold.samples["time"].max() - 2
+    events = events[(events["run"] == "1") | (np.arange(len(events)) == len(events) - 1)]
+    events = events.assign(onset=np.where(events["run"] == "2", start, events["onset"]))
+    for how in ({}, {"how": lss}, {"ridge": True}, {"hrf": [spm, glover]}):
+        found = betas(bold, events, nuisance=["drift"], **how)
+        assert found.use.sum() == len(events) - 1
+        alone = betas(bold.select(run="1"), events[events["run"] == "1"], nuisance=["drift"], **how)
+        np.testing.assert_allclose(found.select(run="1").values, alone.values, atol=0.02)
+
+
 def test_nuisance_is_part_of_the_model(planted):
     events, _, bold = planted
     rng = np.random.default_rng(3)
@@ -431,7 +472,7 @@ UNIQUE = EVENTS.assign(trial_type=[f"t{k}" for k in range(len(EVENTS))])
 def test_what_cannot_be_estimated_is_refused(brain, events, how, message):
     if "regressors" in message:
         brain = brain.select(rows=np.tile(np.arange(20) < 15, 2))
-        events = events.assign(onset=events["onset"] * 0.7)
+        events = events.assign(onset=events["onset"] * 0.4)
     with pytest.raises(InputError, match=message):
         betas(brain, events, **{"nuisance": ["drift"], **how})
 
