@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from brainalign.design.choosing import Likelihood, choose_response
-from brainalign.design.estimates import How, InseparableError, lsa
-from brainalign.design.shrunken import Repeats, Shrinker
+from brainalign.design.estimates import How, InseparableError, lsa, lss
+from brainalign.design.shrunken import LeftOut, Shrinker
 from brainalign.design.trials import RunModel, Trials
-from brainalign.errors import InputError
+from brainalign.errors import InputError, SettingsError
 from brainalign.scratch import span_of
 from brainalign.signals import Signal
 
@@ -27,7 +27,7 @@ def estimator(
     trials: Trials,
     how: How,
     lags: int,
-    repeats: Repeats | None,
+    repeats: LeftOut | None,
     fractions: np.ndarray | None,
 ) -> Estimate:
     """What makes amplitudes of the data: everything that does not depend on them is computed here, once.
@@ -68,19 +68,41 @@ def _weigh(model: RunModel, trials: Trials, how: How) -> np.ndarray:
     if not k:
         return np.zeros((0, b, n))
     q = model.nuisance.shape[1] + model.lost.shape[1]
+    conditions = trials.conditions[model.rows]
     if how is lsa and k * b + q > n:
+        hint = "take how=lss" if _lss_can(model, conditions) else "leave trials out, or take a shorter nuisance"
         raise InputError(
-            f"run {model.run}: {k * b} regressors for {k} trials and {q} for nuisance, but {n} volumes in use: take "
-            "how=lss"
+            f"run {model.run}: {k * b} regressors for {k} trials and {q} for nuisance, but {n} volumes in use: {hint}"
         )
     try:
-        return how(model.expected, trials.conditions[model.rows])
+        weights = np.asarray(how(model.expected, conditions))
     except InseparableError as error:
         first, *second = (trials.names[model.rows[one]] for one in error.trials)
+        hint = ", or take how=lss" if how is lsa and _lss_can(model, conditions) else ""
         raise InputError(
             f"run {model.run}: {first} and {second[0] if second else 'the others'} are not told apart, given the "
-            f"response {model.hrf}: leave one out{', or take how=lss' if how is lsa else ''}"
+            f"response {model.hrf}: leave one out{hint}"
         ) from error
+    if weights.shape != (k, b, n) or weights.dtype.kind not in "fiu":
+        raise SettingsError(
+            f"how makes weights (trials, functions, volumes), here {(k, b, n)}; {said_of(how)} made an array of "
+            f"{weights.dtype} {weights.shape}"
+        )
+    return weights
+
+
+def said_of(how: How) -> str:
+    """What a model is called."""
+    return str(getattr(how, "__name__", repr(how)))
+
+
+def _lss_can(model: RunModel, conditions: np.ndarray) -> bool:
+    """Whether `lss` tells the trials apart that `lsa` does not."""
+    try:
+        lss(model.expected, conditions)
+    except InseparableError:
+        return False
+    return True
 
 
 def fill(

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from brainalign.design.amplitudes import estimator, fill
-from brainalign.design.clean import LONGEST_S, parts_of
+from brainalign.design.amplitudes import estimator, fill, said_of
+from brainalign.design.clean import LONGEST_S, parts_to_clean
 from brainalign.design.estimates import How, lsa
 from brainalign.design.hrf import Basis, Hrf, name_of, spm, table_of
 from brainalign.design.shrunken import FRACTIONS, find_repeats
@@ -194,7 +194,7 @@ def _fractions(ridge: bool | Sequence[float], how: How, hrf: object) -> np.ndarr
     if ridge is False:
         return None
     if how is not lsa or isinstance(hrf, Basis):
-        what = name_of(hrf) if isinstance(hrf, Basis) else f"how={_name_of_how(how)}"
+        what = name_of(hrf) if isinstance(hrf, Basis) else f"how={said_of(how)}"
         raise SettingsError(f"ridge shrinks the amplitudes of how=lsa, one for each trial; found {what}: leave one out")
     return check_fractions(FRACTIONS if ridge is True else ridge)
 
@@ -215,7 +215,7 @@ def _each(
 def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, store: Store | None) -> Signal:
     """The result of one recording; people side by side have a model each, of their own confounds."""
     whole = np.zeros(len(brain.samples), int)  # one segment a run
-    parts = list(parts_of(brain, asked.nuisance, whole, LONGEST_S))
+    parts = list(parts_to_clean(brain, asked.nuisance, whole, LONGEST_S))
     people = len(parts) // len(brain.runs)
     groups = [(parts[k].columns, run_models(brain, trials, asked.bases, parts[k::people])) for k in range(people)]
     usable = np.zeros(len(trials.samples), bool)
@@ -253,16 +253,12 @@ def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, stor
         notes.append(f"{int((~usable).sum())} trials of {len(usable)}: their response was not recorded, or censored")
     attrs: dict[str, Any] = {k: v for k, v in brain.attrs.items() if k not in ("tr", "start_time")}
     attrs |= {
-        "how": getattr(asked.how, "__name__", repr(asked.how)),
+        "how": said_of(asked.how),
         "hrf": asked.hrf,
         "nuisance": list(asked.nuisance),
     }
     unit = "percent signal change" if asked.unit == "percent" else brain.attrs.get("unit", "")
     return Signal(values, samples, columns, attrs={**attrs, "unit": unit, "notes": notes})
-
-
-def _name_of_how(how: How) -> str:
-    return str(getattr(how, "__name__", repr(how)))
 
 
 def _label(trials: Trials, column: str | None) -> str:

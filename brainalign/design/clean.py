@@ -98,7 +98,7 @@ def clean(
         done["longest_s"] = float(longest_s)
 
     def blocks() -> Iterator[Block]:
-        for part in parts_of(signal, nuisance, labels, longest_s):
+        for part in parts_to_clean(signal, nuisance, labels, longest_s):
             yield from _cleaned(signal.values, part)
 
     n, p = signal.shape
@@ -168,7 +168,7 @@ def _labels(signal: Signal, within: str | np.ndarray) -> np.ndarray:
     return labels
 
 
-def parts_of(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[Part]:
+def parts_to_clean(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[Part]:
     """Run by run, in it label by label, in it person by person."""
     subjects = signal.columns["subject"] if "subject" in signal.columns else pd.Series("", index=signal.columns.index)
     words = [SLOW[name] for name in nuisance if name in SLOW]

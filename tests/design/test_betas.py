@@ -502,6 +502,39 @@ def test_a_trial_like_all_others_together_is_refused_by_lss():
         betas(BOLD.select(run="1"), both, how=lss, nuisance=["drift"])
 
 
+def test_lss_is_offered_only_where_it_can():
+    both = pd.DataFrame({"run": "1", "onset": [10.0, 10.0, 40.0], "duration": 1.0, "trial_type": [*"aab"]})
+    bold = BOLD.select(run="1")
+    with pytest.raises(InputError, match=r"are not told apart, given the response spm: leave one out$"):
+        betas(bold, both, nuisance=["drift"])
+    third = pd.concat([both, both.iloc[[2]].assign(trial_type="a")])
+    third["onset"] = [10.0, 10.0, 40.0, 60.0]
+    with pytest.raises(InputError, match=r"are not told apart, .* leave one out, or take how=lss$"):
+        betas(bold, third, nuisance=["drift"])
+    assert np.isfinite(betas(bold, third, how=lss, nuisance=["drift"]).values).all()
+    brief = bold.select(rows=slice(0, 11))
+    crowd = pd.DataFrame({"run": "1", "onset": np.arange(8.0), "duration": 1.0, "trial_type": [*"abcdefgh"]})
+    with pytest.raises(InputError, match=r"11 volumes in use: leave trials out, or take a shorter nuisance$"):
+        betas(brief, crowd, nuisance=["drift"])
+
+
+def test_a_model_of_ones_own_makes_weights_for_every_trial():
+    def mine(expected, conditions):
+        return lsa(expected, conditions) * 2
+
+    own, plain = (betas(BOLD, EVENTS, how=how, nuisance=["drift"]) for how in (mine, lsa))
+    np.testing.assert_allclose(own.values, plain.values * 2, rtol=1e-5)
+    assert own.attrs["how"] == "mine"
+
+    def flat(expected, conditions):
+        return lsa(expected, conditions)[:, 0]
+
+    with pytest.raises(SettingsError, match=r"weights \(trials, functions, volumes\), here \(12, 1, \d+\); flat made"):
+        betas(BOLD, EVENTS, how=flat, nuisance=["drift"])
+    with pytest.raises(SettingsError, match="<lambda> made an array of object"):
+        betas(BOLD, EVENTS, how=lambda *_: None, nuisance=["drift"])
+
+
 def test_a_block_as_long_as_the_run_is_the_mean():
     whole = pd.DataFrame({"run": "1", "onset": [0.0], "duration": 240.0, "trial_type": "on"})
     settled = BOLD.select(run="1").select(rows=slice(25, None))

@@ -199,7 +199,7 @@ def test_a_large_result_is_kept_and_found_again(tmp_path, monkeypatch):
     assert isinstance(kept.values, np.memmap)
     np.testing.assert_array_equal(kept.values, inside.values)
     assert len(Store(tmp_path).pieces()) == 1
-    monkeypatch.setattr(module, "parts_of", None)  # nothing is computed again
+    monkeypatch.setattr(module, "parts_to_clean", None)  # nothing is computed again
     np.testing.assert_array_equal(clean(x, ["high_pass", "confounds"], store=Store(tmp_path)).values, inside.values)
 
 
