@@ -86,7 +86,8 @@ class Problem:
     @cached_property
     def memory(self) -> int:
         """Bytes that the fit may take."""
-        return parse_bytes(getattr(self.solver(bands=None), "memory", "4GB"))
+        unfitted = self.solver(bands=None, folds=2, seed=self.seed, n_jobs=None)
+        return parse_bytes(getattr(unfitted, "memory", "4GB"))
 
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """(t,) float64, over some samples."""
