@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -22,24 +22,33 @@ Estimate = Callable[[list[np.ndarray]], tuple[np.ndarray, np.ndarray, np.ndarray
 """Data of each run (n, m) → amplitudes (n_rows, m, lags), which response (m,), which fraction (m,)."""
 
 
-def estimator(
-    models: Sequence[Sequence[RunModel]],
-    trials: Trials,
-    how: How,
-    lags: int,
-    repeats: LeftOut | None,
-    fractions: np.ndarray | None,
-) -> Estimate:
-    """What makes amplitudes of the data: everything that does not depend on them is computed here, once.
+Weights = list[list[np.ndarray]]
+"""For every response and run (k, lags, n): amplitudes from data."""
+
+
+def weigh(models: Sequence[Sequence[RunModel]], trials: Trials, how: How, lags: int) -> Weights:
+    """What `how` makes of every response and run.
 
     Raises
     ------
     InputError
         Trials that a run's design does not tell apart, or more regressors than volumes.
+    SettingsError
+        A `how` that makes something else.
     """
-    n_rows = len(trials.samples)
+    return [[_weigh(model, trials, how)[:, :lags] for model in per] for per in models]
+
+
+def estimator(
+    models: Sequence[Sequence[RunModel]],
+    weights: Weights,
+    n_rows: int,
+    lags: int,
+    repeats: LeftOut | None,
+    fractions: np.ndarray | None,
+) -> Estimate:
+    """What makes amplitudes of the data: everything that does not depend on them is computed here, once."""
     library = [Likelihood(per) for per in models] if len(models) > 1 else []
-    weights = [[_weigh(model, trials, how)[:, :lags] for model in per] for per in models]
     shrinkers = []
     if repeats is not None and fractions is not None:
         shrinkers = [Shrinker(per, n_rows, repeats, fractions) for per in models]
@@ -105,25 +114,19 @@ def _lss_can(model: RunModel, conditions: np.ndarray) -> bool:
     return True
 
 
-def fill(
-    out: np.ndarray, brain: Signal, columns: np.ndarray, estimate: Estimate, models: Sequence[RunModel], unit: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Write the amplitudes of some columns into `out`; which response and which fraction each has."""
-    width, step = brain.shape[1], max(1, NUMBERS // max(1, brain.shape[0]))
-    chosen, fractions = np.zeros(len(columns), int), np.ones(len(columns))
+def estimated(
+    brain: Signal, columns: np.ndarray, estimate: Estimate, models: Sequence[RunModel], unit: str
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Some columns at a time: which, their amplitudes (n_rows, m, lags), which response and which fraction (m,)."""
+    step = max(1, NUMBERS // max(1, brain.shape[0]))
     for start in range(0, len(columns), step):
         some = columns[start : start + step]
-        which = span_of(some)
-        data = []
+        which, data = span_of(some), []
         for model in models:
             low, high = model.volumes[0], model.volumes[-1] + 1
             y = np.asarray(brain.values[low:high][:, which], np.float64)[model.volumes - low]
             data.append(_percent(y, model.run, brain.columns.iloc[some]) if unit == "percent" else y)
-        found, best, fraction = estimate(data)
-        chosen[start : start + step], fractions[start : start + step] = best, fraction
-        for lag in range(found.shape[2]):
-            out[:, some + lag * width] = found[:, :, lag]
-    return chosen, fractions
+        yield some, *estimate(data)
 
 
 def _percent(y: np.ndarray, run: str, columns: pd.DataFrame) -> np.ndarray:

@@ -108,7 +108,7 @@ def clean(
             values[_place(rows, columns)] = block
     else:
         key = _key(signal, labels, done)
-        values = keep_blocks(store, key, (n, p), blocks, {"what": "a cleaned recording", "shape": [n, p]})
+        values = keep_blocks(store, key, (n, p), blocks, {"what": "a cleaned recording", "shape": [n, p]})["values"]
     return replace(signal, values=values, attrs={**signal.attrs, "cleaned": done})
 
 

@@ -411,11 +411,47 @@ def test_batches_and_the_store_change_nothing(planted, tmp_path, monkeypatch):
     assert isinstance(kept.values, np.memmap)
     np.testing.assert_allclose(kept.values, found.values, rtol=1e-4, atol=1e-5)
     assert kept.columns.equals(found.columns)
-    monkeypatch.setattr(module, "fill", None)  # nothing is computed again
+    monkeypatch.setattr(module, "estimated", None)  # nothing is computed again
     again = betas(bold, events, store=store, **how)
     assert again.columns.equals(kept.columns)
     with pytest.raises(TypeError):
         betas(bold, events, store=store, **{**how, "hrf": spm})
+
+
+def test_nothing_is_found_for_other_labels_or_another_model(planted, tmp_path, monkeypatch):
+    events, _, bold = planted
+    monkeypatch.setattr(module, "LARGE", 0)
+    store = Store(tmp_path)
+    labels = np.tile([*"ab"], len(events))[: len(events)]
+    other = labels.copy()
+    other[2], other[3] = other[3], other[2]  # where conditions come first stays what it was
+    shown = events.assign(one=labels, other=other)
+    for column in ("one", "other"):
+        found, plain = (condition_betas(bold, shown, column, nuisance=["drift"], store=s) for s in (store, None))
+        np.testing.assert_array_equal(found.values, plain.values)
+
+    def times(k):
+        def mine(expected, conditions):
+            return lsa(expected, conditions) * k
+
+        return mine
+
+    for k in (1, 2):  # of one name
+        found, plain = (betas(bold, events, how=times(k), nuisance=["drift"], store=s) for s in (store, None))
+        np.testing.assert_array_equal(found.values, plain.values)
+    assert len(store.pieces()) == 4
+
+
+def test_a_result_too_large_for_the_disk_is_said(planted, tmp_path, monkeypatch):
+    events, _, bold = planted
+    monkeypatch.setattr(module, "LARGE", 0)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("brainalign.rows._write", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); 0 MB are needed"):
+        betas(bold, events, nuisance=["drift"], store=Store(tmp_path))
 
 
 def test_real_blocks_repeat_as_well_as_their_means():
