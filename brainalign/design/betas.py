@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.design.amplitudes import Weights, estimated, estimator, said_of, weigh
-from brainalign.design.clean import LONGEST_S, parts_to_clean
+from brainalign.design.clean import LONGEST_S, parts_to_clean, words_of
 from brainalign.design.estimates import How, lsa, lss
 from brainalign.design.hrf import Basis, Hrf, name_of, spm, table_of
 from brainalign.design.shrunken import FRACTIONS, find_repeats
@@ -36,7 +36,7 @@ def betas(
     hrf: Hrf | Basis | Sequence[Hrf] = spm,
     column: str | None = "trial_type",
     stimulus: str | None = None,
-    nuisance: Sequence[str] = ("drift", "motion"),
+    nuisance: str | Sequence[str] = ("drift", "motion"),
     ridge: bool | Sequence[float] = False,
     unit: Unit = "percent",
     store: Store | None = None,
@@ -65,7 +65,7 @@ def betas(
         trial. None: all events are of one kind.
     stimulus : str, optional
         Of the events, that names what was shown. By default `stimulus` or `stim_file`, where there is one.
-    nuisance : sequence of str
+    nuisance : word, or sequence of words
         As `clean` takes it. A mean for each run is always removed.
     ridge : bool or fractions
         True: `FRACTIONS`. The amplitudes of all trials are shrunk by a fraction chosen for each column by how well
@@ -92,7 +92,8 @@ def betas(
         (two are named); fewer volumes than regressors; no repeats to choose a ridge by; a brain that was centred, with
         unit "percent".
     SettingsError
-        A ridge with another model than `lsa`, or with a basis.
+        A ridge with another model than `lsa`, or with a basis; a response that is never above 0; a `how` that makes no
+        weights.
 
     Notes
     -----
@@ -111,7 +112,7 @@ def betas(
     >>> (found.values[:, 0] / found.values[0, 0] * 2).round(3).tolist()
     [2.0, 3.0, 5.0]
     """
-    asked = _Asked(how, *_bases(hrf), tuple(nuisance), _fractions(ridge, how, hrf), unit)
+    asked = _Asked(how, *_bases(hrf), words_of(nuisance), _fractions(ridge, how, hrf), unit)
     return _each(brain, lambda one: single_trials(one, events, column, stimulus), asked, column, store)
 
 
@@ -121,7 +122,7 @@ def condition_betas(
     column: str = "trial_type",
     *,
     hrf: Hrf | Basis | Sequence[Hrf] = spm,
-    nuisance: Sequence[str] = ("drift", "motion"),
+    nuisance: str | Sequence[str] = ("drift", "motion"),
     unit: Unit = "percent",
     store: Store | None = None,
 ) -> Signal:
@@ -155,7 +156,7 @@ def condition_betas(
     >>> found.samples["stimulus"].tolist(), bool(found.values[0, 0] > found.values[1, 0])
     (['face', 'house'], True)
     """
-    asked = _Asked(lsa, *_bases(hrf), tuple(nuisance), None, unit)
+    asked = _Asked(lsa, *_bases(hrf), words_of(nuisance), None, unit)
     return _each(brain, lambda one: conditions_by_run(one, events, column), asked, column, store)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ OF_RECORDED = 1e-6  # the same for confounds, which are float32
 
 def clean(
     signal: Signal,
-    nuisance: Sequence[str] = ("drift", "motion"),
+    nuisance: str | Sequence[str] = ("drift", "motion"),
     within: str | np.ndarray = "run",
     *,
     longest_s: float = LONGEST_S,
@@ -40,7 +40,7 @@ def clean(
     ----------
     signal : Signal (n_samples, n_targets)
         With `related["people"]` each person is cleaned by their own confounds, and the mean is taken again.
-    nuisance : sequence of str
+    nuisance : word, or sequence of words
         `drift` (mean, cubic polynomial, cosines of periods above `longest_s`), `high_pass` (mean and cosines alone, as
         SPM's and nilearn's filters), `linear` (mean and linear trend), `motion` (the six rigid-body parameters of
         `related["confounds"]`), `confounds` (all that was recorded there), or the name of any one of those. All of it
@@ -87,6 +87,7 @@ def clean(
     >>> bool(np.corrcoef(clean(x, nuisance=["drift"]).values[:, 0], fast)[0, 1] > 0.99)
     True
     """
+    nuisance = words_of(nuisance)
     people = signal.related.get("people")
     if people is not None:
         return average_people(clean(people, nuisance, within, longest_s=longest_s, store=store))
@@ -125,6 +126,25 @@ def high_pass(n: int, tr: float, longest_s: float = LONGEST_S) -> np.ndarray:
 def linear(n: int, tr: float, longest_s: float = LONGEST_S) -> np.ndarray:
     """(n, 2) mean and linear trend."""
     return _polynomials(n, 1)
+
+
+def words_of(nuisance: str | Sequence[str]) -> tuple[str, ...]:
+    """What is to be removed; one word stands for itself.
+
+    Raises
+    ------
+    SettingsError
+        Something that is no words.
+
+    Examples
+    --------
+    >>> words_of("drift"), words_of(["drift", "motion"])
+    (('drift',), ('drift', 'motion'))
+    """
+    words = (nuisance,) if isinstance(nuisance, str) else tuple(nuisance) if isinstance(nuisance, Iterable) else (None,)
+    if not all(isinstance(word, str) for word in words):
+        raise SettingsError(f"nuisance is a list of words, such as ['drift', 'motion']; found {nuisance!r}")
+    return words
 
 
 SLOW = {"drift": drift, "high_pass": high_pass, "linear": linear}

@@ -13,7 +13,7 @@ from brainalign.design.clean import Part
 from brainalign.design.estimates import APART, orthonormal, outside
 from brainalign.design.hrf import LENGTH_S, Basis, responder
 from brainalign.design.resample import spacing
-from brainalign.errors import InputError, did_you_mean, one_message
+from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.events import check_events, name_event
 from brainalign.signals import Signal
 
@@ -211,9 +211,15 @@ def _responses(
 
 
 def peak_of(basis: Basis, duration: float) -> float:
-    """The height of the response to an event of this duration (s)."""
+    """The height of the response to an event of this duration (s); it has to have one."""
     t = np.arange(0.0, duration + LENGTH_S, 0.02)
-    return float(responder(basis.functions[0])(t[:, None], np.array([duration])).max())
+    height = float(responder(basis.functions[0])(t[:, None], np.array([duration])).max())
+    if not height > 0:
+        raise SettingsError(
+            f"{basis.name} is never above 0, and an amplitude is the height of its peak: turn its sign, and take "
+            "amplitudes below 0 for responses that fall"
+        )
+    return height
 
 
 def _seen(basis: Basis, given: np.ndarray, whole: np.ndarray) -> np.ndarray:

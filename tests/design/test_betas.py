@@ -267,6 +267,14 @@ def test_nuisance_is_part_of_the_model(planted):
     assert np.abs(betas(bold, events, nuisance=["drift"], unit="raw").values - still.values).max() > 0.01
 
 
+def test_one_word_is_a_nuisance_too(planted):
+    events, _, bold = planted
+    for one in (betas, condition_betas):
+        found, listed = (one(bold, events, nuisance=nuisance) for nuisance in ("drift", ["drift"]))
+        np.testing.assert_array_equal(found.values, listed.values)
+        assert found.attrs["nuisance"] == ["drift"]
+
+
 def test_people_have_their_own_models_and_are_averaged(planted):
     events, _, bold = planted
     columns = pd.DataFrame({"subject": ["01"] * 3 + ["02"] * 3, "roi": [*"abc"] * 2})
@@ -522,8 +530,11 @@ def test_what_cannot_be_estimated_is_refused(brain, events, how, message):
         ({"unit": "psc"}, "unit 'psc' is not known; known: 'percent', 'raw'"),
         ({"hrf": []}, "hrf is a function of seconds, a basis, or several functions with names of their own"),
         ({"hrf": [spm, spm]}, "names of their own; found .*spm.*spm"),
+        ({"hrf": lambda t: -spm(t) * (t < 10)}, "<lambda> is never above 0, .* turn its sign"),
+        ({"nuisance": [1]}, r"nuisance is a list of words, .*; found \[1\]"),
+        ({"nuisance": None}, "nuisance is a list of words, .*; found None"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_settings_that_do_not_fit_are_refused(how, message):
     with pytest.raises(SettingsError, match=message):

@@ -279,6 +279,15 @@ def test_what_cannot_be_removed_is_said():
         clean(nobody, ["drift", "confounds"])
 
 
+def test_one_word_is_one_thing_to_remove():
+    x = recording()
+    found, listed = clean(x, "drift"), clean(x, ["drift"])
+    np.testing.assert_array_equal(found.values, listed.values)
+    assert found.attrs["cleaned"] == listed.attrs["cleaned"]
+    with pytest.raises(SettingsError, match=r"nuisance is a list of words, such as .*; found \[3\]"):
+        clean(x, [3])
+
+
 def test_all_confounds_are_one_persons_own():
     x = recording()
     by_name = clean(x, ["drift", *(f"c{k}" for k in range(5))]).values
