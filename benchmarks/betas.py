@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 import brainalign as ba
-from brainalign.design.clean import LONGEST_S, parts_of
+from brainalign.design.clean import LONGEST_S, parts_to_clean
 from brainalign.design.estimates import orthonormal, outside
 from brainalign.design.hrf import Basis, responder
 from brainalign.design.trials import run_models, single_trials
@@ -70,7 +70,7 @@ def by_variance(bold, events, how):
     library = ba.hrf_library()
     bases = [Basis((hrf,), hrf.name) for hrf in library]
     explained = []
-    parts = list(parts_of(bold, ["drift"], np.zeros(len(bold.samples), int), LONGEST_S))
+    parts = list(parts_to_clean(bold, ["drift"], np.zeros(len(bold.samples), int), LONGEST_S))
     for models in run_models(bold, single_trials(bold, events, "kind", None), bases, parts):
         spans = ((orthonormal(m.expected[:, :, 0]), outside(bold.values[m.volumes], m.nuisance)) for m in models)
         explained.append(sum(((span.T @ data) ** 2).sum(0) for span, data in spans))

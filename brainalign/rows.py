@@ -128,8 +128,7 @@ def keep_rows(
         size = 4 * job.shape[0] * job.shape[1]
         needed = f"what was computed is kept. Up to twice {size / 1e6:,.0f} MB are needed until it is put together"
         with _writing(store, needed):
-            for name, array in job.also.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            _save(job.also, folder)
             file = (folder / "values.npy").open("wb")
         with file:
             with _writing(store, needed):
@@ -161,8 +160,9 @@ def keep_blocks(
     shape: tuple[int, int],
     blocks: Callable[[], Iterator[Block]],
     meta: Mapping[str, Any],
-) -> np.ndarray:
-    """An array (n_rows, n_columns) float32, computed block by block and kept in a store, memory-mapped.
+    also: Mapping[str, np.ndarray] | None = None,
+) -> Mapping[str, np.ndarray]:
+    """An array `values` (n_rows, n_columns) float32, computed block by block and kept in a store, memory-mapped.
 
     For blocks that are sooner computed again than kept apart: a crash costs all of them.
 
@@ -175,6 +175,8 @@ def keep_blocks(
         Gives every block, in any order; together they are the whole. Not called if it is there.
     meta : dict
         JSON types.
+    also : dict of name → array
+        What is kept beside it, as it is once all blocks were given: they may fill it.
 
     Raises
     ------
@@ -186,7 +188,8 @@ def keep_blocks(
     >>> import tempfile
     >>> halves = [(np.arange(2), np.array([k]), np.full((2, 1), k, np.float32)) for k in (0, 1)]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     keep_blocks(Store(folder), key_of(of="an example"), (2, 2), lambda: iter(halves), meta={}).tolist()
+    ...     kept = keep_blocks(Store(folder), key_of(of="an example"), (2, 2), lambda: iter(halves), meta={})
+    ...     kept["values"].tolist()
     [[0.0, 1.0], [0.0, 1.0]]
     """
     needed = f"{4 * shape[0] * shape[1] / 1e6:,.0f} MB are needed"
@@ -202,8 +205,14 @@ def keep_blocks(
                     _write(file, start, rows, block, shape[1], columns)
             with _writing(store, needed):
                 file.flush()
+                _save(also or {}, folder)
 
-    return store.compute_folder(key, fill, meta=meta).arrays["values"]
+    return store.compute_folder(key, fill, meta=meta).arrays
+
+
+def _save(arrays: Mapping[str, np.ndarray], folder: Path) -> None:
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
 
 
 @contextmanager

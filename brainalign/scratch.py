@@ -138,16 +138,28 @@ class RowsOf:
         return np.asarray(self.values[self.rows], dtype)
 
 
+def span_of(index: np.ndarray) -> slice | np.ndarray:
+    """Positions that follow one another as a slice, so that what is on disk stays there; others as they are.
+
+    Examples
+    --------
+    >>> span_of(np.array([3, 4, 5])), span_of(np.array([3, 5])).tolist()
+    (slice(3, 6, None), [3, 5])
+    """
+    neighbours = len(index) > 0 and bool((np.diff(index) == 1).all())
+    return slice(int(index[0]), int(index[-1]) + 1) if neighbours else index
+
+
 def rows_of(values: np.ndarray, rows: np.ndarray) -> np.ndarray | RowsOf:
     """Some rows: neighbours as they lie there, others copied, or where they are many copied as they are read."""
-    if len(rows) and (np.diff(rows) == 1).all():
-        return values[rows[0] : rows[-1] + 1]
+    span = span_of(rows)
+    if isinstance(span, slice):
+        return values[span]
     small = len(rows) * values.shape[1] * values.itemsize <= LARGE
     return values[rows] if small else RowsOf(values, rows)
 
 
 def columns_of_rows(values: np.ndarray, rows: np.ndarray, columns: slice | np.ndarray) -> np.ndarray:
     """(rows, columns) of a table, in memory; neighbouring columns are read row by row."""
-    if not isinstance(columns, slice) and len(columns) and (np.diff(columns) == 1).all():
-        columns = slice(int(columns[0]), int(columns[-1]) + 1)
+    columns = columns if isinstance(columns, slice) else span_of(columns)
     return values[:, columns][rows] if isinstance(columns, slice) else values[rows[:, None], columns]

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import InputError, did_you_mean
-from brainalign.scratch import columns_of_rows, filled, room
+from brainalign.scratch import columns_of_rows, filled, room, span_of
 
 if TYPE_CHECKING:
     import xarray
@@ -524,8 +524,9 @@ def _is_all(index: np.ndarray, n: int) -> bool:
 
 def _take_rows(values: Any, rows: np.ndarray) -> Any:
     """A run of neighbouring rows stays a view (so a memory-mapped array stays on disk)."""
-    if len(rows) and isinstance(values, np.ndarray) and (np.diff(rows) == 1).all():
-        return values[rows[0] : rows[-1] + 1]
+    span = span_of(rows)
+    if isinstance(values, np.ndarray) and isinstance(span, slice):
+        return values[span]
     by_number = getattr(values, "oindex", values)  # zarr's way to take rows by number
     return filled((len(rows), values.shape[1]), lambda part: np.asarray(by_number[rows[part], :]))
 

@@ -108,10 +108,19 @@ def full(*anything):
 def test_blocks_land_where_they_belong(tmp_path, rows, columns):
     truth = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
     tiles = [(np.array(r), np.array(c), truth[np.ix_(r, c)]) for r in rows for c in columns]
-    kept = keep_blocks(Store(tmp_path), KEY, truth.shape, lambda: iter(tiles), meta={})
+    seen = np.zeros(len(tiles), bool)
+
+    def blocks():
+        for k, tile in enumerate(tiles):
+            seen[k] = True
+            yield tile
+
+    arrays = keep_blocks(Store(tmp_path), KEY, truth.shape, blocks, meta={}, also={"seen": seen})
+    assert arrays["seen"].all()
+    kept = arrays["values"]
     np.testing.assert_array_equal(kept, truth)
     assert isinstance(kept, np.memmap)
-    again = keep_blocks(Store(tmp_path), KEY, truth.shape, full, meta={})  # nothing is computed
+    again = keep_blocks(Store(tmp_path), KEY, truth.shape, full, meta={})["values"]  # nothing is computed
     np.testing.assert_array_equal(again, truth)
 
 

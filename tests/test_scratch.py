@@ -9,7 +9,7 @@ import pytest
 
 from brainalign import scratch
 from brainalign.errors import InputError
-from brainalign.scratch import RowsOf, blocks, columns_of_rows, filled, room, rows_of
+from brainalign.scratch import RowsOf, blocks, columns_of_rows, filled, room, rows_of, span_of
 
 
 @pytest.fixture
@@ -85,6 +85,13 @@ def test_rows_and_columns_are_those_of_the_table(everything_is_large, rows, colu
     assert (some.shape, some.dtype) == ((len(rows), 4), values.dtype)
     np.testing.assert_array_equal(some[:, columns], wanted)
     np.testing.assert_array_equal(np.asarray(some), values[rows])
+
+
+@pytest.mark.parametrize("index", [[2, 3, 4], [4, 3, 2], [0, 2], [3], []], ids=str)
+def test_only_rising_neighbours_are_a_span(index):
+    found = span_of(np.array(index, int))
+    assert np.arange(6)[found].tolist() == index
+    assert isinstance(found, slice) == (index in ([2, 3, 4], [3]))
 
 
 def test_rows_are_copied_only_where_they_have_to_be(everything_is_large, monkeypatch):

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
-from brainalign.design.amplitudes import estimator, fill
-from brainalign.design.clean import LONGEST_S, parts_of
-from brainalign.design.estimates import How, lsa
+from brainalign.design.amplitudes import Weights, estimated, estimator, said_of, weigh
+from brainalign.design.clean import LONGEST_S, parts_to_clean, words_of
+from brainalign.design.estimates import How, lsa, lss
 from brainalign.design.hrf import Basis, Hrf, name_of, spm, table_of
 from brainalign.design.shrunken import FRACTIONS, find_repeats
 from brainalign.design.trials import Trials, conditions_by_run, run_models, single_trials
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ridge import check_fractions
 from brainalign.provenance import hash_array, hash_frame
-from brainalign.scratch import LARGE
+from brainalign.rows import Block, keep_blocks
+from brainalign.scratch import LARGE, span_of
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 
@@ -36,7 +36,7 @@ def betas(
     hrf: Hrf | Basis | Sequence[Hrf] = spm,
     column: str | None = "trial_type",
     stimulus: str | None = None,
-    nuisance: Sequence[str] = ("drift", "motion"),
+    nuisance: str | Sequence[str] = ("drift", "motion"),
     ridge: bool | Sequence[float] = False,
     unit: Unit = "percent",
     store: Store | None = None,
@@ -65,7 +65,7 @@ def betas(
         trial. None: all events are of one kind.
     stimulus : str, optional
         Of the events, that names what was shown. By default `stimulus` or `stim_file`, where there is one.
-    nuisance : sequence of str
+    nuisance : word, or sequence of words
         As `clean` takes it. A mean for each run is always removed.
     ridge : bool or fractions
         True: `FRACTIONS`. The amplitudes of all trials are shrunk by a fraction chosen for each column by how well
@@ -79,7 +79,7 @@ def betas(
     Returns
     -------
     Signal (n_events, n_columns)
-        An amplitude is the height of the peak of the response, to an event of the run's median duration. `samples`:
+        An amplitude is the height of the peak of the response, to an event of the median duration of all. `samples`:
         `run`, `time` (onset, s), `duration`, the events' other columns; `stimulus` and `repeat` (1, 2, …) where it is
         known what was shown; `use` False, and no number, for trials of whose response less than a tenth (of its
         energy) was recorded in volumes in use. `columns`: the brain's own, with `hrf` where one was chosen, `ridge`
@@ -92,7 +92,8 @@ def betas(
         (two are named); fewer volumes than regressors; no repeats to choose a ridge by; a brain that was centred, with
         unit "percent".
     SettingsError
-        A ridge with another model than `lsa`, or with a basis.
+        A ridge with another model than `lsa`, or with a basis; a response that is never above 0; a `how` that makes no
+        weights.
 
     Notes
     -----
@@ -111,7 +112,7 @@ def betas(
     >>> (found.values[:, 0] / found.values[0, 0] * 2).round(3).tolist()
     [2.0, 3.0, 5.0]
     """
-    asked = _Asked(how, *_bases(hrf), tuple(nuisance), _fractions(ridge, how, hrf), unit)
+    asked = _Asked(how, *_bases(hrf), words_of(nuisance), _fractions(ridge, how, hrf), unit)
     return _each(brain, lambda one: single_trials(one, events, column, stimulus), asked, column, store)
 
 
@@ -121,7 +122,7 @@ def condition_betas(
     column: str = "trial_type",
     *,
     hrf: Hrf | Basis | Sequence[Hrf] = spm,
-    nuisance: Sequence[str] = ("drift", "motion"),
+    nuisance: str | Sequence[str] = ("drift", "motion"),
     unit: Unit = "percent",
     store: Store | None = None,
 ) -> Signal:
@@ -155,7 +156,7 @@ def condition_betas(
     >>> found.samples["stimulus"].tolist(), bool(found.values[0, 0] > found.values[1, 0])
     (['face', 'house'], True)
     """
-    asked = _Asked(lsa, *_bases(hrf), tuple(nuisance), None, unit)
+    asked = _Asked(lsa, *_bases(hrf), words_of(nuisance), None, unit)
     return _each(brain, lambda one: conditions_by_run(one, events, column), asked, column, store)
 
 
@@ -194,7 +195,7 @@ def _fractions(ridge: bool | Sequence[float], how: How, hrf: object) -> np.ndarr
     if ridge is False:
         return None
     if how is not lsa or isinstance(hrf, Basis):
-        what = name_of(hrf) if isinstance(hrf, Basis) else f"how={_name_of_how(how)}"
+        what = name_of(hrf) if isinstance(hrf, Basis) else f"how={said_of(how)}"
         raise SettingsError(f"ridge shrinks the amplitudes of how=lsa, one for each trial; found {what}: leave one out")
     return check_fractions(FRACTIONS if ridge is True else ridge)
 
@@ -215,12 +216,11 @@ def _each(
 def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, store: Store | None) -> Signal:
     """The result of one recording; people side by side have a model each, of their own confounds."""
     whole = np.zeros(len(brain.samples), int)  # one segment a run
-    parts = list(parts_of(brain, asked.nuisance, whole, LONGEST_S))
+    parts = list(parts_to_clean(brain, asked.nuisance, whole, LONGEST_S))
     people = len(parts) // len(brain.runs)
     groups = [(parts[k].columns, run_models(brain, trials, asked.bases, parts[k::people])) for k in range(people)]
-    usable = np.ones(len(trials.samples), bool)
-    for model in (model for _, models in groups for model in models[0]):
-        usable[model.rows] &= model.usable
+    usable = np.zeros(len(trials.samples), bool)
+    usable[np.concatenate([model.rows for model in groups[0][1][0]])] = True  # people have one clock
     if not usable.any():
         raise InputError(
             "of no trial was the response recorded in volumes in use: check the clock of the events"
@@ -229,17 +229,27 @@ def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, stor
     of_lags = asked.bases[0].lags
     lags = max(1, len(of_lags))
     repeats = None if asked.fractions is None else find_repeats(trials.samples, _label(trials, label), usable)
-    ready = [(c, m[0], estimator(m, trials, asked.how, lags, repeats, asked.fractions)) for c, m in groups]
+    (n_rows, width), every = (len(trials.samples), brain.shape[1]), np.arange(len(trials.samples))
+    weights = [weigh(models, trials, asked.how, lags) for _, models in groups]
+    said = {"hrf": np.zeros(width, int), "ridge": np.ones(width)}
 
-    def make(out: np.ndarray) -> dict[str, np.ndarray]:
-        said = {"hrf": np.zeros(brain.shape[1], int), "ridge": np.ones(brain.shape[1])}
-        for mine, models, estimate in ready:
-            said["hrf"][mine], said["ridge"][mine] = fill(out, brain, mine, estimate, models, asked.unit)
-        out[~usable] = np.nan
-        return said
+    def blocks() -> Iterator[Block]:
+        for (mine, models), weight in zip(groups, weights, strict=True):
+            estimate = estimator(models, weight, n_rows, lags, repeats, asked.fractions)
+            for some, found, best, fraction in estimated(brain, mine, estimate, models[0], asked.unit):
+                said["hrf"][some], said["ridge"][some] = best, fraction
+                found[~usable] = np.nan
+                for lag in range(lags):
+                    yield every, some + lag * width, found[:, :, lag]
 
-    shape = (len(trials.samples), brain.shape[1] * lags)
-    values, said = _kept(make, shape, store, lambda: _key(brain, trials, asked))
+    if store is None or 4 * n_rows * width * lags <= LARGE:
+        values = np.empty((n_rows, width * lags), np.float32)
+        for _, which, block in blocks():
+            values[:, span_of(which)] = block
+    else:
+        key, meta = _key(brain, trials, asked, weights), {"what": "betas", "shape": [n_rows, width * lags]}
+        said = dict(keep_blocks(store, key, (n_rows, width * lags), blocks, meta, said))
+        values = said.pop("values")
     columns = brain.columns
     if len(asked.bases) > 1:
         columns = columns.assign(hrf=[asked.bases[k].name for k in said["hrf"]])
@@ -254,16 +264,12 @@ def _betas(brain: Signal, trials: Trials, asked: _Asked, label: str | None, stor
         notes.append(f"{int((~usable).sum())} trials of {len(usable)}: their response was not recorded, or censored")
     attrs: dict[str, Any] = {k: v for k, v in brain.attrs.items() if k not in ("tr", "start_time")}
     attrs |= {
-        "how": getattr(asked.how, "__name__", repr(asked.how)),
+        "how": said_of(asked.how),
         "hrf": asked.hrf,
         "nuisance": list(asked.nuisance),
     }
     unit = "percent signal change" if asked.unit == "percent" else brain.attrs.get("unit", "")
     return Signal(values, samples, columns, attrs={**attrs, "unit": unit, "notes": notes})
-
-
-def _name_of_how(how: How) -> str:
-    return str(getattr(how, "__name__", repr(how)))
 
 
 def _label(trials: Trials, column: str | None) -> str:
@@ -275,36 +281,17 @@ def _label(trials: Trials, column: str | None) -> str:
     return column
 
 
-def _kept(
-    make: Callable[[np.ndarray], dict[str, np.ndarray]],
-    shape: tuple[int, int],
-    store: Store | None,
-    key: Callable[[], str],
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The values and what was chosen: in memory, or of a large result in the store."""
-    if store is None or 4 * shape[0] * shape[1] <= LARGE:
-        out = np.empty(shape, np.float32)
-        return out, make(out)
-
-    def write(folder: Path) -> None:
-        out = np.lib.format.open_memmap(folder / "values.npy", "w+", np.float32, shape)
-        for name, array in make(out).items():
-            np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        out.flush()
-
-    arrays = dict(store.compute_folder(key(), write, meta={"what": "betas"}).arrays)
-    return arrays.pop("values"), arrays
-
-
-def _key(brain: Signal, trials: Trials, asked: _Asked) -> str:
+def _key(brain: Signal, trials: Trials, asked: _Asked, weights: Sequence[Weights]) -> str:
     confounds = brain.related.get("confounds")
+    made = (one for person in weights for response in person for one in response)
     return key_of(
         what="betas",
-        version=1,
+        version=2,
         brain=[hash_array(brain.values), hash_frame(brain.samples), hash_frame(brain.columns)],
         confounds=None if confounds is None else [hash_array(confounds.values), hash_frame(confounds.columns)],
-        events=[hash_frame(trials.events), hash_frame(trials.samples), hash_array(trials.conditions)],
-        how=f"{asked.how.__module__}.{getattr(asked.how, '__qualname__', repr(asked.how))}",
+        events=[hash_frame(trials.events), hash_frame(trials.samples)],
+        rows=[hash_array(trials.row), hash_array(trials.conditions)],
+        how=said_of(asked.how) if asked.how in (lsa, lss) else [hash_array(one) for one in made],
         hrf=[[hash_array(table_of(one)[1]) for one in basis.functions] for basis in asked.bases],
         lags=[list(basis.lags) for basis in asked.bases],
         nuisance=asked.nuisance,

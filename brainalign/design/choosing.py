@@ -31,6 +31,7 @@ class Likelihood:
 
     def __init__(self, models: Sequence[RunModel]) -> None:
         self.bases, parts, means = [], [], []
+        self.lost = [model.lost for model in models]
         for model in models:
             responses = model.expected[:, :, 0]
             U, s, _ = np.linalg.svd(responses, full_matrices=False)
@@ -43,6 +44,8 @@ class Likelihood:
     def __call__(self, data: Sequence[np.ndarray], power: np.ndarray) -> np.ndarray:
         """Log-likelihood (m,) up to a constant: of the data of each run (n, m), whose power beside nuisance is (m,)."""
         z = np.concatenate([U.T @ y for U, y in zip(self.bases, data, strict=True)])
+        for lost, y in zip(self.lost, data, strict=True):  # their amplitudes are not drawn around the mean
+            power = np.maximum(power - ((lost.T @ y) ** 2).sum(0), 0)
         square = z**2
         rest = power - square.sum(0)
         best = np.full(len(power), -np.inf)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from brainalign.design.resample import spacing
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.provenance import hash_array, hash_frame
 from brainalign.rows import Block, keep_blocks
-from brainalign.scratch import LARGE
+from brainalign.scratch import LARGE, span_of
 from brainalign.signals import Signal, average_people
 from brainalign.store import Store, key_of
 
@@ -26,7 +26,7 @@ OF_RECORDED = 1e-6  # the same for confounds, which are float32
 
 def clean(
     signal: Signal,
-    nuisance: Sequence[str] = ("drift", "motion"),
+    nuisance: str | Sequence[str] = ("drift", "motion"),
     within: str | np.ndarray = "run",
     *,
     longest_s: float = LONGEST_S,
@@ -40,7 +40,7 @@ def clean(
     ----------
     signal : Signal (n_samples, n_targets)
         With `related["people"]` each person is cleaned by their own confounds, and the mean is taken again.
-    nuisance : sequence of str
+    nuisance : word, or sequence of words
         `drift` (mean, cubic polynomial, cosines of periods above `longest_s`), `high_pass` (mean and cosines alone, as
         SPM's and nilearn's filters), `linear` (mean and linear trend), `motion` (the six rigid-body parameters of
         `related["confounds"]`), `confounds` (all that was recorded there), or the name of any one of those. All of it
@@ -87,6 +87,7 @@ def clean(
     >>> bool(np.corrcoef(clean(x, nuisance=["drift"]).values[:, 0], fast)[0, 1] > 0.99)
     True
     """
+    nuisance = words_of(nuisance)
     people = signal.related.get("people")
     if people is not None:
         return average_people(clean(people, nuisance, within, longest_s=longest_s, store=store))
@@ -98,7 +99,7 @@ def clean(
         done["longest_s"] = float(longest_s)
 
     def blocks() -> Iterator[Block]:
-        for part in parts_of(signal, nuisance, labels, longest_s):
+        for part in parts_to_clean(signal, nuisance, labels, longest_s):
             yield from _cleaned(signal.values, part)
 
     n, p = signal.shape
@@ -108,7 +109,7 @@ def clean(
             values[_place(rows, columns)] = block
     else:
         key = _key(signal, labels, done)
-        values = keep_blocks(store, key, (n, p), blocks, {"what": "a cleaned recording", "shape": [n, p]})
+        values = keep_blocks(store, key, (n, p), blocks, {"what": "a cleaned recording", "shape": [n, p]})["values"]
     return replace(signal, values=values, attrs={**signal.attrs, "cleaned": done})
 
 
@@ -125,6 +126,25 @@ def high_pass(n: int, tr: float, longest_s: float = LONGEST_S) -> np.ndarray:
 def linear(n: int, tr: float, longest_s: float = LONGEST_S) -> np.ndarray:
     """(n, 2) mean and linear trend."""
     return _polynomials(n, 1)
+
+
+def words_of(nuisance: str | Sequence[str]) -> tuple[str, ...]:
+    """What is to be removed; one word stands for itself.
+
+    Raises
+    ------
+    SettingsError
+        Something that is no words.
+
+    Examples
+    --------
+    >>> words_of("drift"), words_of(["drift", "motion"])
+    (('drift',), ('drift', 'motion'))
+    """
+    words = (nuisance,) if isinstance(nuisance, str) else tuple(nuisance) if isinstance(nuisance, Iterable) else (None,)
+    if not all(isinstance(word, str) for word in words):
+        raise SettingsError(f"nuisance is a list of words, such as ['drift', 'motion']; found {nuisance!r}")
+    return words
 
 
 SLOW = {"drift": drift, "high_pass": high_pass, "linear": linear}
@@ -168,7 +188,7 @@ def _labels(signal: Signal, within: str | np.ndarray) -> np.ndarray:
     return labels
 
 
-def parts_of(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[Part]:
+def parts_to_clean(signal: Signal, nuisance: Sequence[str], labels: np.ndarray, longest_s: float) -> Iterator[Part]:
     """Run by run, in it label by label, in it person by person."""
     subjects = signal.columns["subject"] if "subject" in signal.columns else pd.Series("", index=signal.columns.index)
     words = [SLOW[name] for name in nuisance if name in SLOW]
@@ -247,7 +267,7 @@ def _cleaned(values: Any, part: Part) -> Iterator[Block]:
     step = max(1, NUMBERS // len(part.rows))
     for start in range(0, len(part.columns), step):
         columns = part.columns[start : start + step]
-        y = np.asarray(values[first:last, _stretch(columns)], np.float64)
+        y = np.asarray(values[first:last, span_of(columns)], np.float64)
         y = y[part.rows - first] if len(y) > len(part.rows) else y
         yield part.rows, columns, _residual(y, part.basis, part.use)
 
@@ -269,13 +289,8 @@ def _residual(y: np.ndarray, basis: np.ndarray, use: np.ndarray) -> np.ndarray:
 
 def _place(rows: np.ndarray, columns: np.ndarray) -> Any:
     """The same as an index of a two-dimensional array."""
-    some, of = _stretch(rows), _stretch(columns)
+    some, of = span_of(rows), span_of(columns)
     return (some, of) if isinstance(some, slice) or isinstance(of, slice) else np.ix_(rows, columns)
-
-
-def _stretch(index: np.ndarray) -> Any:
-    """Rising positions as a slice, where they follow one another."""
-    return slice(index[0], index[-1] + 1) if index[-1] - index[0] == len(index) - 1 else index
 
 
 def _key(signal: Signal, labels: np.ndarray, done: dict[str, Any]) -> str:

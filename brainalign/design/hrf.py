@@ -59,8 +59,8 @@ class DoubleGamma:
     name: str = "double gamma"
 
     def __post_init__(self) -> None:
-        shapes = (self.delay / self.dispersion, self.undershoot / self.undershoot_dispersion)
-        if not (min(self.dispersion, self.undershoot_dispersion) > 0 and min(shapes) > 1 and 0 <= self.ratio < 1):
+        pairs = ((self.delay, self.dispersion), (self.undershoot, self.undershoot_dispersion))
+        if not (all(delay > scale > 0 for delay, scale in pairs) and 0 <= self.ratio < 1):
             raise SettingsError(
                 f"a double gamma has dispersions above 0, delays above them and a ratio from 0 to below 1; found {self}"
             )

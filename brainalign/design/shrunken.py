@@ -18,7 +18,7 @@ FRACTIONS = tuple(round(0.05 * k, 2) for k in range(1, 21))  # as in GLMsingle
 
 
 @dataclass(frozen=True)
-class Repeats:
+class LeftOut:
     """Who predicts whom: trials that are left out, and the means of their stimulus's trials elsewhere.
 
     Parameters
@@ -38,7 +38,7 @@ class Repeats:
     left_out: str
 
 
-def find_repeats(samples: pd.DataFrame, label: str, usable: np.ndarray) -> Repeats:
+def find_repeats(samples: pd.DataFrame, label: str, usable: np.ndarray) -> LeftOut:
     """Folds are runs, where a stimulus recurs between runs; else the first presentations, the second ones, ….
 
     Raises
@@ -67,7 +67,7 @@ def find_repeats(samples: pd.DataFrame, label: str, usable: np.ndarray) -> Repea
                 tested.append(known[one])
     ends = np.cumsum([0, *map(len, at)])
     matrix = csr_array((np.concatenate(means), np.concatenate(at), ends), shape=(len(tested), len(samples)))
-    return Repeats(np.array(tested), matrix, usable, "run" if between else "repeat")
+    return LeftOut(np.array(tested), matrix, usable, "run" if between else "repeat")
 
 
 class Shrinker:
@@ -80,7 +80,7 @@ class Shrinker:
     would be a bias (Prince et al. 2022).
     """
 
-    def __init__(self, models: Sequence[RunModel], n_rows: int, repeats: Repeats, fractions: np.ndarray) -> None:
+    def __init__(self, models: Sequence[RunModel], n_rows: int, repeats: LeftOut, fractions: np.ndarray) -> None:
         self.models, self.repeats, self.fractions, self.n_rows = models, repeats, fractions, n_rows
         self.parts = []
         for model in models:

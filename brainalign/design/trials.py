@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 
 from brainalign.design.clean import Part
-from brainalign.design.estimates import APART, outside
+from brainalign.design.estimates import APART, orthonormal, outside
 from brainalign.design.hrf import LENGTH_S, Basis, responder
 from brainalign.design.resample import spacing
-from brainalign.errors import InputError, did_you_mean, one_message
+from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.events import check_events, name_event
 from brainalign.signals import Signal
 
@@ -119,22 +119,23 @@ class RunModel:
     volumes : array (n,)
         Volumes in use, as positions in the recording.
     rows : array (k,)
-        Positions in the result.
-    usable : array (k,) bool
-        Rows of whose response enough was recorded.
+        Positions in the result of those of whose response enough was recorded.
     expected : array (n, k, b)
-        Responses to b functions, nuisance taken out; 0 where nothing was recorded of one.
+        Their responses to b functions, nuisance and what is lost taken out; 0 where nothing was recorded of one.
     nuisance : array (n, q)
         Orthonormal.
+    lost : array (n, l)
+        What was recorded of the responses of the other rows, outside of nuisance, orthonormal: it is nobody's, and
+        would be told from nothing.
     """
 
     run: str
     hrf: str
     volumes: np.ndarray
     rows: np.ndarray
-    usable: np.ndarray
     expected: np.ndarray
     nuisance: np.ndarray
+    lost: np.ndarray
 
 
 def run_models(brain: Signal, trials: Trials, bases: Sequence[Basis], parts: Sequence[Part]) -> list[list[RunModel]]:
@@ -154,26 +155,31 @@ def run_models(brain: Signal, trials: Trials, bases: Sequence[Basis], parts: Seq
         mine = (trials.events["run"] == run).to_numpy()
         rows, member = np.unique(trials.row[mine], return_inverse=True)
         onsets, durations = (trials.events[c].to_numpy(float)[mine] for c in ("onset", "duration"))
-        for found, basis in zip(models, bases, strict=True):
+        responses, seen = [], np.ones(len(rows), bool)
+        for basis in bases:
             whole, inside = _responses(basis, clock, tr, onsets, durations, usual)
             summed = np.stack([whole[:, member == k].sum(1) for k in range(len(rows))], 1)
-            given = summed[inside][use]
-            usable = _seen(basis, given, summed)
-            left = outside(given.reshape(len(given), -1), removed).reshape(given.shape)
-            before, after = (np.linalg.norm(one, axis=0) for one in (given, left))
-            gone = after < APART * before.max(initial=0)
-            odd = np.flatnonzero(usable & (after[:, 0] < APART * before[:, 0]))
+            responses.append(summed[inside][use])
+            seen &= _seen(basis, responses[-1], summed)  # whichever response is chosen, or never
+        for found, basis, given in zip(models, bases, responses, strict=True):
+            lost, _ = _outside(given[:, ~seen], removed)
+            lost = orthonormal(lost.reshape(len(given), -1))
+            left, told = _outside(given[:, seen], np.hstack([removed, lost]))
+            odd = np.flatnonzero(~told[:, 0])
             if len(odd):
                 raise InputError(
-                    f"run {run}: {trials.names[rows[odd[0]]]} cannot be told from what nuisance removes: take a "
+                    f"run {run}: {trials.names[rows[seen][odd[0]]]} cannot be told from what nuisance removes: take a "
                     "shorter nuisance, or leave the event out"
                 )
-            found.append(RunModel(run, basis.name, part.rows[use], rows, usable, np.where(gone, 0.0, left), removed))
-    for per_run in zip(*models, strict=True):  # a row is usable whichever response is chosen, or never
-        every = np.logical_and.reduce([model.usable for model in per_run])
-        for model in per_run:
-            model.usable[:] = every
+            found.append(RunModel(run, basis.name, part.rows[use], rows[seen], left, removed, lost))
     return models
+
+
+def _outside(given: np.ndarray, basis: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is left of responses (n, k, b) outside a basis, 0 where that is rounding; and of which (k, b) some is."""
+    left = outside(given.reshape(len(given), -1), basis).reshape(given.shape)
+    before, after = (np.linalg.norm(one, axis=0) for one in (given, left))
+    return np.where(after < APART * before.max(initial=0), 0.0, left), after >= APART * before
 
 
 def _responses(
@@ -205,9 +211,15 @@ def _responses(
 
 
 def peak_of(basis: Basis, duration: float) -> float:
-    """The height of the response to an event of this duration (s)."""
+    """The height of the response to an event of this duration (s); it has to have one."""
     t = np.arange(0.0, duration + LENGTH_S, 0.02)
-    return float(responder(basis.functions[0])(t[:, None], np.array([duration])).max())
+    height = float(responder(basis.functions[0])(t[:, None], np.array([duration])).max())
+    if not height > 0:
+        raise SettingsError(
+            f"{basis.name} is never above 0, and an amplitude is the height of its peak: turn its sign, and take "
+            "amplitudes below 0 for responses that fall"
+        )
+    return height
 
 
 def _seen(basis: Basis, given: np.ndarray, whole: np.ndarray) -> np.ndarray:

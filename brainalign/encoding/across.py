@@ -21,6 +21,7 @@ from brainalign.encoding.within import PCA
 from brainalign.errors import InputError, did_you_mean
 from brainalign.maths.shared_space import SharedSpace
 from brainalign.progress import Progress
+from brainalign.scratch import room
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -86,10 +87,11 @@ class Across:
         fold = self.predicted.samples["fold"].to_numpy()
         shared = self.predicted.select(columns=(self.predicted.columns["subject"] == subject).to_numpy(), model=model)
         k = names.index(subject)
-        values = [space.back(k, shared.values[fold == f]) for f, space in enumerate(self.spaces, start=1)]
-        return Signal(
-            np.concatenate(values), self.predicted.samples, self.columns[self.columns["subject"].astype(str) == subject]
-        )
+        columns = self.columns[self.columns["subject"].astype(str) == subject]
+        values = room((len(fold), len(columns)))
+        for f, space in enumerate(self.spaces, start=1):  # folds need not come in the order of time
+            values[fold == f] = space.back(k, shared.values[fold == f])
+        return Signal(values, self.predicted.samples, columns)
 
 
 def encode_across(

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.reduced import mean_and_scale
 from brainalign.maths.shared_space import SharedSpace, fit_shared_response, hyperalign
+from brainalign.scratch import span_of
 from brainalign.signals import Signal
 
 
@@ -46,7 +47,7 @@ class People:
         return cls(
             tuple(str(name) for name in where),
             at,
-            tuple(values[:, _span(index)] for index in at),
+            tuple(values[:, span_of(index)] for index in at),
             tuple(signal.columns.iloc[index].reset_index(drop=True) for index in at),
         )
 
@@ -230,8 +231,3 @@ def dimensions(names: Sequence[str], n: int) -> pd.DataFrame:
 def said(how: Alignment) -> str:
     """An alignment in words."""
     return getattr(how, "__name__", None) or str(how)
-
-
-def _span(index: np.ndarray) -> slice | np.ndarray:
-    """Neighbouring positions as a slice, so that what is on disk stays there."""
-    return slice(int(index[0]), int(index[-1]) + 1) if (np.diff(index) == 1).all() else index

@@ -23,6 +23,7 @@ from brainalign.features.seeing import describer, open_model
 from brainalign.features.viewing import Asked, Pool, check_asked, columns_of
 from brainalign.progress import Progress, silent
 from brainalign.provenance import versions
+from brainalign.scratch import span_of
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -174,10 +175,8 @@ def _some_layers(described: Described, layers: Sequence[int]) -> Described:
     widths = described.also["widths"]
     ends = np.cumsum(widths)
     taken = np.concatenate([np.arange(ends[layer] - widths[layer], ends[layer]) for layer in layers])
-    neighbours = (np.diff(taken) == 1).all()
-    values = described.values[:, taken[0] : taken[-1] + 1] if neighbours else described.values[:, taken]
     also = {name: array[list(layers)] if len(array) else array for name, array in described.also.items()}
-    return replace(described, values=values, also=also)
+    return replace(described, values=described.values[:, span_of(taken)], also=also)
 
 
 def _columns(name: str, also: Mapping[str, np.ndarray], asked: Asked) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from brainalign.features.windows import Context, Unit, Window, plan_windows
 from brainalign.progress import Progress, silent
 from brainalign.provenance import hash_array, versions
 from brainalign.rows import RowJob, compute_rows, keep_rows, parts_of
+from brainalign.scratch import span_of
 from brainalign.signals import Signal
 from brainalign.store import Store, key_of
 
@@ -215,9 +216,7 @@ def _some_layers(arrays: Any, layers: Sequence[int], name: str) -> dict[str, Any
     chosen = choose_layers(layers, len(arrays["layers"]), name)
     width = arrays["values"].shape[1] // len(arrays["layers"])
     columns = np.concatenate([np.arange(layer * width, (layer + 1) * width) for layer in chosen])
-    neighbours = (np.diff(columns) == 1).all()
-    values = arrays["values"][:, columns[0] : columns[-1] + 1] if neighbours else arrays["values"][:, columns]
-    return {**arrays, "values": values, "layers": np.array(chosen)}
+    return {**arrays, "values": arrays["values"][:, span_of(columns)], "layers": np.array(chosen)}
 
 
 def _check_reading(reading: Reading, samples: pd.DataFrame) -> None:

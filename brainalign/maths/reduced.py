@@ -17,7 +17,7 @@ NUMBERS_TOGETHER = 4 << 20  # of one person's responses, as float64
 def mean_and_scale(X: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of every voxel over some samples, and its SD times √n_voxels; the scale of one that never changes is 1."""
     mean, sd = np.empty(X.shape[1]), np.empty(X.shape[1])
-    for part in parts_of(X.shape[1], len(rows)):
+    for part in voxels_together(X.shape[1], len(rows)):
         block = np.asarray(X[rows, part], np.float64)
         mean[part], sd[part] = block.mean(0), block.std(0)
     odd = np.flatnonzero(~np.isfinite(sd))
@@ -50,7 +50,7 @@ class Reduced:
             return (self.axes @ turn).astype(dtype)
         inner = self.F @ (turn / self.power[:, None])
         out = np.empty((self.X.shape[1], turn.shape[1]), dtype)
-        for part in parts_of(self.X.shape[1], len(self.rows)):
+        for part in voxels_together(self.X.shape[1], len(self.rows)):
             out[part] = standard(self.X[self.rows, part], self.mean[part], self.scale[part]).T @ inner
         return out
 
@@ -83,7 +83,7 @@ def reduced(X: np.ndarray, rows: np.ndarray) -> Reduced:
         power, axes = principal(Z.T @ Z)
         return Reduced(X, rows, mean, scale, Z @ axes, axes, power)
     gram = np.zeros((n, n))
-    for part in parts_of(v, n):
+    for part in voxels_together(v, n):
         Z = standard(X[rows, part], mean[part], scale[part])
         gram += Z @ Z.T
     power, vectors = principal(gram)
@@ -102,7 +102,7 @@ def standard(block: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> np.ndarr
     return (np.asarray(block, np.float64) - mean) / scale
 
 
-def parts_of(n_voxels: int, n_samples: int) -> Iterator[slice]:
+def voxels_together(n_voxels: int, n_samples: int) -> Iterator[slice]:
     """Voxels to be taken together."""
     step = max(1, NUMBERS_TOGETHER // max(1, n_samples))
     return (slice(start, min(start + step, n_voxels)) for start in range(0, n_voxels, step))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from brainalign.errors import InputError, SettingsError
-from brainalign.maths.reduced import Reduced, parts_of, principal, reduced, standard
+from brainalign.maths.reduced import Reduced, principal, reduced, standard, voxels_together
 
 ITERATIONS = 500
 TOLERANCE = 1e-7  # of the share explained: where an iteration adds less, it has converged
@@ -48,7 +48,7 @@ class SharedSpace:
         """Responses of person k to anything, in the shared space: (n, n_voxels_k) → (n, n_features)."""
         self._check(k, X, "voxels")
         out = np.zeros((len(X), self.shared.shape[1]))
-        for part in parts_of(X.shape[1], len(X)):
+        for part in voxels_together(X.shape[1], len(X)):
             out += standard(X[:, part], self.means[k][part], self.scales[k][part]) @ self.bases[k][part]
         return out
 

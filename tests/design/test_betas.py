@@ -212,6 +212,47 @@ def test_a_trial_nobody_saw_is_out_of_use(planted):
     )
 
 
+def with_late_ones(noise, after):
+    """A recording, its events, and these with more at its end, too late for their response to be recorded."""
+    rng = np.random.default_rng(0)
+    events = make_events(rng, repeats=3)
+    bold = scan(events, rng.standard_normal((len(events), 4)) + 1, noise=noise, rng=rng)
+    onsets = bold.samples["time"].max() - np.array(after)
+    late = pd.DataFrame({"run": "1", "onset": onsets, "duration": 1.0, "trial_type": "a"})
+    return bold, events, pd.concat([events, late], ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    "how", [{}, {"how": lss}, {"hrf": hrf_library()[8:11]}, {"hrf": with_derivatives(spm)}], ids=range(4)
+)
+def test_trials_hardly_recorded_leave_the_others_alone(how):
+    bold, events, more = with_late_ones(0.1, [1.6, 1.2])
+    found, alone = (betas(bold, shown, nuisance=["drift"], **how) for shown in (more, events))
+    assert (~found.use).sum() == 2
+    assert found.columns.equals(alone.columns)
+    np.testing.assert_allclose(found.values[found.use], alone.values, atol=0.2)
+
+
+def test_a_trial_hardly_recorded_has_no_say_in_ridge():
+    bold, events, more = with_late_ones(1.0, [1.2])
+    found, alone = (betas(bold, shown, nuisance=["drift"], ridge=True) for shown in (more, events))
+    assert (~found.use).sum() == 1
+    np.testing.assert_allclose(found.columns["ridge"], alone.columns["ridge"], atol=0.1)
+    np.testing.assert_allclose(found.values[found.use], alone.values, atol=0.8)
+
+
+def test_a_run_of_which_no_trial_was_recorded_does_no_harm(planted):
+    events, _, bold = planted
+    start = bold.samples["time"].max() - 2
+    events = events[(events["run"] == "1") | (np.arange(len(events)) == len(events) - 1)]
+    events = events.assign(onset=np.where(events["run"] == "2", start, events["onset"]))
+    for how in ({}, {"how": lss}, {"ridge": True}, {"hrf": [spm, glover]}):
+        found = betas(bold, events, nuisance=["drift"], **how)
+        assert found.use.sum() == len(events) - 1
+        alone = betas(bold.select(run="1"), events[events["run"] == "1"], nuisance=["drift"], **how)
+        np.testing.assert_allclose(found.select(run="1").values, alone.values, atol=0.02)
+
+
 def test_nuisance_is_part_of_the_model(planted):
     events, _, bold = planted
     rng = np.random.default_rng(3)
@@ -224,6 +265,14 @@ def test_nuisance_is_part_of_the_model(planted):
     )
     np.testing.assert_allclose(found.values, still.values, atol=1e-4)
     assert np.abs(betas(bold, events, nuisance=["drift"], unit="raw").values - still.values).max() > 0.01
+
+
+def test_one_word_is_a_nuisance_too(planted):
+    events, _, bold = planted
+    for one in (betas, condition_betas):
+        found, listed = (one(bold, events, nuisance=nuisance) for nuisance in ("drift", ["drift"]))
+        np.testing.assert_array_equal(found.values, listed.values)
+        assert found.attrs["nuisance"] == ["drift"]
 
 
 def test_people_have_their_own_models_and_are_averaged(planted):
@@ -370,11 +419,47 @@ def test_batches_and_the_store_change_nothing(planted, tmp_path, monkeypatch):
     assert isinstance(kept.values, np.memmap)
     np.testing.assert_allclose(kept.values, found.values, rtol=1e-4, atol=1e-5)
     assert kept.columns.equals(found.columns)
-    monkeypatch.setattr(module, "fill", None)  # nothing is computed again
+    monkeypatch.setattr(module, "estimated", None)  # nothing is computed again
     again = betas(bold, events, store=store, **how)
     assert again.columns.equals(kept.columns)
     with pytest.raises(TypeError):
         betas(bold, events, store=store, **{**how, "hrf": spm})
+
+
+def test_nothing_is_found_for_other_labels_or_another_model(planted, tmp_path, monkeypatch):
+    events, _, bold = planted
+    monkeypatch.setattr(module, "LARGE", 0)
+    store = Store(tmp_path)
+    labels = np.tile([*"ab"], len(events))[: len(events)]
+    other = labels.copy()
+    other[2], other[3] = other[3], other[2]  # where conditions come first stays what it was
+    shown = events.assign(one=labels, other=other)
+    for column in ("one", "other"):
+        found, plain = (condition_betas(bold, shown, column, nuisance=["drift"], store=s) for s in (store, None))
+        np.testing.assert_array_equal(found.values, plain.values)
+
+    def times(k):
+        def mine(expected, conditions):
+            return lsa(expected, conditions) * k
+
+        return mine
+
+    for k in (1, 2):  # of one name
+        found, plain = (betas(bold, events, how=times(k), nuisance=["drift"], store=s) for s in (store, None))
+        np.testing.assert_array_equal(found.values, plain.values)
+    assert len(store.pieces()) == 4
+
+
+def test_a_result_too_large_for_the_disk_is_said(planted, tmp_path, monkeypatch):
+    events, _, bold = planted
+    monkeypatch.setattr(module, "LARGE", 0)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("brainalign.rows._write", full)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); 0 MB are needed"):
+        betas(bold, events, nuisance=["drift"], store=Store(tmp_path))
 
 
 def test_real_blocks_repeat_as_well_as_their_means():
@@ -431,7 +516,7 @@ UNIQUE = EVENTS.assign(trial_type=[f"t{k}" for k in range(len(EVENTS))])
 def test_what_cannot_be_estimated_is_refused(brain, events, how, message):
     if "regressors" in message:
         brain = brain.select(rows=np.tile(np.arange(20) < 15, 2))
-        events = events.assign(onset=events["onset"] * 0.7)
+        events = events.assign(onset=events["onset"] * 0.4)
     with pytest.raises(InputError, match=message):
         betas(brain, events, **{"nuisance": ["drift"], **how})
 
@@ -445,8 +530,11 @@ def test_what_cannot_be_estimated_is_refused(brain, events, how, message):
         ({"unit": "psc"}, "unit 'psc' is not known; known: 'percent', 'raw'"),
         ({"hrf": []}, "hrf is a function of seconds, a basis, or several functions with names of their own"),
         ({"hrf": [spm, spm]}, "names of their own; found .*spm.*spm"),
+        ({"hrf": lambda t: -spm(t) * (t < 10)}, "<lambda> is never above 0, .* turn its sign"),
+        ({"nuisance": [1]}, r"nuisance is a list of words, .*; found \[1\]"),
+        ({"nuisance": None}, "nuisance is a list of words, .*; found None"),
     ],
-    ids=range(6),
+    ids=range(9),
 )
 def test_settings_that_do_not_fit_are_refused(how, message):
     with pytest.raises(SettingsError, match=message):
@@ -459,6 +547,39 @@ def test_a_trial_like_all_others_together_is_refused_by_lss():
         InputError, match=r"the event \(a\) at 10 s and the others are not told apart, given the .* spm"
     ):
         betas(BOLD.select(run="1"), both, how=lss, nuisance=["drift"])
+
+
+def test_lss_is_offered_only_where_it_can():
+    both = pd.DataFrame({"run": "1", "onset": [10.0, 10.0, 40.0], "duration": 1.0, "trial_type": [*"aab"]})
+    bold = BOLD.select(run="1")
+    with pytest.raises(InputError, match=r"are not told apart, given the response spm: leave one out$"):
+        betas(bold, both, nuisance=["drift"])
+    third = pd.concat([both, both.iloc[[2]].assign(trial_type="a")])
+    third["onset"] = [10.0, 10.0, 40.0, 60.0]
+    with pytest.raises(InputError, match=r"are not told apart, .* leave one out, or take how=lss$"):
+        betas(bold, third, nuisance=["drift"])
+    assert np.isfinite(betas(bold, third, how=lss, nuisance=["drift"]).values).all()
+    brief = bold.select(rows=slice(0, 11))
+    crowd = pd.DataFrame({"run": "1", "onset": np.arange(8.0), "duration": 1.0, "trial_type": [*"abcdefgh"]})
+    with pytest.raises(InputError, match=r"11 volumes in use: leave trials out, or take a shorter nuisance$"):
+        betas(brief, crowd, nuisance=["drift"])
+
+
+def test_a_model_of_ones_own_makes_weights_for_every_trial():
+    def mine(expected, conditions):
+        return lsa(expected, conditions) * 2
+
+    own, plain = (betas(BOLD, EVENTS, how=how, nuisance=["drift"]) for how in (mine, lsa))
+    np.testing.assert_allclose(own.values, plain.values * 2, rtol=1e-5)
+    assert own.attrs["how"] == "mine"
+
+    def flat(expected, conditions):
+        return lsa(expected, conditions)[:, 0]
+
+    with pytest.raises(SettingsError, match=r"weights \(trials, functions, volumes\), here \(12, 1, \d+\); flat made"):
+        betas(BOLD, EVENTS, how=flat, nuisance=["drift"])
+    with pytest.raises(SettingsError, match="<lambda> made an array of object"):
+        betas(BOLD, EVENTS, how=lambda *_: None, nuisance=["drift"])
 
 
 def test_a_block_as_long_as_the_run_is_the_mean():

@@ -199,7 +199,7 @@ def test_a_large_result_is_kept_and_found_again(tmp_path, monkeypatch):
     assert isinstance(kept.values, np.memmap)
     np.testing.assert_array_equal(kept.values, inside.values)
     assert len(Store(tmp_path).pieces()) == 1
-    monkeypatch.setattr(module, "parts_of", None)  # nothing is computed again
+    monkeypatch.setattr(module, "parts_to_clean", None)  # nothing is computed again
     np.testing.assert_array_equal(clean(x, ["high_pass", "confounds"], store=Store(tmp_path)).values, inside.values)
 
 
@@ -277,6 +277,15 @@ def test_what_cannot_be_removed_is_said():
     nobody = Signal(x.values, x.samples.assign(use=False), x.columns, x.related)
     with pytest.raises(InputError, match="a segment of 0 samples cannot have 12 nuisance regressors removed"):
         clean(nobody, ["drift", "confounds"])
+
+
+def test_one_word_is_one_thing_to_remove():
+    x = recording()
+    found, listed = clean(x, "drift"), clean(x, ["drift"])
+    np.testing.assert_array_equal(found.values, listed.values)
+    assert found.attrs["cleaned"] == listed.attrs["cleaned"]
+    with pytest.raises(SettingsError, match=r"nuisance is a list of words, such as .*; found \[3\]"):
+        clean(x, [3])
 
 
 def test_all_confounds_are_one_persons_own():

@@ -137,6 +137,8 @@ def test_fir_bins_hold_the_volumes_of_their_lag():
     ("make", "message"),
     [
         (lambda: DoubleGamma(dispersion=-1), "a double gamma has dispersions above 0"),
+        (lambda: DoubleGamma(dispersion=0), "a double gamma has dispersions above 0"),
+        (lambda: DoubleGamma(undershoot_dispersion=0), "a double gamma has dispersions above 0"),
         (lambda: DoubleGamma(ratio=1.0), "a ratio from 0 to below 1"),
         (lambda: convolved(lambda t: t[:5]), r"is no response: of 5001 times \(s\) it makes an array of shape \(5,\)"),
         (lambda: convolved(lambda t: t * np.nan), "with numbers that are not finite or all 0"),
@@ -144,7 +146,7 @@ def test_fir_bins_hold_the_volumes_of_their_lag():
         (lambda: fir(step_s=0), "lags go from 0 or more"),
         (lambda: fir(stop_s=90), "to at most 50 s"),
     ],
-    ids=["dispersion", "ratio", "shape", "nan", "derivative", "step", "long"],
+    ids=["dispersion", "zero", "undershoot", "ratio", "shape", "nan", "derivative", "step", "long"],
 )
 def test_what_is_no_response_is_refused(make, message):
     with pytest.raises(SettingsError, match=message):

@@ -11,7 +11,7 @@ from brainalign.encoding.across import encode_across
 from brainalign.encoding.aligning import align_people, anatomical, hyperalignment, shared_response
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.folds import contiguous, hold_out
+from brainalign.encoding.folds import by_run, contiguous, hold_out, shuffled, splits_of
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.banded import BandedRidge
 from brainalign.maths.scores import pearson_fold_mean, pearson_within
@@ -127,6 +127,20 @@ def test_scores_are_those_of_the_predictions(found):
     assert scores[["subject", "vertex"]].reset_index(drop=True).equals(people.columns)
     with pytest.raises(InputError, match="no subject 'sub-00'"):
         fit.predictions("sub-00")
+
+
+@pytest.mark.parametrize("order", [None, [2, 0, 3, 1]], ids=["shuffled", "by run"])
+def test_predictions_are_in_order_of_time_whatever_that_of_the_folds(order):
+    X, people = crowd((10, 12), runs=4)
+    runs = by_run(people.samples)
+    folds = shuffled(5) if order is None else splits_of([runs[k] for k in order])
+    fit = encode_across(X, people, align=shared_response(3), folds=folds, solver=FIXED, beside=False)
+    scores = fit.scores[fit.scores["model"] == "full"]
+    for who in ("00", "01"):
+        predicted = fit.predictions(who)
+        assert predicted.samples[["run", "time"]].equals(people.samples[["run", "time"]])
+        r = pearson_within(people.select(subject=who).array(), predicted.array(), predicted.samples["fold"].to_numpy())
+        np.testing.assert_allclose(scores.loc[scores["subject"] == who, "r"], r, atol=1e-5)
 
 
 def test_within_is_what_encode_finds(found):
