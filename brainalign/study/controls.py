@@ -109,7 +109,7 @@ def controls_of(study: Study) -> dict[str, Control]:
     names = list(dict.fromkeys(study.controls))
     if "all" in names:
         names = [name for name in CONTROLS if name not in CHANGED or study.asked_about(CHANGED[name])]
-        cut = study.design.clean == "run" and study.design.betas is None and study.data.nsd is None
+        cut = study.design.clean == "run" and not study.of_trials
         names = [name for name in names if name != "segment" or cut]
     out: dict[str, Control] = {}
     for name in names:

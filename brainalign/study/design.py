@@ -18,6 +18,7 @@ class Betas(Section):
     hrf: Hrf | Literal["derivatives", "library"] = "spm"
     column: str = "trial_type"
     ridge: bool = False
+    unit: Literal["percent", "raw"] = "percent"
 
     @model_validator(mode="after")
     def _one_model(self) -> Betas:
@@ -44,8 +45,6 @@ class Design(Section):
             raise ValueError("hrf assumes the response's shape, and delays_volumes fit it: leave one of the two out")
         if self.betas is not None and other:
             raise ValueError(f"betas have a row per trial, nothing is put on a clock: leave out {' and '.join(other)}")
-        if self.betas is not None and self.clean == "segment":
-            raise ValueError("betas are estimated run by run, nuisance and all: clean: segment needs volumes")
         if self.betas is not None and self.drift_s != default_of(self, "drift_s"):
             raise ValueError("betas take the usual drift, periods above 128 s: leave drift_s out")
         return self

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import InputError, one_message
+from brainalign.errors import InputError, one_message, problems_of
 from brainalign.events import check_events, run_ends
 from brainalign.features.transcript import Reading, align_words
 from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
@@ -21,7 +22,9 @@ from brainalign.study.settings import Study
 from brainalign.study.trials import are_trials
 
 Found = TypeVar("Found")
-TRIAL_S = 3.0  # for which NSD showed each picture
+SHOWN_S = 3.0  # how long NSD showed each picture; the next came a second later
+RECORDED = ("run", "onset", "time", "duration")  # of a trial, which the recording says, or the experiment
+CELLS = ",;\t"  # what may stand between the cells of a table that is not called .tsv
 NO_EVENTS = pd.DataFrame({"onset": np.zeros(0), "duration": np.zeros(0), "run": pd.Series([], dtype=str)})
 
 
@@ -65,10 +68,16 @@ def _trials_met(path: Path | None, brain: Signal) -> pd.DataFrame:
         raise InputError(f"trials of a recording without events need stimuli.table, {shown}")
     if not path.is_file():
         raise InputError(f"stimuli.table: there is no file {path}: check the path")
-    table = pd.read_csv(path, sep=None, engine="python", dtype={"stimulus": str}, keep_default_na=False)
+    table = _read_table(path, ["stimulus"])
     if "stimulus" not in table:
         raise InputError(
             f"{path.name} has no column 'stimulus'; found {', '.join(map(str, table))}: stimuli.table is {shown}"
+        )
+    timed = [name for name in RECORDED if name in table]
+    if timed:
+        raise InputError(
+            f"{path.name} has a column {' and '.join(timed)}: when a stimulus was shown is for the recording to say: "
+            f"leave that out, stimuli.table is {shown}"
         )
     named = brain.samples["stimulus"]
     lost, twice = sorted(set(named) - set(table["stimulus"])), table["stimulus"][table["stimulus"].duplicated()]
@@ -76,7 +85,7 @@ def _trials_met(path: Path | None, brain: Signal) -> pd.DataFrame:
         what = f"lacks {len(lost):,} stimuli that were shown, the first {lost[0]!r}" if lost else ""
         what = what or f"has {twice.iloc[0]!r} more than once"
         raise InputError(f"{path.name} {what}: stimuli.table is {shown}")
-    met = brain.samples[["run", "time"]].rename(columns={"time": "onset"}).assign(duration=TRIAL_S)
+    met = brain.samples[["run", "time"]].rename(columns={"time": "onset"}).assign(duration=SHOWN_S)
     of_each = table.set_index("stimulus").loc[named].reset_index()
     met = pd.concat([met.reset_index(drop=True), of_each], axis=1)
     met.attrs = {"notes": [], "inputs": {path.name: hash_file(path)}}
@@ -98,7 +107,7 @@ def _transcripts(words: Path | Mapping[str, Path], start_s: float, ends: Mapping
             mine = None if ends is None else {"1": ends[run]}
             found[run] = transcript(path, start_s, f"stimuli.words, run {run}", ends=mine)
         except InputError as error:
-            problems.append(f"run {run}: {error}")
+            problems += [f"run {run}: {problem}" for problem in problems_of(error)]
     if problems:
         raise one_message(problems)
     together = pd.concat([one.assign(run=run) for run, one in found.items()], ignore_index=True)
@@ -120,10 +129,7 @@ def transcript(
     if path.suffix.lower() == ".textgrid":
         found = read_textgrid(path, tier=tier, start=start_s)
     else:
-        text = {"word": str, "phone": str, "run": str}
-        found = pd.read_csv(
-            path, sep=None, engine="python", dtype=text, keep_default_na=False, na_values={"onset": ["n/a", ""]}
-        )
+        found = _read_table(path, ["word", "phone", "run"])
         if "onset" in found:
             found["onset"] = pd.to_numeric(found["onset"], errors="coerce") - start_s
     found, notes, problems = check_events(found, ends=ends)
@@ -131,6 +137,37 @@ def transcript(
         raise one_message(f"{path.name}: {problem}" for problem in problems)
     found.attrs = {"notes": [f"{path.name}: {note}" for note in notes], "inputs": {path.name: hash_file(path)}}
     return found
+
+
+def _read_table(path: Path, text: Sequence[str]) -> pd.DataFrame:
+    """A table with a header: tabs between the cells of a .tsv, else what its first line has most of.
+
+    Parameters
+    ----------
+    path : Path
+    text : sequence of str
+        Columns that are text, whatever they look like.
+
+    Raises
+    ------
+    InputError
+        It is empty, no UTF-8, or a row has more cells than there are columns.
+    """
+    try:
+        with warnings.catch_warnings(), path.open(encoding="utf-8-sig") as file:
+            warnings.simplefilter("error", pd.errors.ParserWarning)  # cells beyond the header's would be dropped
+            header = file.readline()
+            file.seek(0)
+            between = "\t" if path.suffix.lower() == ".tsv" else max(CELLS, key=header.count)
+            types = dict.fromkeys(text, str)
+            return pd.read_csv(file, sep=between, dtype=types, keep_default_na=False, index_col=False, low_memory=False)
+    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+        long = isinstance(error, pd.errors.ParserWarning)
+        why = "rows have more cells than the first line" if long else " ".join(str(error).split())
+        raise InputError(
+            f"{path.name} cannot be read as a table ({why}): write it as UTF-8 text with tabs (.tsv) or commas (.csv) "
+            "between cells, and quotes around a cell that holds one of these"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)

@@ -96,7 +96,7 @@ def as_trials(study: Study, brain: Signal, met: pd.DataFrame, store: Store | Non
         return brain
     nuisance, notes = nuisance_of(study, brain, study.design.clean)
     brain = replace(brain, attrs={**brain.attrs, "notes": [*brain.attrs.get("notes", []), *notes]})
-    said: dict[str, Any] = {"hrf": _responses(asked.hrf), "nuisance": nuisance, "store": store}
+    said: dict[str, Any] = {"hrf": _responses(asked.hrf), "nuisance": nuisance, "unit": asked.unit, "store": store}
     if asked.how != "condition":
         return mark_trials(betas(brain, met, how=HOWS[asked.how], column=asked.column, ridge=asked.ridge, **said))
     found = condition_betas(brain, met, asked.column, **said)

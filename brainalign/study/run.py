@@ -18,7 +18,7 @@ from brainalign.encoding.leaks import leak_audit
 from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding, save
 from brainalign.encoding.targets import Chosen
-from brainalign.errors import BrainalignError, problems_of
+from brainalign.errors import BrainalignError, one_message, problems_of
 from brainalign.maths.himalaya import HimalayaRidge
 from brainalign.progress import Progress
 from brainalign.provenance import versions
@@ -67,7 +67,8 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
     Raises
     ------
     InputError, SettingsError
-        The first group of problems found; `check_study` lists all of them.
+        The first group of problems found; `check_study` lists all of them. Or a control that was named and could not be
+        done: the fit and the other controls are saved then.
     """
     store = Store() if store is None else store
     tell = progress or (lambda done, total, what: None)
@@ -87,16 +88,21 @@ def run_study(study: Study, store: Store | None = None, progress: Progress | Non
         store=store,
         progress=tell,
     )
-    controls, undone = run_controls(study, ready, fit, store, tell)
     fit = replace(
         fit,
-        controls=controls,
         excerpt=stages.excerpt(study, ready.features, ready.brain, ready.met.events),
         settings={**written_out(study), "decided": _decided(study, ready, fit)},
         provenance=_provenance(ready, fit),
-        notes=(*_notes(ready), *notes, *fit.notes, *undone),
+        notes=(*_notes(ready), *notes, *fit.notes),
     )
     save(fit, study.output)
+    if not study.controls:
+        return fit
+    controls, undone = run_controls(study, ready, fit, store, tell)
+    fit = replace(fit, controls=controls, notes=(*fit.notes, *undone))
+    save(fit, study.output)
+    if undone and "all" not in study.controls:
+        raise one_message(f"{what}; all else is in {study.output}" for what in undone)
     return fit
 
 
@@ -198,7 +204,7 @@ def audit_study(study: Study, store: Store | None = None, progress: Progress | N
 def run_controls(
     study: Study, ready: Prepared, fit: Encoding, store: Store, tell: Progress
 ) -> tuple[pd.DataFrame, list[str]]:
-    """The battery of controls a study asks for, and which of `all` could not be done.
+    """The battery of controls a study asks for, and which of them could not be done.
 
     The same targets are fitted, people included: penalties are placed for all of them together.
     """
@@ -210,18 +216,10 @@ def run_controls(
             other = replace(ready, features=control.applied(ready.features, ready.met, store, study, tell))
             X = stages.lay_out(study, other.features, ready.brain, ready.met.events, reverse=control.reverse)
             Y, _ = stages.cleaned(study, ready.brain, control.clean or study.design.clean, ready.rule, store)
+            how = {**_asked(study, other), "bootstrap": study.inference.bootstrap, "store": store, "progress": tell}
+            rows.append(row_of_control(name, Changed(X, Y, control.what), fit, **how))
         except BrainalignError as error:
-            if "all" not in study.controls:
-                raise
             notes.append(f"control {name} left out: {error}")
-            continue
-        changed = Changed(X, Y, control.what)
-        settings = _asked(study, other)
-        rows.append(
-            row_of_control(
-                name, changed, fit, bootstrap=study.inference.bootstrap, **settings, store=store, progress=tell
-            )
-        )
     return (as_table(rows) if len(rows) > 1 else pd.DataFrame()), notes
 
 

@@ -17,7 +17,7 @@ from brainalign.study.kinds_of_sound import OfSound
 from brainalign.study.kinds_of_words import Language
 from brainalign.study.mistakes import in_words
 from brainalign.study.places import FILES, beside, last_parts, placed
-from brainalign.study.section import Files, Layered, Names, Reduced, Section, listed
+from brainalign.study.section import Files, Layered, Names, Reduced, Section, default_of, listed
 
 
 class Stimuli(Section):
@@ -207,6 +207,25 @@ class Study(Section):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _trials_fit(self) -> Study:
+        of_volumes = ("resample", "delays_volumes", "hrf", "betas", "nuisance", "drift_s")
+        said = [f"design.{key}" for key in of_volumes if getattr(self.design, key) != default_of(self.design, key)]
+        if self.data.nsd is not None and said:
+            raise ValueError(f"nsd has a row per trial already, less its nuisance: leave out {' and '.join(said)}")
+        cut = "design.clean" if self.design.clean == "segment" else "controls" if "segment" in self.controls else ""
+        if self.of_trials and cut:
+            what = "data.nsd" if self.data.nsd is not None else "design.betas"
+            raise ValueError(
+                f"segment is a stretch of volumes, and {what} has a row per trial: leave segment out of {cut}"
+            )
+        return self
+
+    @property
+    def of_trials(self) -> bool:
+        """Whether what is fitted has a row per trial, of which nuisance is gone, and not per volume."""
+        return self.data.nsd is not None or self.design.betas is not None
+
     @property
     def needs_events(self) -> bool:
         """Whether anything is made of events: not where all features are of a film and a sound."""
@@ -278,7 +297,7 @@ def written_out(study: Study) -> dict[str, Any]:
 
 
 def _all_of_them(study: Study) -> Design:
-    """The design; where confounds are chosen as they are read and nothing else is said, all of those are removed."""
+    """The design; where is chosen which confounds are read, and nothing else is said, all of those are removed."""
     if study.data.confounds is None or "nuisance" in study.design.model_fields_set:
         return study.design
-    return study.design.model_copy(update={"nuisance": ["drift", "confounds"]})
+    return study.design.model_copy(update={"nuisance": ["drift", "confounds"] if study.data.confounds else ["drift"]})

@@ -17,7 +17,7 @@ from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, Folds, Hold
 from brainalign.encoding.runs import between_runs
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
-from brainalign.errors import InputError, SettingsError
+from brainalign.errors import InputError
 from brainalign.signals import Signal, join
 from brainalign.store import Store
 from brainalign.study.extracting import Named
@@ -69,7 +69,7 @@ def kernel_of(study: Study, feature: Named) -> Kernel:
     hrf = study.design.hrf
     if not isinstance(feature.settings, Held):
         return KERNELS[study.design.resample] if hrf is None else of_moments(convolved(HRFS[hrf]))
-    moments = are_moments(feature.settings.name, feature.signal.samples)
+    moments = are_moments(feature.settings.name, feature.signal.samples)  # raises, whatever the kernel will be
     if hrf is not None:
         return convolved(HRFS[hrf])
     return sum_within if moments else boxcar
@@ -159,16 +159,10 @@ def cleaned(
 ) -> tuple[Signal, list[str]]:
     """The recording without its nuisance, and what could not be removed; of trials it is not there any more.
 
-    `segment`: apart in each test fold, so that nothing removed from training samples was estimated on test samples.
-
-    Raises
-    ------
-    SettingsError
-        Trials, whose nuisance was removed as they were estimated, are to be cleaned in segments.
+    `segment`: apart in each test fold, so that nothing removed from training samples was estimated on test samples;
+    a `Study` does not ask it of trials.
     """
     if are_trials(brain):
-        if how == "segment":
-            raise SettingsError("betas are estimated run by run, nuisance and all: clean: segment needs volumes")
         return brain, []
     nuisance, notes = nuisance_of(study, brain, how)
     if how == "none":

@@ -1,6 +1,7 @@
 """A study of what fMRIPrep leaves: what was planted is found, from the files on, in volumes and in trials."""
 
 import json
+from dataclasses import replace
 
 import nibabel
 import numpy as np
@@ -18,6 +19,7 @@ from brainalign.reporting.page import report
 from brainalign.shipped import shipped
 from brainalign.signals import Signal
 from brainalign.store import Store
+from brainalign.study.reading import as_trials, recording
 from brainalign.study.run import audit_study, check_study, run_study
 from brainalign.study.settings import Inference, read_study, study_from
 from brainalign.study.trials import mark_trials, on_trials
@@ -156,6 +158,20 @@ def test_trials_are_matched_to_their_events(study, how):
     page = report(fit, asked.output / "report.html").read_text()
     assert f"3 runs, {3 * rows} trials" in page
     assert "volumes of" not in page
+
+
+def test_a_recording_that_was_centred_before_has_betas_in_its_own_unit(study):
+    design = {"hrf": None, "betas": {"how": "condition"}}
+    percent, raw = study(design=design), study(design={**design, "betas": {"how": "condition", "unit": "raw"}})
+    brain, events = recording(raw), read_events(raw.data.bids, "see")
+    centred = replace(brain, values=brain.array() - brain.array().mean(0))
+    with pytest.raises(InputError, match="there is no baseline to take per cent of"):
+        as_trials(percent, centred, events, None)
+    found = as_trials(raw, centred, events, None)
+    np.testing.assert_allclose(found.values, as_trials(raw, brain, events, None).values, atol=0.05)
+    assert found.values.max() > 10  # of the 20 that were planted; in per cent they are 2
+    single = study(design={**design, "betas": {"how": "lsa", "unit": "raw"}})
+    assert as_trials(single, centred, events, None).values.max() > 10
 
 
 def test_all_controls_of_trials_leave_segments_out(study):

@@ -78,7 +78,7 @@ def test_all_controls_of_layers_to_choose_from(study, store):
     assert settings["untrained_seeds"] == 1
 
 
-def test_a_control_that_cannot_be_done_is_left_out_of_all_and_an_error_by_name(study, store):
+def test_a_control_that_cannot_be_done_is_left_out_and_an_error_where_it_was_named(study, store):
     lm = {"name": "lm", "kind": "language", "model": "stories260k", "layers": [0], "pca": 5}
     features = [{"name": "rate", "kind": "word_rate"}, lm]
     encoding = {"baseline": ["rate"], "folds": {"by": "contiguous", "n": 4, "inner": 2}}
@@ -86,8 +86,24 @@ def test_a_control_that_cannot_be_done_is_left_out_of_all_and_an_error_by_name(s
     fit, _ = run(study(features=features, encoding=encoding, controls="all", **more), store)
     assert fit.controls["control"].tolist() == ["as asked", "untrained", "static", "position", "shuffled", "reversed"]
     assert any(note.startswith("control residual left out: nothing is left of feature 'lm'") for note in fit.notes)
-    with pytest.raises(BrainalignError, match="nothing is left of feature 'lm'"):
-        run(study(features=features, encoding=encoding, controls=["residual"], **more), store)
+    path = study(features=features, encoding=encoding, controls=["residual", "reversed"], output="named", **more)
+    with pytest.raises(BrainalignError, match=r"control residual left out: nothing is left .*; all else is in .*named"):
+        run(path, store)
+    saved = load_encoding(path.parent / "named")  # what was computed is there, whatever came before or after
+    assert saved.controls["control"].tolist() == ["as asked", "reversed"]
+    assert any(note.startswith("control residual left out") for note in saved.notes)
+
+
+def test_a_control_that_breaks_leaves_the_fit(study, store, monkeypatch):
+    def broken(*arguments, **settings):
+        raise MemoryError
+
+    blocks = {"folds": {"by": "contiguous", "n": 4, "inner": 2}}
+    monkeypatch.setattr("brainalign.study.run.row_of_control", broken)
+    path = study(features=[{"name": "rate", "kind": "word_rate"}], encoding=blocks, controls=["reversed"])
+    with pytest.raises(MemoryError):
+        run(path, store)
+    assert len(load_encoding(path.parent / "out").scores)
 
 
 def test_position_and_static_vectors_as_features(study, store):

@@ -21,6 +21,7 @@ GOOD = {
     "encoding": {"baseline": "rate"},
 }
 VISION = {"name": "v", "kind": "vision", "model": "efficientnet-lite0"}
+NSD = {"data": {"nsd": "x", "subjects": "subj01"}, "features": [VISION]}
 SURPRISE = {"name": "s", "kind": "surprisal", "model": "stories260k"}
 
 
@@ -63,7 +64,22 @@ def changed(*path_and_value):
         (changed("design", {"hrf": "spn"}), "design.hrf: 'spn' is not known; did you mean 'spm'"),
         (changed("design", {"betas": {"hw": "lsa"}}), r"unknown key 'design.betas.hw'; did you mean 'how'\?"),
         (changed("design", {"betas": {}, "hrf": "spm"}), "betas have a row per trial, .* leave out hrf"),
-        (changed("design", {"betas": {}, "clean": "segment"}), "betas are estimated run by run, .* needs volumes"),
+        (
+            changed("design", {"betas": {}, "clean": "segment"}),
+            r"segment .* design.betas has a row per trial: .* design.clean",
+        ),
+        (
+            changed("controls", ["segment"]) | {"design": {"betas": {}}},
+            r"segment .* design.betas has a row per trial: .* controls",
+        ),
+        (NSD | {"design": {"clean": "segment"}}, r"segment .* data.nsd has a row per trial: .* design.clean"),
+        (NSD | {"controls": "segment"}, "segment .* data.nsd has a row per trial: .* controls"),
+        (NSD | {"design": {"hrf": "spm", "nuisance": ["drift"]}}, "nsd has .* leave out design.hrf and .*nuisance"),
+        (NSD | {"design": {"delays_volumes": [1], "betas": {}}}, "design: betas have a row per trial, .* delays_vol"),
+        (NSD | {"design": {"delays_volumes": [1]}}, "nsd has a row per trial already, .* leave out design.delays_vol"),
+        (NSD | {"design": {"betas": {}}}, "nsd has a row per trial already, .* leave out design.betas"),
+        (NSD | {"design": {"resample": "sum", "drift_s": 100}}, "leave out design.resample and design.drift_s"),
+        (changed("design", {"betas": {"unit": "z"}}), "design.betas.unit: 'z' is not known; known: 'percent', 'raw'"),
         (changed("design", {"betas": {}, "drift_s": 100}), "betas take the usual drift, .* leave drift_s out"),
         (
             changed("design", {"betas": {"how": "lss", "ridge": True}}),
@@ -423,6 +439,18 @@ def test_confounds_that_are_chosen_are_removed_unless_something_is_said():
     assert study_from({**chosen, "design": {"nuisance": ["high_pass", "csf"]}}).design.nuisance == ["high_pass", "csf"]
     assert study_from(changed("data", "confounds", "csf")).data.confounds == ["csf"]
     assert study_from(GOOD).design.nuisance == ["drift", "motion"]
+    for none in ([], {}):  # chosen are none
+        study = study_from(changed("data", "confounds", none))
+        assert study.design.nuisance == ["drift"]
+        assert study_from(written_out(study)) == study
+
+
+def test_what_nsd_may_be_asked():
+    study = study_from(NSD | {"design": {"clean": "none"}, "controls": ["reversed", "untrained"]})
+    assert study.of_trials
+    assert study_from(written_out(study)) == study
+    assert study_from(changed("design", {"betas": {}})).of_trials
+    assert not study_from(GOOD).of_trials
 
 
 def test_a_response_that_is_assumed_is_written_out_and_read_again():
