@@ -45,8 +45,6 @@ def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
         return _transcripts(study.stimuli.words, study.stimuli.start_s, ends)
-    if study.data.nsd is not None:  # its events are its trials, and could not be read
-        return NO_EVENTS.copy()
     if study.data.bids is None:
         raise InputError(
             "only a BIDS tree has events beside its recordings: name a transcript under stimuli.words, one per run "

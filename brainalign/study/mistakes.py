@@ -20,6 +20,9 @@ def in_words(error: ValidationError, whole: type[BaseModel]) -> Iterable[str]:
             yield f"unknown key {where!r}; {did_you_mean(str(place[-1]), _keys_at(item['loc'], whole))}"
         elif item["type"] == "missing":
             yield f"{where} is missing"
+        elif item["type"] == "model_type":
+            keys = ", ".join(_keys_at((*item["loc"], ""), whole))
+            yield f"{where}: is a section with keys of its own, {keys}; found {item['input']!r}"
         elif item["type"] in ("union_tag_invalid", "union_tag_not_found"):
             found = item["input"].get("kind") if isinstance(item["input"], dict) else item["input"]
             say = did_you_mean(str(found), FEATURE_KINDS) if found else "known: " + ", ".join(FEATURE_KINDS)

@@ -144,7 +144,8 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
 
     sources = [attempt(lambda f=feature: source(f)) for feature in study.features]
     brain = attempt(lambda: recording(study, store))
-    events = attempt(lambda: events_of(study, brain))
+    lost = brain is None and study.data.nsd is not None  # its events are its trials
+    events = None if lost else attempt(lambda: events_of(study, brain))
     files = attempt(lambda: files_of(study, brain))
     there = files is not None
     if brain is not None and events is not None:

@@ -184,14 +184,14 @@ def ceiling_rule(study: Study, met: pd.DataFrame) -> CeilingRule:
 
 
 def check_ceiling(study: Study, brain: Signal, met: pd.DataFrame, folds: Folds) -> None:
-    """Refuse a ceiling between runs that the samples asked do not allow, found out on one column.
+    """Refuse a ceiling that the samples asked do not allow, found out on one column where one is enough.
 
     Raises
     ------
     InputError
-        No condition that is met again, or too few of them.
+        Nothing that is met again, or too little; no map of the ceiling.
     """
-    if study.ceiling.kind == "run_reliability":
+    if study.ceiling.kind not in ("auto", "none", "between_subjects"):
         asked = np.unique(np.concatenate([test for _, test in folds]))
         ceiling_rule(study, met)(brain.select(rows=asked[brain.use[asked]], columns=slice(0, 1)))
 

@@ -206,6 +206,24 @@ def test_conditions_that_are_too_few_are_found_before_anything_is_fitted(study, 
     assert check_study(asked, Store(tmp_path / "cache")) == ["a ceiling needs at least 5 stimuli or samples; found 1"]
 
 
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("ncsnr_map", "a ceiling from a map needs `ncsnr` in the columns"),
+        ("ncsnr", "a ceiling of kind ncsnr needs repeated presentations"),
+    ],
+)
+def test_a_ceiling_that_cannot_be_had_is_found_before_anything_is_fitted(study, tmp_path, kind, message):
+    (problem,) = check_study(study(ceiling={"kind": kind}), Store(tmp_path / "cache"))
+    assert problem.startswith(message)
+
+
+def test_of_sessions_that_cannot_be_read_nothing_else_is_said(tmp_path):
+    content = {"data": {"nsd": "x", "subjects": "01"}, "features": [{"name": "kind", "kind": "category"}]}
+    (problem,) = check_study(study_from(content, base=tmp_path), Store(tmp_path / "cache"))
+    assert problem.startswith("there are no betas of subj01")
+
+
 def test_matrices_and_a_transcript_for_each(tmp_path):
     """Words at a known rate, and a voxel that follows them two volumes later."""
     rng = np.random.default_rng(0)

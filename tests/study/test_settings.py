@@ -79,6 +79,11 @@ def changed(*path_and_value):
         (NSD | {"design": {"delays_volumes": [1]}}, "nsd has a row per trial already, .* leave out design.delays_vol"),
         (NSD | {"design": {"betas": {}}}, "nsd has a row per trial already, .* leave out design.betas"),
         (NSD | {"design": {"resample": "sum", "drift_s": 100}}, "leave out design.resample and design.drift_s"),
+        (
+            changed("design", None),
+            "design: is a section with keys of its own, resample, delays_volumes, .*; found None",
+        ),
+        (changed("data", ["x"]), r"data: is a section with keys of its own, bids, .*; found \['x'\]"),
         (changed("design", {"betas": {"unit": "z"}}), "design.betas.unit: 'z' is not known; known: 'percent', 'raw'"),
         (changed("design", {"betas": {}, "drift_s": 100}), "betas take the usual drift, .* leave drift_s out"),
         (
