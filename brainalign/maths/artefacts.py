@@ -134,7 +134,7 @@ def survey(blocks: Iterable[np.ndarray], fs: float, *, line_hz: float | None = N
                 level,
                 MAD * np.median(np.abs(some - level), axis=0),
                 np.median(steps, axis=0) if len(steps) else np.zeros(values.shape[1]),
-                _flat_share(values, fs) * size,
+                _flat_share(values if missing is None else np.where(missing, np.nan, values), fs) * size,
                 power,
                 hum,
             )
@@ -170,8 +170,10 @@ class _Extremes:
 
     def add(self, values: np.ndarray) -> None:
         low, high = values.min(axis=0), values.max(axis=0)
-        self.at_low = np.where(low < self.low, 0, self.at_low) + (low <= self.low) * _stays(values, low)
-        self.at_high = np.where(high > self.high, 0, self.at_high) + (high >= self.high) * _stays(values, high)
+        self.at_low = np.where(low < self.low, 0, self.at_low) + (low <= self.low) * _stays(values, low).sum(axis=0)
+        self.at_high = np.where(high > self.high, 0, self.at_high) + (high >= self.high) * _stays(values, high).sum(
+            axis=0
+        )
         self.low, self.high = np.minimum(low, self.low), np.maximum(high, self.high)
 
     def share(self, n: int) -> np.ndarray:
@@ -179,8 +181,9 @@ class _Extremes:
 
 
 def _stays(values: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Whether a sample and the one before are both there."""
     at = values == level
-    return (at[1:] & at[:-1]).sum(axis=0)
+    return at[1:] & at[:-1]
 
 
 def _flat_share(values: np.ndarray, fs: float) -> np.ndarray:
@@ -299,9 +302,10 @@ def mark(
             leaps = np.abs(np.diff(window, axis=0)) > np.where(jump > 0, jump, np.inf)
         marked[1:] |= leaps
         marked[:-1] |= leaps
-        for channel in clips:
-            at = (window[:, channel] == found.low[channel]) | (window[:, channel] == found.high[channel])
-            marked[:, channel] |= at
+        for extreme in (found.low, found.high):
+            stays = _stays(window[:, clips], extreme[clips])
+            marked[1:, clips] |= stays
+            marked[:-1, clips] |= stays
         marked[:, freezes] |= _frozen(window[:, freezes], stretch)
         if guard and marked.any():
             at = np.arange(len(window))

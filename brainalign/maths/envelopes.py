@@ -19,14 +19,14 @@ from brainalign.maths.overlap import REACH, fill, lasts, near, windows
 
 SUPPORT = 1e-5  # of its height: where a filter's gain is below, frequencies are left out
 TAIL = 1e-5  # of the sum of its absolute values: what of a filter's response in time is cut off
-# how often each is sampled: per hertz of what a filter lets through, and of what it lets anything through of; the less
-# smooth, the more often, so that what aliases is 0.05, 0.3 and 2 % of their standard deviation
-POWER, AMPLITUDE, LOG = (4, 1), (6, 2.2), (24, 4.4)
+# how often each is sampled at least: per hertz of a filter's width, per hertz of all it lets anything of through, and
+# per output; the less smooth, the more often, so that what aliases is 0.1, 0.2 and 2 % of their standard deviation
+POWER, AMPLITUDE, LOG = (4, 1, 0.5), (6, 3, 1.5), (24, 4.4, 3)
 PADS = 10  # a window is so many times as long as what it shares with the next on one side
 HORIZON_S = 40.0  # within which a response in time has to be over
 PASS, STOP = 0.2, 0.5  # of the output rate: smoothing leaves what is below the one, and nothing above the other
-KAISER = 5.65  # the window of the smoothing kernel: −60 dB
-HALF_LENGTH = 3.63  # of that kernel, in 1/(STOP − PASS)
+KAISER = 7.86  # the window of the smoothing kernel: −80 dB
+HALF_LENGTH = 2.51  # of that kernel, in 1/(STOP − PASS)
 NUMBERS = 4 << 20  # transformed together
 
 Blocks = Callable[[], Iterable[np.ndarray]]
@@ -154,7 +154,7 @@ class WindowPlan:
         per_point = self.window / self.points
         at = (float(first) + float(self.grid.ratio) * np.arange(n)) / per_point  # in points
         half = self.grid.half_s * self.fs / per_point
-        together = max(1, int(4 * half / (float(self.grid.ratio) / per_point)))
+        together = max(64, int(4 * half / (float(self.grid.ratio) / per_point)))
         for rows in (slice(r, min(r + together, n)) for r in range(0, n, together)):
             points = slice(max(0, int(at[rows][0] - half)), min(self.points, ceil(at[rows][-1] + half) + 1))
             weights = self.grid.kernel((at[rows, None] - np.arange(points.start, points.stop)) * per_point / self.fs)
@@ -214,7 +214,7 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     >>> from brainalign.maths.bands import high_gamma
     >>> plan = envelope_plan(high_gamma(), 2000.0, 100.0, line_hz=50.0)
     >>> len(plan.slices), round(plan.window / plan.fs), round(plan.points / plan.window * plan.fs)
-    (8, 9, 99)
+    (8, 9, 136)
     """
     if not 0 < rate <= fs:
         raise SettingsError(f"a recording of {fs:g} samples per second has none at {rate:g}: ask for {fs:g} or less")
@@ -233,8 +233,8 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     supports = [hz[np.flatnonzero(shape >= SUPPORT * shape.max())[[0, -1]]] for shape in shapes]
     if band.envelope:
         width = max(np.square(shape).sum() / HORIZON_S for shape in shapes)  # of noise that it lets through
-        inner, outer = LOG if band.log else POWER if band.power else AMPLITUDE
-        least = max(outer * max(high - low for low, high in supports), inner * width, STOP * rate + 2 * width)
+        inner, outer, often = LOG if band.log else POWER if band.power else AMPLITUDE
+        least = max(outer * max(high - low for low, high in supports), inner * width, often * rate + 2 * width)
         grid = _grid(fs, rate, PASS * rate, STOP * rate)
     else:
         least = min(fs, 2 * rate)
