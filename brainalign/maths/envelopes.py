@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
 from typing import Protocol
@@ -109,24 +109,26 @@ class WindowPlan:
     slices: tuple[Slice, ...]
     grid: Grid
     delay_s: float = 0.0
-    _rows: dict[tuple[Fraction, int], list[Reading]] = field(default_factory=dict, repr=False)
 
     def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """As `Plan.pieces`."""
         ratio, begin, k = self.grid.ratio, 0, 0
+        kept: dict[tuple[Fraction, int], list[Reading]] = {}
         for window, n in windows(blocks, self.window, self.pad):
             stop = ceil((begin + n) / ratio)  # outputs before sample begin + n
             first = k * ratio - begin + self.pad  # where the first lies in the window
             values, missing = fill(window)
-            out = self._act(values, self._reading(first, stop - k))
+            if (first, stop - k) not in kept:  # where rates allow, outputs lie alike in every window
+                kept = {(first, stop - k): list(self._read(first, stop - k))}
+            out = self._act(values, kept[first, stop - k])
             yield out, None if missing is None else self._touched(missing, first, stop - k)
             begin, k = begin + n, stop
 
     def _act(self, window: np.ndarray, reading: list[Reading]) -> np.ndarray:
         n_out = reading[-1][0].stop if reading else 0
         out = np.empty((len(self.slices), n_out, window.shape[1]), np.float32)
-        step = max(1, NUMBERS // self.window)
-        for some in (slice(c, c + step) for c in range(0, window.shape[1], step)):
+        together = max(1, NUMBERS // self.window)
+        for some in (slice(c, c + together) for c in range(0, window.shape[1], together)):
             level = window[:, some].mean(axis=0)
             spectrum = rfft((window[:, some] - level).astype(np.float32), axis=0)
             for each, to in zip(self.slices, out[..., some], strict=True):
@@ -143,14 +145,8 @@ class WindowPlan:
             return irfft(spectrum, self.points, axis=0)
         return made_of(np.abs(ifft(spectrum, self.points, axis=0, overwrite_x=True)), self.band)
 
-    def _reading(self, first: Fraction, n: int) -> list[Reading]:
-        """Rows of the output, points they are read from, and weights; the same in each window where rates allow."""
-        if (first, n) not in self._rows:
-            self._rows.clear()
-            self._rows[first, n] = list(self._read(first, n))
-        return self._rows[first, n]
-
     def _read(self, first: Fraction, n: int) -> Iterator[Reading]:
+        """How n outputs, the first at such a sample of the window, are read from points."""
         per_point = self.window / self.points
         at = (float(first) + float(self.grid.ratio) * np.arange(n)) / per_point  # in points
         half = self.grid.half_s * self.fs / per_point
@@ -214,7 +210,7 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     >>> from brainalign.maths.bands import high_gamma
     >>> plan = envelope_plan(high_gamma(), 2000.0, 100.0, line_hz=50.0)
     >>> len(plan.slices), round(plan.window / plan.fs), round(plan.points / plan.window * plan.fs)
-    (8, 9, 136)
+    (8, 8, 166)
     """
     if not 0 < rate <= fs:
         raise SettingsError(f"a recording of {fs:g} samples per second has none at {rate:g}: ask for {fs:g} or less")
