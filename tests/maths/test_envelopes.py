@@ -310,6 +310,17 @@ def test_nothing_is_known_before_it_happens():
         assert reached - 2 == pytest.approx(plan.delay_s, abs=0.03)
 
 
+def test_a_causal_band_that_begins_with_nothing_does_not_start_with_a_bang():
+    x = 1e-6 * noise_of(75, 145, 6, 2)
+    late = x + 5e-3
+    late[:1000] = np.nan
+    found, touched = run(late, ba.band(70, 150, causal=True))
+    before = values_of(x, ba.band(70, 150, causal=True))
+    assert touched[:100].all()
+    assert not touched[200:].any()
+    np.testing.assert_allclose(found[~touched], before[~touched], atol=0.1 * before.std())
+
+
 def test_memory_does_not_grow_with_the_run():
     block = brown(1, 6, fs=500.0)
     plan = envelope_plan(ba.high_gamma(70, 120, n_sub=3), 500.0, 100.0)
