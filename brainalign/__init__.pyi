@@ -110,6 +110,10 @@ from .io.matrices import read_matrices as read_matrices
 from .io.nsd import read_nsd as read_nsd
 from .io.transcripts import read_events as read_events
 from .io.transcripts import read_textgrid as read_textgrid
+from .maths.bands import band as band
+from .maths.bands import broadband as broadband
+from .maths.bands import high_gamma as high_gamma
+from .maths.bands import raw as raw
 from .reporting.page import report as report
 from .signals import Signal as Signal
 from .signals import average_people as average_people
