@@ -17,7 +17,7 @@ from brainalign.errors import InputError
 
 NAMES = ("channel_name", "label", "name", "electrode_name")  # columns of the table of electrodes that name a channel
 LOOKED = 4096  # timestamps looked at together
-EVEN = 0.01  # of the interval: what timestamps may be off
+UNEVEN = 0.5  # of the interval: timestamps further off than that are no jitter
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,8 @@ def open_series(path: Path, name: str) -> ElectricalSeries:
                 scale = factor * series["channel_conversion"][:]
             fs, notes = _rate(series, shape[0], f"{name}: {place}")
             names = _names(file, series, shape[1])
+    except InputError:
+        raise
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{name} cannot be read as NWB ({error}): fetch or export the file again") from error
 
@@ -119,18 +121,15 @@ def _rate(series: Any, n: int, what: str) -> tuple[float, list[str]]:
         start = float(times[0]) if n else 0.0
         if n < 2 or len(times) != n:
             raise InputError(f"{what} has {len(times)} timestamps for {n} samples: its rate cannot be told")
-        step = (float(times[n - 1]) - start) / (n - 1)
-        for at in range(0, n, LOOKED):
-            part = times[at : at + LOOKED]
-            off = np.abs(part - (start + step * np.arange(at, at + len(part)))) > 0.5 * step
-            uneven = np.abs(np.diff(part) - step) > max(EVEN, 1e-6 / step) * step
-            if off.any() or uneven.any():
-                row = at + int(np.argmax(off if off.any() else uneven))
+        step = float(np.median(np.diff(times[:LOOKED])))
+        for at in range(0, n - 1, LOOKED):
+            off = np.abs(np.diff(times[at : at + LOOKED + 1]) - step) > UNEVEN * step
+            if off.any():
                 raise InputError(
-                    f"{what}: timestamps are not even, {step:g} s apart on the whole and not near sample {row}: "
-                    "samples were lost; cut the recording there into runs"
+                    f"{what}: timestamps are {step:g} s apart at the start, and not after sample "
+                    f"{at + int(np.argmax(off))}: samples were lost there; cut the recording into runs"
                 )
-        rate = 1.0 / step
+        rate = (n - 1) / (float(times[n - 1]) - start)
         rate = round(rate) if abs(rate - round(rate)) < 1e-4 * rate else rate
     notes = [] if abs(start) < 0.5 / rate else [f"{what} starts at {start:g} s of its own clock: taken as 0 s"]
     return float(rate), notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -166,19 +167,28 @@ def _open_by_mne(path: Path, name: str, extension: str, only: Sequence[str] | No
 def _asking_mne(name: str) -> Iterator[list[str]]:
     """What mne warns of is gathered; what it refuses becomes an error that names the file."""
     said: list[str] = []
+    failed: Exception | None = None
+    log = logging.getLogger("mne")  # it prints what it warns of too
+    log.addFilter(_drop)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             yield said
-    except InputError:
-        raise
     except Exception as error:  # its readers raise whatever the bytes led them to
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"{name} cannot be read ({text}): fetch or export the file again") from error
+        failed = error
+    finally:
+        log.removeFilter(_drop)
     said += dict.fromkeys(" ".join(str(one.message).split()) for one in caught)
     twice = next((text for text in said if "not unique" in text), None)
     if twice is not None:
-        raise InputError(f"{name}: {twice}: rename channels so that each has a name of its own")
+        raise InputError(f"{name}: {twice} Rename channels so that each has a name of its own") from failed
+    if failed is not None:
+        text = " ".join(str(failed).split()) or type(failed).__name__
+        raise InputError(f"{name} cannot be read ({text}): fetch or export the file again") from failed
+
+
+def _drop(_: logging.LogRecord) -> bool:
+    return False
 
 
 def _units(raw: Any, extension: str) -> dict[str, str]:
