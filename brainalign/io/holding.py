@@ -15,7 +15,12 @@ from brainalign.io.series import Series
 from brainalign.rows import LARGE, begin_values
 from brainalign.store import Store, key_of
 
-NOUNS = {"vertex": ("vertex", "vertices"), "i": ("voxel", "voxels"), "roi": ("region", "regions")}
+NOUNS = {
+    "channel": ("channel", "channels"),
+    "vertex": ("vertex", "vertices"),
+    "i": ("voxel", "voxels"),
+    "roi": ("region", "regions"),
+}
 NOUN = ("column", "columns")
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -13,11 +12,9 @@ import pandas as pd
 
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.io.channels import shafts_of
+from brainalign.io.grids import Grids, beside_each_other, size_of
 from brainalign.io.people import list_names
 
-Grids = Mapping[str, tuple[int, int]]
-BESIDE = 1.3  # of the spacing of a grid: below the diagonal, √2
-SIZE = re.compile(r"\[?\s*(\d+)\s*x\s*(\d+)\s*\]?", re.I)
 KEPT = ["type", "x", "y", "z", "frame", "shaft"]
 
 
@@ -207,7 +204,7 @@ def bipolar(channels: pd.DataFrame, *, across_gaps: bool = False, grids: Grids |
     notes: list[str] = []
     for shaft, rows in _by_shaft(channels):
         numbers = channels["number"].iloc[rows].to_numpy(int)
-        size, guess = _grid(channels.iloc[rows], shaft, grids)
+        size, guess = size_of(channels.iloc[rows], shaft, grids)
         notes += guess
         for a, b, here, there in zip(rows, rows[1:], numbers, numbers[1:]):
             row_ends = size is not None and (here - 1) // size[1] != (there - 1) // size[1]
@@ -252,7 +249,7 @@ def laplacian(channels: pd.DataFrame, *, grids: Grids | None = None) -> Referenc
     _shafts(channels, "laplacian")
     columns, kept, notes = [], [], []
     for shaft, lines in _by_shaft(channels):
-        beside, guess = _neighbours(channels.iloc[lines], shaft, grids)
+        beside, guess = beside_each_other(channels.iloc[lines], shaft, grids)
         notes += guess
         for k, centre in enumerate(lines):
             around = [lines[j] for j in np.flatnonzero(beside[k])]
@@ -355,41 +352,3 @@ def _middle(channels: pd.DataFrame, a: int, b: int) -> dict[str, object]:
     where = one["frame"] if same else "n/a"
     about = {"type": one["type"], **place, "frame": where, "shaft": one["shaft"]}
     return {"channel": f"{one['name']}-{other['name']}", **about}
-
-
-def _grid(array: pd.DataFrame, shaft: str, grids: Grids | None) -> tuple[tuple[int, int] | None, list[str]]:
-    """Rows and columns of a grid; None for a shaft or strip, with a note where that is a guess."""
-    top = int(array["number"].max())
-    if grids is not None and shaft in grids:
-        size, who = grids[shaft], "grids says"
-    else:
-        said = {text for text in array["dimension"] if text} if "dimension" in array else set()
-        found = SIZE.fullmatch(said.pop().strip()) if len(said) == 1 else None
-        if found is None:
-            long = array["type"].iloc[0] == "ECOG" and top > 16
-            note = (
-                f"{shaft} has contacts up to {top} and no size is known: taken as one line; name its rows and columns"
-            )
-            return None, [f"{note} as grids"] * long
-        low, high = sorted((int(found[1]), int(found[2])))  # BIDS writes the smaller first: numbered along the longer
-        size, who = (low, high), "electrodes.tsv says"
-    if size[0] * size[1] < top:
-        raise InputError(f"{shaft} is {size[0]} × {size[1]}, {who}, and has a contact {top}: correct one of the two")
-    return (None, []) if 1 in size else (size, [])
-
-
-def _neighbours(array: pd.DataFrame, shaft: str, grids: Grids | None) -> tuple[np.ndarray, list[str]]:
-    """(n, n) bool: which contacts of one array are beside each other."""
-    number = array["number"].to_numpy(int) - 1
-    size, guess = _grid(array, shaft, grids)
-    if size is not None:
-        row, column = np.divmod(number, size[1])
-        steps = np.abs(row[:, None] - row) + np.abs(column[:, None] - column)
-        return steps == 1, guess
-    xyz = array[["x", "y", "z"]].to_numpy(float)
-    if array["type"].iloc[0] == "ECOG" and np.isfinite(xyz).all() and len(xyz) > 2:
-        apart = np.linalg.norm(xyz[:, None] - xyz, axis=2)
-        np.fill_diagonal(apart, np.inf)
-        spacing = float(np.median(apart.min(1)))
-        return (apart < BESIDE * spacing) & (spacing > 0), []
-    return np.abs(number[:, None] - number) == 1, guess
