@@ -149,8 +149,8 @@ def _places(table: pd.DataFrame, frame: str, what: str) -> np.ndarray:
     people = table["subject"][known].unique().tolist() if "subject" in table else []
     if len(people) > 1 and frame.partition(":")[0] in OWN:
         raise InputError(
-            f"{frame} is a frame of each person's own, and electrodes are of {list_names(people)}: one at a time, or in "
-            "a frame that they share"
+            f"{frame} is a frame of each person's own, and electrodes are of {list_names(people)}: take them one "
+            "at a time, or in a frame that they share"
         )
     return xyz
 

@@ -114,7 +114,7 @@ def read_ieeg(
     """
     if datatype not in BRAIN:
         raise SettingsError(f"datatype {datatype!r} is not known; " + did_you_mean(str(datatype), BRAIN))
-    made = Made(reference, line_noise, high_gamma() if band is None else band, float(rate))
+    made = Made(reference, line_noise, high_gamma() if band is None else band, float(rate), datatype)
     tree, recordings, notes = find_electric(root, subject, task, session, run, datatype)
     people = list(dict.fromkeys(recording.subject for recording in recordings))
     signals: list[Signal] = []

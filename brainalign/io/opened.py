@@ -31,7 +31,7 @@ from brainalign.io.raw import RawFile, open_raw
 from brainalign.io.tables import MISSING, read_cells
 from brainalign.provenance import relative_name
 
-BAD = re.compile(r"^bad|seizure|\bartefact|\bartifact|^ictal", re.I)  # annotations that say: do not use
+BAD = re.compile(r"^(\w+/)?bad|seizure|\bartefact|\bartifact|^ictal", re.I)  # do not use; mne writes Comment/bad
 COLUMNS = ["name", "type", "status", "reason", "shaft", "number", "x", "y", "z", "frame", "group", "dimension"]
 
 
@@ -141,6 +141,8 @@ def open_recording(
     sidecar, sources = tree.sidecar(file)
     line, more = _line_of(sidecar, opened, name)
     annotations, events, clipped = _annotations(tree, file, opened)
+    if _covered(annotations, opened.n_samples / opened.fs):
+        return _dead(name, f"{name}: annotations say that nothing of it is to be used")
     plain = bool((factor == 1).all())
     return Opened(
         name,
@@ -203,7 +205,7 @@ def _annotations(tree: BidsTree, file: BidsFile, opened: RawFile) -> tuple[pd.Da
     start, stop = table["onset"].to_numpy(float), (table["onset"] + table["duration"]).to_numpy(float)
     outside = (start >= end) | (stop < 0)
     over = ~outside & ((stop > end + 0.5 / opened.fs) | (start < 0))
-    bad = table["description"].str.contains(BAD)
+    bad = _says_bad(table["description"])
     if (outside & bad).any():
         notes.append(f"{opened.name}: {int((outside & bad).sum())} annotations after the end ({end:g} s) are left out")
     if (over & bad).any():
@@ -215,17 +217,42 @@ def _annotations(tree: BidsTree, file: BidsFile, opened: RawFile) -> tuple[pd.Da
     return table[~outside].reset_index(drop=True), sources, notes
 
 
+def says_bad(description: str) -> bool:
+    """Whether an annotation says that what it covers is not to be used.
+
+    Examples
+    --------
+    >>> [says_bad(text) for text in ("BAD_move", "Comment/bad", "Seizure onset", "the word bad")]
+    [True, True, True, False]
+    """
+    return BAD.search(description) is not None
+
+
+def _says_bad(descriptions: pd.Series) -> np.ndarray:
+    return np.array([says_bad(text) for text in descriptions], bool)
+
+
 def _bad_events(file: BidsFile, name: str) -> pd.DataFrame:
     names, rows, problems = read_cells(file.path, name)
     if problems or not {"onset", "duration", "trial_type"} <= set(names):
         return pd.DataFrame({"onset": [], "duration": [], "description": []})
     table = pd.DataFrame(rows, columns=names, dtype="object")
-    table = table[table["trial_type"].str.contains(BAD)]
+    table = table[_says_bad(table["trial_type"])]
     missing = table[["onset", "duration"]].apply(lambda column: column.str.strip().str.lower().isin(MISSING))
     if missing.to_numpy().any():
         raise InputError(f"{name}: {table['trial_type'][missing.any(axis=1)].iloc[0]!r} has no onset or no duration")
     times = table[["onset", "duration"]].astype(float)
     return times.assign(description=table["trial_type"].astype(str)).reset_index(drop=True)
+
+
+def _covered(annotations: pd.DataFrame, end: float) -> bool:
+    """Whether those that say: do not use leave nothing."""
+    reached = 0.0
+    for _, row in annotations[annotations["bad"]].sort_values("onset").iterrows():
+        if row["onset"] > reached:
+            return False
+        reached = max(reached, row["onset"] + row["duration"])
+    return reached >= end
 
 
 def _nothing_in(path: Path) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.errors import SettingsError
+from brainalign.io.channels import Datatype
 from brainalign.io.holding import Held, hold
 from brainalign.io.opened import Opened
 from brainalign.io.people import list_names
@@ -34,6 +35,7 @@ class Made:
     line_noise: float | str | None
     band: Band
     rate: float
+    datatype: Datatype = "ieeg"
 
     def line_of(self, opened: Opened) -> float | None:
         """What is removed from one run (Hz): nothing where the file has no such frequency."""
@@ -47,7 +49,8 @@ class Made:
         """Of what comes out."""
         if self.band.relative or self.band.log:
             return "arbitrary"
-        return "V²" if self.band.power else "V"
+        volts = "T" if self.datatype == "meg" else "V"  # gradiometers have teslas per metre
+        return f"{volts}²" if self.band.power else volts
 
     def key(self) -> dict[str, Any]:
         """Everything that numbers depend on, as JSON types; a filter by its gains."""
