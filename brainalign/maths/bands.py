@@ -8,7 +8,6 @@ from math import inf, isfinite
 from typing import Literal
 
 import numpy as np
-from scipy.signal import butter, sosfreqz
 from scipy.special import ndtr
 
 from brainalign.errors import SettingsError
@@ -108,13 +107,13 @@ class Band:
     power : bool
         The square of the magnitude; a sine of amplitude A has A², without it A.
     log : bool
-        The natural logarithm of that, before it is smoothed (the geometric mean).
+        The natural logarithm of that, before it is smoothed (the geometric mean); of causal bands, after.
     relative : "mean", "z" or None
         Each sub-band as a multiple of its own mean over the run (of its log: minus the mean), or z-scored within the
         run, so that low frequencies do not outweigh high ones; or in volts.
     causal : bool
-        No sample knows what comes after it; they come late instead (`Plan.delay_s`), and `shape` is a Butterworth
-        filter of order 4, forwards alone.
+        No sample knows what comes after it, but for what it is relative to; they come late instead (`Plan.delay_s`).
+        Whatever `shape` is, filters are then Butterworth's, of order 4 and forwards alone.
     """
 
     low: float
@@ -172,11 +171,11 @@ def high_gamma(
 ) -> Band:
     """High-gamma activity: the envelopes of sub-bands, each relative to its own mean, averaged.
 
-    Voltages fall off with frequency, so an envelope of the whole band is mostly that of its lower end. So it is cut into
-    sub-bands (Gaussian filters evenly spaced in log frequency, eight from 70 to 150 Hz: Edwards 2007; Moses et al. 2016,
-    https://doi.org/10.1088/1741-2560/13/5/056004), the Hilbert envelope of each is divided by its mean over the run, and
-    the mean over sub-bands is taken (Ossandón et al. 2011, https://doi.org/10.1523/JNEUROSCI.2483-11.2011): 1 is as
-    much as usual. The other published way, one band as it is, is `band(70, 200)`.
+    Voltages fall off with frequency, so an envelope of the whole band is mostly that of its lower end. So it is cut
+    into sub-bands (Gaussian filters evenly spaced in log frequency, eight from 70 to 150 Hz: Edwards 2007; Moses et al.
+    2016, https://doi.org/10.1088/1741-2560/13/5/056004), the Hilbert envelope of each is divided by its mean over the
+    run, and the mean over sub-bands is taken (Ossandón et al. 2011, https://doi.org/10.1523/JNEUROSCI.2483-11.2011):
+    1 is as much as usual. The other published way, one band as it is, is `band(70, 200)`.
 
     Parameters
     ----------
@@ -203,7 +202,7 @@ def band(
     low: float,
     high: float,
     *,
-    shape: Shape = Butterworth(4),  # noqa: B008  frozen
+    shape: Shape = Butterworth(4),
     power: bool = False,
     log: bool = False,
     relative: Literal["mean", "z"] | None = None,
@@ -238,9 +237,9 @@ def band(
 def broadband(low: float = 2.0, high: float = 150.0, *, n_sub: int = 20, causal: bool = False) -> Band:
     """Broadband power: the mean of log power over all frequencies, each relative to its own mean.
 
-    A rise of the whole spectrum follows the firing of neurons, which a rhythm in one band does not (Manning et al. 2009,
-    https://doi.org/10.1523/JNEUROSCI.2041-09.2009, who fit a line through log power at log-spaced frequencies; this is
-    its height in the middle when slopes do not change).
+    A rise of the whole spectrum follows the firing of neurons, which a rhythm in one band does not (Manning et al.
+    2009, https://doi.org/10.1523/JNEUROSCI.2041-09.2009, who fit a line through log power at log-spaced frequencies;
+    this is its height in the middle).
 
     Parameters
     ----------

@@ -13,13 +13,15 @@ from scipy.fft import ifft, irfft, next_fast_len, rfft
 
 from brainalign.errors import SettingsError
 from brainalign.maths.bands import Band, step, sub_bands
+from brainalign.maths.causal import causal_plan
 from brainalign.maths.line_noise import check_line, notches
-from brainalign.maths.overlap import fill, near, windows
+from brainalign.maths.overlap import REACH, fill, lasts, near, windows
 
 SUPPORT = 1e-5  # of its height: where a filter's gain is below, frequencies are left out
 TAIL = 1e-5  # of the sum of its absolute values: what of a filter's response in time is cut off
-REACH = 2.5e-3  # of its energy: what of it may lie in missing samples
-POWER, AMPLITUDE, LOG = 4, 10, 24  # how often each is sampled, per hertz of bandwidth
+# how often each is sampled: per hertz of what a filter lets through, and of what it lets anything through of; the less
+# smooth, the more often, so that what aliases is 0.05, 0.3 and 2 % of their standard deviation
+POWER, AMPLITUDE, LOG = (4, 1), (6, 2.2), (24, 4.4)
 PADS = 10  # a window is so many times as long as what it shares with the next on one side
 HORIZON_S = 40.0  # within which a response in time has to be over
 PASS, STOP = 0.2, 0.5  # of the output rate: smoothing leaves what is below the one, and nothing above the other
@@ -79,13 +81,19 @@ class Grid:
         inside = np.sqrt(np.maximum(0, 1 - (t / self.half_s) ** 2))
         return np.where(np.abs(t) < self.half_s, np.sinc(2 * self.middle * t) * np.i0(KAISER * inside), 0)
 
+    @property
+    def reach_s(self) -> float:
+        """How far of that it matters, s."""
+        times = np.linspace(0, self.half_s, 1000)
+        return times[lasts(self.kernel(times) ** 2, REACH) - 1]
+
 
 @dataclass(frozen=True, eq=False)
 class WindowPlan:
     """A band without delay: overlapping windows, each sub-band a slice of their spectra.
 
-    The analytic signal of a sub-band is the inverse transform of the bins where its filter lets anything through, alone:
-    so few that it comes out at a low rate. Its magnitude is smoothed and read at k / rate by one kernel.
+    The analytic signal of a sub-band is the inverse transform of those bins alone where its filter lets anything
+    through: so few that it comes out at a low rate. Its magnitude is smoothed and read at k / rate by one kernel.
 
     window, pad : samples per window, and what of them on each side is for its neighbours
     points : samples per window of the analytic signals
@@ -206,7 +214,7 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     >>> from brainalign.maths.bands import high_gamma
     >>> plan = envelope_plan(high_gamma(), 2000.0, 100.0, line_hz=50.0)
     >>> len(plan.slices), round(plan.window / plan.fs), round(plan.points / plan.window * plan.fs)
-    (8, 10, 103)
+    (8, 9, 99)
     """
     if not 0 < rate <= fs:
         raise SettingsError(f"a recording of {fs:g} samples per second has none at {rate:g}: ask for {fs:g} or less")
@@ -218,42 +226,48 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
         )
     line = check_line(line_hz, fs)
     if band.causal:
-        from brainalign.maths.causal import causal_plan
-
         return causal_plan(band, fs, rate, line)
     gains = [_gain(band, low, high, fs, rate, line) for low, high in sub_bands(band.low, band.high, band.n_sub)]
     hz = np.arange(0, fs / 2, 1 / HORIZON_S)
     shapes = [gain(hz) for gain in gains]
     supports = [hz[np.flatnonzero(shape >= SUPPORT * shape.max())[[0, -1]]] for shape in shapes]
-    widths = [np.square(shape).sum() / HORIZON_S for shape in shapes]  # of noise that lets as much power through
     if band.envelope:
-        over = LOG if band.log else POWER if band.power else AMPLITUDE
-        least = max(*(high - low for low, high in supports), over * max(widths), STOP * rate + 2 * max(widths))
+        width = max(np.square(shape).sum() / HORIZON_S for shape in shapes)  # of noise that it lets through
+        inner, outer = LOG if band.log else POWER if band.power else AMPLITUDE
+        least = max(outer * max(high - low for low, high in supports), inner * width, STOP * rate + 2 * width)
         grid = _grid(fs, rate, PASS * rate, STOP * rate)
     else:
         least = min(fs, 2 * rate)
         grid = _grid(fs, rate, rate / 2, least - rate / 2)
-    times = [_times(shape, fs, band.envelope) for shape in shapes]
-    window, pad = _window(max(tail for tail, _ in times) + grid.half_s, fs, grid.ratio)
-    slices = tuple(_slice(*each, band.envelope, window, fs) for each in zip(gains, supports, strict=True))
+    lasting = [_lasting(shape, fs, band.envelope) for shape in shapes]
+    window, pad = _window(max(whole for whole, _ in lasting) + grid.half_s, fs, grid.ratio)
+    slices = [_slice(*each, band.envelope, window, fs) for each in zip(gains, supports, strict=True)]
     points = min(window, next_fast_len(ceil(max(least * window / fs, *(len(each.gain) for each in slices)))))
-    reach_s = max(reach for _, reach in times) + _within(grid.kernel(np.arange(0, grid.half_s, 1e-4)) ** 2, REACH) * 1e-4
-    slices = tuple(Slice(each.first, each.gain * np.float32(points / window)) for each in slices)
-    return WindowPlan(band, fs, rate, reach_s, window, pad, points, slices, grid)
+    return WindowPlan(
+        band,
+        fs,
+        rate,
+        reach_s=max(reach for _, reach in lasting) + grid.reach_s,
+        window=window,
+        pad=pad,
+        points=points,
+        slices=tuple(Slice(each.first, each.gain * np.float32(points / window)) for each in slices),
+        grid=grid,
+    )
 
 
 def _gain(
     band: Band, low: float, high: float, fs: float, rate: float, line: float | None
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The whole filter of a sub-band: its shape, without what would ring for ever, and without line noise."""
+    """The whole filter of a sub-band: its shape without line noise, and without what would ring for ever."""
+    bottom, top = band.shape(np.array([1e-9, fs / 2]), low, high)
 
     def gain(hz: np.ndarray) -> np.ndarray:
         found = band.shape(hz, low, high) * notches(hz, line)
-        first, last = band.shape(np.array([1e-9, fs / 2]), low, high)
-        if band.envelope and first > SUPPORT:
+        if band.envelope and bottom > SUPPORT:
             found = found * step(hz, 0, low)
-        if last > SUPPORT and (band.envelope or rate == fs):
-            found = found * step(-hz, -fs / 2, -max(high, 0.4 * fs)) if band.envelope else found
+        if band.envelope and top > SUPPORT:
+            found = found * step(-hz, -fs / 2, -max(high, 0.4 * fs))
         if not band.envelope and rate < fs:
             found = found * step(-hz, -rate / 2, -0.4 * rate)
         return found
@@ -268,24 +282,18 @@ def _grid(fs: float, rate: float, start: float, stop: float) -> Grid:
     return Grid(ratio, (start + stop) / 2, HALF_LENGTH / max(stop - start, 0.05 * rate))
 
 
-def _times(shape: np.ndarray, fs: float, analytic: bool) -> tuple[float, float]:
+def _lasting(shape: np.ndarray, fs: float, analytic: bool) -> tuple[float, float]:
     """How long a filter's response lasts on each side: all of it, and as far as it matters, s."""
     response = np.abs(ifft(shape) if analytic else irfft(shape))
     half = response[: len(response) // 2]  # the other side is its mirror image
     per = 1 / (fs / 2 if analytic else fs)
-    return _within(half, TAIL) * per, _within(half**2, REACH) * per
-
-
-def _within(sizes: np.ndarray, share: float) -> int:
-    """How many of sizes hold all of their sum but a share of it."""
-    left = np.cumsum(sizes[::-1])[::-1]
-    return int(np.count_nonzero(left > share * left[0]))
+    return lasts(half, TAIL) * per, lasts(half**2, REACH) * per
 
 
 def _window(pad_s: float, fs: float, ratio: Fraction) -> tuple[int, int]:
     """Samples per window, and on each side: quickly transformed, and outputs lie alike in each where that can be."""
     pad = ceil(pad_s * fs)
-    hop, per = (PADS - 2) * pad, ratio.numerator
+    hop, per = max((PADS - 2) * pad, ceil(fs)), ratio.numerator
     if per <= hop:
         hop = ceil(hop / per) * per
     window = next_fast_len(hop + 2 * pad, real=True)
@@ -299,7 +307,7 @@ def _slice(
 ) -> Slice:
     low, high = support * window / fs
     first = int(low) if analytic else 0
-    bins = np.arange(first, min(ceil(high), window // 2) + 1)
+    bins = np.arange(first, min(ceil(high + window / fs / HORIZON_S), window // 2) + 1)
     return Slice(first, (gain(bins * fs / window) * (2 if analytic else 1)).astype(np.float32))
 
 
@@ -376,7 +384,7 @@ def envelopes(blocks: Blocks, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarr
     >>> t = np.arange(4000)[:, None] / 1000
     >>> tone = np.where(t < 2, 1.0, 3.0) * np.sin(2 * np.pi * 100 * t)
     >>> pieces = envelopes(lambda: [tone], envelope_plan(band(70, 150), 1000.0, 10.0))
-    >>> np.concatenate([values for values, _ in pieces])[[0, 10, 30, 39], 0].round(2).tolist()
+    >>> np.concatenate([values for values, _ in pieces])[[5, 10, 30, 35], 0].round().tolist()
     [1.0, 1.0, 3.0, 3.0]
     """
     if plan.band.relative is None:

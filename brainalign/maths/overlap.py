@@ -8,6 +8,8 @@ import numpy as np
 
 from brainalign.errors import InputError
 
+REACH = 2.5e-3  # of the energy of a filter's response: what of it may lie in missing samples (5 % of amplitude)
+
 
 def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tuple[np.ndarray, int]]:
     """Cut a run that comes in blocks of any size into overlapping windows, which do not depend on those sizes.
@@ -34,7 +36,7 @@ def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tup
     Examples
     --------
     >>> [(w.ravel().tolist(), n) for w, n in windows([np.arange(3.0)[:, None]], 4, 1)]
-    [([1.0, 0.0, 1.0, 2.0], 2), ([1.0, 2.0, 1.0, 0.0], 1)]
+    [([1.0, 0.0, 1.0, 2.0], 2), ([1.0, 2.0, 1.0, 2.0], 1)]
     """
     hop = window - 2 * pad
     held: np.ndarray | None = None
@@ -54,21 +56,33 @@ def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tup
         held, left = held[hop:], left - hop
 
 
+def checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Blocks as float64, those without samples left out.
+
+    Raises
+    ------
+    InputError
+        One is no (samples, channels), or has other channels than the first.
+    """
+    width: int | str = "channels"
+    for given in blocks:
+        block = np.asarray(given, float)
+        if block.ndim != 2 or width not in ("channels", block.shape[1]):
+            raise InputError(f"a block has shape {block.shape}, where (samples, {width}) was expected")
+        width = block.shape[1]
+        if len(block):
+            yield block
+
+
 def _gather(blocks: Iterable[np.ndarray], least: int) -> Iterator[np.ndarray]:
     """Blocks joined until there are enough samples, for those of few."""
     some: list[np.ndarray] = []
-    width = None
-    for given in blocks:
-        block = np.asarray(given, float)
-        if block.ndim != 2 or (width is not None and block.shape[1] != width):
-            wanted = "channels" if width is None else width
-            raise InputError(f"a block has shape {block.shape}, where (samples, {wanted}) was expected")
-        width = block.shape[1]
+    for block in checked(blocks):
         some.append(block)
         if sum(map(len, some)) >= least:
-            yield np.concatenate(some)
+            yield np.concatenate(some) if len(some) > 1 else block
             some = []
-    if sum(map(len, some)):
+    if some:
         yield np.concatenate(some)
 
 
@@ -108,3 +122,15 @@ def near(missing: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray
     """
     count = np.concatenate([np.zeros((1, missing.shape[1]), np.int32), np.cumsum(missing, axis=0, dtype=np.int32)])
     return count[np.clip(last + 1, 0, len(missing))] > count[np.clip(first, 0, len(missing))]
+
+
+def lasts(sizes: np.ndarray, share: float) -> int:
+    """How many of sizes, from the first on, hold all of their sum but a share.
+
+    Examples
+    --------
+    >>> lasts(np.array([1.0, 0.5, 0.25, 0.0]), 0.2)
+    2
+    """
+    left = np.cumsum(sizes[::-1])[::-1]
+    return int(np.count_nonzero(left > share * left[0]))
