@@ -96,6 +96,7 @@ from .io.references import laplacian as laplacian
 from .io.references import per_shaft as per_shaft
 from .io.transcripts import read_events as read_events
 from .io.transcripts import read_textgrid as read_textgrid
+from .maths.artefacts import Limits as Limits
 from .maths.bands import band as band
 from .maths.bands import broadband as broadband
 from .maths.bands import high_gamma as high_gamma

@@ -19,7 +19,8 @@ from brainalign.io.opened import Opened, open_recording
 from brainalign.io.people import by_clock, list_names, side_by_side
 from brainalign.io.recordings import Recording
 from brainalign.io.references import as_recorded
-from brainalign.io.streaming import Made, Pass, Referencing, hold_passes, notes_of_use
+from brainalign.io.streaming import Made, Pass, Referencing, hold_passes, judge, notes_of_use
+from brainalign.maths.artefacts import Limits
 from brainalign.maths.bands import Band, high_gamma
 from brainalign.maths.envelopes import envelope_plan
 from brainalign.provenance import hash_array, hash_file, relative_name
@@ -42,6 +43,7 @@ def read_ieeg(
     line_noise: float | Literal["sidecar"] | None = "sidecar",
     band: Band | None = None,
     rate: float = 100.0,
+    artefacts: Limits | None = None,
     coordinates: str | None = None,
     store: Store | None = None,
 ) -> Signal | list[Signal]:
@@ -72,6 +74,10 @@ def read_ieeg(
         `high_gamma()` where none is given; `band`, `broadband`, `raw`.
     rate : float
         Samples per second of what comes out, Hz.
+    artefacts : Limits, optional
+        Look for artefacts, above these limits (`Limits()` for the usual ones): channels are bad by amplitude, line
+        noise or being flat, samples are not in use by amplitude and jumps. By default only channels.tsv and annotations
+        count.
     coordinates : str, optional
         Of electrodes in several frames, the `space-` label or the coordinate system that is meant.
     store : Store, optional
@@ -114,7 +120,7 @@ def read_ieeg(
     """
     if datatype not in BRAIN:
         raise SettingsError(f"datatype {datatype!r} is not known; " + did_you_mean(str(datatype), BRAIN))
-    made = Made(reference, line_noise, high_gamma() if band is None else band, float(rate), datatype)
+    made = Made(reference, line_noise, high_gamma() if band is None else band, float(rate), artefacts, datatype)
     tree, recordings, notes = find_electric(root, subject, task, session, run, datatype)
     people = list(dict.fromkeys(recording.subject for recording in recordings))
     signals: list[Signal] = []
@@ -156,19 +162,19 @@ def _read_person(
     alive = [(recording.run, one) for recording, one in zip(recordings, opened, strict=True) if not one.dead]
     runs, labels = [one for _, one in alive], [label for label, _ in alive]
     channels, where, said = common_channels(runs, labels)
+    channels, marks = judge(channels, runs, labels, where, made)
     reference = made.reference(channels)
     notes += [*said, *reference.notes]
     rates = dict.fromkeys(f"{one.fs:g}" for one in runs)
     if len(rates) > 1:
         notes.append(f"runs were sampled at {' and '.join(rates)} Hz: each is brought to {made.rate:g} Hz by itself")
     passes = []
-    for label, one, at in zip(labels, runs, where, strict=True):
+    for label, one, at, mine in zip(labels, runs, where, marks, strict=True):
         try:
-            passes.append(
-                Pass(one, at, reference, envelope_plan(made.band, one.fs, made.rate, line_hz=made.line_of(one)))
-            )
+            plan = envelope_plan(made.band, one.fs, made.rate, line_hz=made.line_of(one))
         except SettingsError as error:
             raise SettingsError(f"sub-{subject}, run {label}: {error}") from error
+        passes.append(Pass(one, at, reference, plan, mine))
     hashes = {path: hash_file(path) for one in runs for path in dict.fromkeys(one.inputs)}
     key = made.key() | {
         "files": list(hashes.values()),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from brainalign.io.opened import Opened
 from brainalign.io.people import list_names
 from brainalign.io.references import Reference
 from brainalign.io.series import Series
+from brainalign.maths.artefacts import Limits, Survey, bad_channels, mark, survey
 from brainalign.maths.bands import Band, sub_bands
 from brainalign.maths.envelopes import Plan, envelopes, n_outputs
 from brainalign.provenance import hash_array
@@ -35,6 +36,7 @@ class Made:
     line_noise: float | str | None
     band: Band
     rate: float
+    artefacts: Limits | None = None
     datatype: Datatype = "ieeg"
 
     def line_of(self, opened: Opened) -> float | None:
@@ -58,7 +60,74 @@ class Made:
         hz = np.geomspace(0.1, 10_000, 400)
         gains = [band.shape(hz, low, high) for low, high in sub_bands(band.low, band.high, band.n_sub)]
         said = [band.low, band.high, band.n_sub, band.envelope, band.power, band.log, band.relative, band.causal]
-        return {"band": list(map(repr, said)), "shape": hash_array(np.stack(gains)), "rate": self.rate}
+        shape = hash_array(np.stack(gains))
+        return {"band": list(map(repr, said)), "shape": shape, "rate": self.rate, "artefacts": repr(self.artefacts)}
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What tells the samples of one run that are no signal.
+
+    Parameters
+    ----------
+    found : Survey
+        Of the channels in `among`.
+    limits : Limits
+    among : array of int
+        Those that were looked at: good by channels.tsv.
+    bad : list of int
+        Of these, those that are bad, and have no say in whether a sample is bad for all.
+    """
+
+    found: Survey
+    limits: Limits
+    among: np.ndarray
+    bad: list[int]
+
+
+def voltages(opened: Opened, where: np.ndarray) -> Iterator[np.ndarray]:
+    """Some channels of a run, (m, n_channels) volts, a few million numbers at a time."""
+    step = max(1, NUMBERS // max(1, len(opened.channels)))
+    every = len(where) == len(opened.channels) and (where == np.arange(len(where))).all()
+    for start in range(0, opened.n_samples, step):
+        block = opened.blocks(start, min(start + step, opened.n_samples))
+        yield block if every else block[:, where]
+
+
+def judge(
+    channels: pd.DataFrame, runs: Sequence[Opened], labels: Sequence[str], where: Sequence[np.ndarray], made: Made
+) -> tuple[pd.DataFrame, list[Marks | None]]:
+    """Look for artefacts, where that is asked for: the channels with those that are bad marked, and how samples are.
+
+    Parameters
+    ----------
+    channels : DataFrame
+        That all runs have; what is bad already is not looked at.
+    runs, labels, where
+        The runs, what they are called, and where each has those channels.
+    made : Made
+    """
+    if made.artefacts is None:
+        return channels, [None] * len(runs)
+    channels = channels.copy()
+    among = np.flatnonzero(channels["status"].ne("bad"))
+    surveys = [
+        survey(voltages(one, at[among]), one.fs, line_hz=made.line_of(one)) for one, at in zip(runs, where, strict=True)
+    ]
+    kinds = channels["type"].iloc[among].reset_index(drop=True)
+    for label, found in zip(labels, surveys, strict=True):
+        for rows in kinds.groupby(kinds, sort=False).indices.values():  # a magnetometer is no gradiometer
+            for row, why in zip(among[rows].tolist(), bad_channels(_some(found, rows), made.artefacts), strict=True):
+                if why and channels.loc[row, "status"] != "bad":
+                    channels.loc[row, ["status", "reason"]] = ["bad", f"run {label}: {why}" if len(runs) > 1 else why]
+    bad = np.flatnonzero(channels["status"].iloc[among].eq("bad")).tolist()
+    return channels, [Marks(found, made.artefacts, among, bad) for found in surveys]
+
+
+def _some(found: Survey, which: np.ndarray) -> Survey:
+    """A survey of some of its channels."""
+    arrays = {key: value[..., which] for key, value in vars(found).items() if isinstance(value, np.ndarray)}
+    return replace(found, **arrays)
 
 
 class Pass:
@@ -71,34 +140,43 @@ class Pass:
         Of the run's channels, those of the reference.
     reference : Reference
     plan : Plan
+    marks : Marks, optional
+        What else is not to be used than annotations say.
     """
 
-    def __init__(self, opened: Opened, where: np.ndarray, reference: Reference, plan: Plan) -> None:
-        self.opened, self.where, self.reference, self.plan = opened, where, reference, plan
+    def __init__(
+        self, opened: Opened, where: np.ndarray, reference: Reference, plan: Plan, marks: Marks | None = None
+    ) -> None:
+        self.opened, self.where, self.reference, self.plan, self.marks = opened, where, reference, plan, marks
         self.n_out = n_outputs(opened.n_samples, plan.fs, plan.rate)
         self.touched: np.ndarray | None = None  # (n_out,) bool, once it was gone through
         self.lacking = np.zeros(len(reference.columns))  # samples that only this column lacks
         self._banned = _stretches(opened)
 
-    def voltages(self) -> Iterator[np.ndarray]:
-        """Columns of the reference, NaN where annotations say that nothing is to be used."""
-        step = max(1, NUMBERS // max(1, len(self.opened.channels)))
-        every = len(self.where) == len(self.opened.channels) and (self.where == np.arange(len(self.where))).all()
-        for start in range(0, self.opened.n_samples, step):
-            stop = min(start + step, self.opened.n_samples)
-            block = self.opened.blocks(start, stop)
-            out = self.reference.apply(block if every else block[:, self.where])
+    def columns(self) -> Iterator[np.ndarray]:
+        """Columns of the reference, NaN where annotations or marks say that nothing is to be used."""
+        start = 0
+        for block in voltages(self.opened, self.where) if self.marks is None else self._marked(self.marks):
+            out, stop = self.reference.apply(block), start + len(block)
             for first, last in self._banned:
                 if first < stop and last > start:
                     out[max(0, first - start) : last - start] = np.nan
+            start = stop
             yield out
+
+    def _marked(self, marks: Marks) -> Iterator[np.ndarray]:
+        looked_at = voltages(self.opened, self.where[marks.among])
+        for values, marked in mark(looked_at, marks.found, marks.limits, bad=marks.bad):
+            block = np.zeros((len(values), len(self.where)))
+            block[:, marks.among] = np.where(marked, np.nan, values)
+            yield block
 
     def values(self) -> Iterator[np.ndarray]:
         """What comes out, float32."""
         touched = np.zeros(self.n_out, bool)
         lacking = np.zeros(len(self.reference.columns))
         row = 0
-        for values, seen in envelopes(self.voltages, self.plan):
+        for values, seen in envelopes(self.columns, self.plan):
             if seen is not None:
                 touched[row : row + len(values)] = seen.any(1)
                 lacking += (seen & ~seen.all(1)[:, None]).sum(0)
@@ -144,13 +222,15 @@ def notes_of_use(passes: Sequence[Pass], reference: Reference, use: Sequence[np.
         if not mask.all():
             said = one.opened.annotations
             said = said[said["bad"]]["description"].unique().tolist()
-            why = f"annotations {list_names(sorted(said))}" if said else "missing values"
+            why = [f"annotations {list_names(sorted(said))}"] * bool(said)
+            why += ["artefacts that were found"] * (one.marks is not None)
+            why = " and ".join(why) or "missing values"
             notes.append(f"{one.opened.name}: {(~mask).mean():.1%} of the samples are not in use, by {why}")
         much = one.lacking > MUCH * one.n_out
         if much.any():
             who = list_names(reference.columns["channel"][much].tolist())
             notes.append(
-                f"{one.opened.name}: values are missing in {who}; name them bad in channels.tsv to use the rest"
+                f"{one.opened.name}: values are missing in {who}; name them bad in channels.tsv, to use the rest"
             )
     return notes
 

@@ -15,6 +15,7 @@ from brainalign import InputError, SettingsError
 from brainalign.io import streaming
 from brainalign.io.bids import index_bids
 from brainalign.io.opened import open_recording
+from brainalign.maths.artefacts import Limits
 from brainalign.maths.bands import band, high_gamma, raw
 from brainalign.store import Store
 
@@ -206,6 +207,32 @@ def test_missing_values_take_samples_out_of_use(electric):
     signal = read(electric)
     assert set(np.flatnonzero(~signal.use)) - {699, 720} == set(range(700, 720))
     assert "0.7% of the samples are not in use, by missing values" in "\n".join(signal.attrs["notes"])
+
+
+def test_artefacts_are_looked_for_where_that_is_asked(person):
+    electric, data = person
+    names = [*NAMES, "RB3", "RB4"]
+    data = electric.data(8, seconds=20)
+    data[:, 3] *= 30  # loose
+    data[:, 6] = 0.0  # not plugged in
+    data[4000:4010] += 0.05  # somebody kicked the cable
+    electric.write(".vhdr", data, names)
+    electric.table("task-x_channels.tsv", channels(names, status=["bad"] + ["good"] * 7))
+    assert read(electric).use.all()
+    signal = read(electric, artefacts=Limits(), reference=ba.common_average)
+    bad = signal.attrs["bad_channels"]["01"]
+    assert list(bad) == ["LA1", "LA4", "RB3"]
+    assert bad["LA1"] == "bad by channels.tsv"
+    assert bad["LA4"].startswith("amplitude 30")
+    assert bad["RB3"].startswith("flat for 100 %")
+    kept = [1, 2, 4, 5, 7]
+    assert signal.columns["channel"].tolist() == [names[k] for k in kept]
+    out = np.flatnonzero(~signal.use)
+    assert set(range(4000, 4010)) <= set(out)
+    assert len(out) < 100
+    expected = data[:, kept] - data[:, kept].mean(1, keepdims=True)
+    np.testing.assert_allclose(signal.values[signal.use], expected[signal.use], atol=1e-9)
+    assert "samples are not in use, by artefacts that were found" in "\n".join(signal.attrs["notes"])
 
 
 def test_what_is_large_is_kept_in_the_store_with_what_is_in_use(person, tmp_path, monkeypatch):
