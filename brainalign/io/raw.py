@@ -138,7 +138,7 @@ def _open_by_mne(path: Path, name: str, extension: str, only: Sequence[str] | No
 
     def read(start: int, stop: int) -> np.ndarray:
         with _asking_mne(name):
-            return np.ascontiguousarray(raw.get_data(start=start, stop=stop, verbose="ERROR").T)
+            return raw.get_data(start=start, stop=stop, verbose="ERROR").T  # each channel's samples side by side
 
     files = tuple(Path(one) for one in raw.filenames if one is not None)
     markers = [path.with_suffix(ending) for ending in (".vmrk", ".fdt")] if extension in (".vhdr", ".set") else []

@@ -54,22 +54,29 @@ class Reference:
         Returns
         -------
         array (m, n_columns), float64
+            The block itself where every column is a channel as it is.
         """
-        used = self.used
-        if self._picks is not None:
-            return np.ascontiguousarray(block[:, self._picks])
         if self.medians:
             block = block.copy()
             for rows in self.medians:
                 block[:, rows] -= np.median(block[:, rows], axis=1, keepdims=True)
-        mine = block if len(used) == block.shape[1] else block[:, used]
-        return mine @ self.matrix[used] if self._sparse is None else np.ascontiguousarray((self._sparse @ mine.T).T)
+        mine = block if len(self.used) == block.shape[1] else block[:, self.used]
+        if self._less is not None:
+            own, shared, which = self._less
+            out = mine if len(own) == mine.shape[1] and (own == np.arange(len(own))).all() else mine[:, own]
+            means = mine @ shared if shared.any() else None
+            return out if means is None else out - (means if means.shape[1] == 1 else means[:, which])
+        return mine @ self.matrix[self.used] if self._sparse is None else (self._sparse @ mine.T).T
 
     @cached_property
-    def _picks(self) -> np.ndarray | None:
-        """Where every column is one channel as it is: which."""
-        single = ((self.matrix != 0).sum(0) == 1).all() and (self.matrix[self.matrix != 0] == 1).all()
-        return np.argmax(self.matrix != 0, axis=0) if single and not self.medians else None
+    def _less(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Where columns are channels less a few means that many share: which channels, the means, and whose is which."""
+        mine = self.matrix[self.used]
+        own = np.argmax(mine, axis=0)
+        rest = -mine
+        rest[own, np.arange(len(own))] += 1.0
+        shared, which = np.unique(rest, axis=1, return_inverse=True)
+        return (own, shared, which.ravel()) if shared.shape[1] * 4 <= mine.shape[1] or not rest.any() else None
 
     @cached_property
     def _sparse(self) -> Any:

@@ -160,6 +160,7 @@ class Pass:
             out, stop = self.reference.apply(block), start + len(block)
             for first, last in self._banned:
                 if first < stop and last > start:
+                    out = out.copy() if out is block else out
                     out[max(0, first - start) : last - start] = np.nan
             start = stop
             yield out
