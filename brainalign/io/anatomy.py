@@ -137,7 +137,7 @@ def _places(table: pd.DataFrame, frame: str, what: str) -> np.ndarray:
     if missing:
         raise InputError(f"electrodes have no column {', '.join(map(repr, missing))}: read them with read_ieeg")
     xyz = table[["x", "y", "z"]].to_numpy(float)
-    known = np.isfinite(xyz).all(1)
+    known = np.asarray(np.isfinite(xyz).all(axis=1))
     if not known.any():
         raise InputError("no electrode has a position: there is no electrodes.tsv, or it says n/a throughout")
     others = sorted(set(table["frame"][known].astype(str)) - {frame})
@@ -164,7 +164,7 @@ def _nearest(atlas: Atlas, xyz: np.ndarray, within_mm: float) -> tuple[np.ndarra
     distance = np.full(len(xyz), np.nan)
     labelled = np.argwhere(atlas.labels != 0)
     tree = KDTree(labelled @ atlas.affine[:3, :3].T + atlas.affine[:3, 3])
-    apart, at = tree.query(xyz[known], distance_upper_bound=within_mm)
+    apart, at = map(np.asarray, tree.query(xyz[known], distance_upper_bound=within_mm))
     near = np.isfinite(apart)
     label[np.flatnonzero(known)[near]] = atlas.labels[tuple(labelled[at[near]].T)]
     distance[np.flatnonzero(known)[near]] = apart[near]

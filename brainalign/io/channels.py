@@ -89,7 +89,7 @@ def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatyp
     known : sequence of str
         Electrodes that have a position: these are contacts, whatever they are called.
     """
-    names, notes = opened.names, []
+    names, notes, listed = opened.names, [], np.ones(len(opened.names), bool)
     if table is None:
         kinds = [_type_of(kind, datatype) for kind in opened.kinds]
         rows = pd.DataFrame({"name": names, "type": kinds, "status": "good", "reason": "", "group": "", "units": ""})
@@ -104,6 +104,7 @@ def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatyp
                     f"{list_names(matched.second_only)}; the file has {list_names(names)}"
                 ],
             )
+        listed = np.array([one in matched.pairs for one in names])
         notes += _note_names(opened.name, matched.respelled, matched.second_only)
         by_name = table.set_index("name").reindex([matched.pairs.get(one, "") for one in names])
         cell = lambda column: [  # noqa: E731
@@ -119,7 +120,6 @@ def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatyp
                 "units": cell("units"),
             }
         )
-    listed = np.ones(len(names), bool) if table is None else np.array([one in matched.pairs for one in names])
     contacts = set(match_names(names, list(known)).pairs)
     rows["why"] = [
         _why_not(one, kind, there, one in contacts, datatype)

@@ -89,7 +89,7 @@ def find_any(
     there = {f.suffix for f in tree.files if f.suffix in BRAIN and f.extension in FORMATS and not f.dataset}
     if not there or any(recording_kind(file) for file in tree.files):
         return find_recordings(root, subject, task, session, run)
-    datatype = next(kind for kind in BRAIN if kind in there)
+    datatype: Datatype = "ieeg" if "ieeg" in there else "eeg" if "eeg" in there else "meg"
     return find_electric(root, subject, task, session, run, datatype)[:2]
 
 

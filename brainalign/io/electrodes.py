@@ -136,7 +136,7 @@ def _positions(
         notes.append(
             f"no coordsystem.json goes with {name}: the frame is " + (frame if frame != NO_FRAME else "not known")
         )
-    return Positions(table, frame, [file] + [source] * (source is not None), notes, problems)
+    return Positions(table, frame, [file] if source is None else [file, source], notes, problems)
 
 
 def _in_mm(xyz: np.ndarray, unit: str, name: str) -> tuple[np.ndarray, list[str]]:

@@ -61,7 +61,7 @@ def open_series(path: Path, name: str) -> ElectricalSeries:
     try:
         with h5py.File(path, "r") as file:
             place = _the_series(file, name)
-            series = file[place]
+            series: Any = file[place]
             data = series["data"]
             shape = (*data.shape, 1)[:2]
             unit = _text(data.attrs.get("unit", "volts"))
@@ -81,7 +81,8 @@ def open_series(path: Path, name: str) -> ElectricalSeries:
 
     def read(start: int, stop: int) -> np.ndarray:
         with h5py.File(path, "r") as file:
-            values = np.asarray(file[place]["data"][start:stop], dtype=np.float64)
+            series: Any = file[place]
+            values = np.asarray(series["data"][start:stop], dtype=np.float64)
         values = values.reshape(len(values), -1)
         values *= scale
         values += offset

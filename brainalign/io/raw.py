@@ -167,13 +167,14 @@ def _open_by_mne(path: Path, name: str, extension: str, only: Sequence[str] | No
 def _asking_mne(name: str) -> Iterator[list[str]]:
     """What mne warns of is gathered; what it refuses becomes an error that names the file."""
     said: list[str] = []
+    caught: list[warnings.WarningMessage] = []
     failed: Exception | None = None
     log = logging.getLogger("mne")  # it prints what it warns of too
     log.addFilter(_drop)
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            yield said
+            yield said  # filled once mne is done
     except Exception as error:  # its readers raise whatever the bytes led them to
         failed = error
     finally:

@@ -70,7 +70,7 @@ class Reference:
 
     @cached_property
     def _less(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-        """Where columns are channels less a few means that many share: which channels, the means, and whose is which."""
+        """Where columns are channels less a few means that many share: the channels, the means, whose is which."""
         mine = self.matrix[self.used]
         own = np.argmax(mine, axis=0)
         rest = -mine

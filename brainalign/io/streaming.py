@@ -109,18 +109,20 @@ def judge(
     """
     if made.artefacts is None:
         return channels, [None] * len(runs)
-    channels = channels.copy()
     among = np.flatnonzero(channels["status"].ne("bad"))
     surveys = [
         survey(voltages(one, at[among]), one.fs, line_hz=made.line_of(one)) for one, at in zip(runs, where, strict=True)
     ]
-    kinds = channels["type"].iloc[among].reset_index(drop=True)
+    kinds = channels["type"].to_numpy()[among]
+    status, reason = channels["status"].tolist(), channels["reason"].tolist()
     for label, found in zip(labels, surveys, strict=True):
-        for rows in kinds.groupby(kinds, sort=False).indices.values():  # a magnetometer is no gradiometer
+        for kind in dict.fromkeys(kinds):  # a magnetometer is not measured by gradiometers
+            rows = np.flatnonzero(kinds == kind)
             for row, why in zip(among[rows].tolist(), bad_channels(_some(found, rows), made.artefacts), strict=True):
-                if why and channels.loc[row, "status"] != "bad":
-                    channels.loc[row, ["status", "reason"]] = ["bad", f"run {label}: {why}" if len(runs) > 1 else why]
-    bad = np.flatnonzero(channels["status"].iloc[among].eq("bad")).tolist()
+                if why and status[row] != "bad":
+                    status[row], reason[row] = "bad", f"run {label}: {why}" if len(runs) > 1 else why
+    channels = channels.assign(status=status, reason=reason)
+    bad = [k for k, row in enumerate(among.tolist()) if status[row] == "bad"]
     return channels, [Marks(found, made.artefacts, among, bad) for found in surveys]
 
 
@@ -180,7 +182,7 @@ class Pass:
         for values, seen in envelopes(self.columns, self.plan):
             if seen is not None:
                 touched[row : row + len(values)] = seen.any(1)
-                lacking += (seen & ~seen.all(1)[:, None]).sum(0)
+                lacking += (seen & ~np.all(seen, axis=1, keepdims=True)).sum(0)
             row += len(values)
             yield values
         self.touched, self.lacking = touched, lacking
