@@ -10,7 +10,7 @@ import numpy as np
 from brainalign.maths.line_noise import check_line
 from brainalign.maths.overlap import fill, near, windows
 
-OF_A_SECOND = 500  # samples that its median and deviation are taken from
+OF_A_SECOND = 250  # samples that its median and deviation are taken from
 FLAT_S = 0.05  # a value that does not change for so long is no measurement
 MAD = 1.4826  # standard deviations of a Gaussian in a median absolute deviation
 HARMONICS = 4  # of line noise, the first included
@@ -116,6 +116,7 @@ def survey(blocks: Iterable[np.ndarray], fs: float, *, line_hz: float | None = N
     kept: list[tuple[np.ndarray, ...]] = []  # of each second
     n, counted = 0, 0.0
     extremes: _Extremes | None = None
+    waves: np.ndarray | None = None
     for window, size in windows(blocks, second, 0):
         values, missing = fill(window[:size])
         gone = np.zeros(values.shape[1]) if missing is None else missing.sum(axis=0)
@@ -125,16 +126,18 @@ def survey(blocks: Iterable[np.ndarray], fs: float, *, line_hz: float | None = N
             n += size
             counted = counted + gone
             continue
-        some = values[:: max(1, size // OF_A_SECOND)]
-        level = np.median(some, axis=0)
-        steps = np.abs(np.diff(values, axis=0))[:: max(1, size // OF_A_SECOND)]
-        power, hum = _powers(values, fs, line)
+        every = max(1, size // OF_A_SECOND)
+        some, after = values[::every], values[1::every]
+        level, steps = np.median(some, axis=0), np.abs(after - some[: len(after)])
+        if waves is None or waves.shape[1] != size:
+            waves = _waves(size, fs, line)
+        power, hum = _powers(values, waves)
         kept.append(
             (
                 level,
                 MAD * np.median(np.abs(some - level), axis=0),
                 np.median(steps, axis=0) if len(steps) else np.zeros(values.shape[1]),
-                _flat_share(values, fs) * size,
+                _flat_share(values if missing is None else np.where(missing, np.nan, values), fs) * size,
                 power,
                 hum,
             )
@@ -170,8 +173,10 @@ class _Extremes:
 
     def add(self, values: np.ndarray) -> None:
         low, high = values.min(axis=0), values.max(axis=0)
-        self.at_low = np.where(low < self.low, 0, self.at_low) + (low <= self.low) * _stays(values, low)
-        self.at_high = np.where(high > self.high, 0, self.at_high) + (high >= self.high) * _stays(values, high)
+        self.at_low = np.where(low < self.low, 0, self.at_low) + (low <= self.low) * _stays(values, low).sum(axis=0)
+        self.at_high = np.where(high > self.high, 0, self.at_high) + (high >= self.high) * _stays(values, high).sum(
+            axis=0
+        )
         self.low, self.high = np.minimum(low, self.low), np.maximum(high, self.high)
 
     def share(self, n: int) -> np.ndarray:
@@ -179,8 +184,9 @@ class _Extremes:
 
 
 def _stays(values: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Whether a sample and the one before are both there."""
     at = values == level
-    return (at[1:] & at[:-1]).sum(axis=0)
+    return at[1:] & at[:-1]
 
 
 def _flat_share(values: np.ndarray, fs: float) -> np.ndarray:
@@ -190,19 +196,27 @@ def _flat_share(values: np.ndarray, fs: float) -> np.ndarray:
     return (whole == whole[:, :1]).all(axis=1).mean(axis=0) if len(whole) else np.zeros(values.shape[1])
 
 
-def _powers(values: np.ndarray, fs: float, line: float | None) -> tuple[np.ndarray, np.ndarray]:
-    """Mean square about the mean, and of it line noise above what lies beside it: V², in a Hann window."""
-    taper = np.hanning(len(values) + 2)[1:-1, None]
-    apart = (values - values.mean(axis=0)) * taper
-    power = (apart**2).sum(axis=0) / (taper**2).sum()
-    if line is None:
-        return power, np.full(len(power), np.nan)
-    at = line * np.arange(1, HARMONICS + 1)
+def _waves(n: int, fs: float, line: float | None) -> np.ndarray:
+    """(6 h, n) cosines, then sines, at h harmonics of line noise, below each, above each; their squares are V²."""
+    at = line * np.arange(1, HARMONICS + 1) if line else np.zeros(0)
     at = at[at + BESIDE_HZ < fs / 2]
     hz = np.concatenate([at, at - BESIDE_HZ, at + BESIDE_HZ])
-    waves = np.exp(-2j * np.pi * hz[:, None] * np.arange(len(values)) / fs)
-    amplitude = 2 * np.abs(waves @ apart) / taper.sum()
-    there, *beside = (amplitude**2 / 2).reshape(3, len(at), -1)
+    phase = 2 * np.pi * hz[:, None] * np.arange(n) / fs
+    taper = _taper(n)
+    return np.sqrt(2) / taper.sum() * np.concatenate([np.cos(phase), np.sin(phase)]) * taper
+
+
+def _taper(n: int) -> np.ndarray:
+    return np.hanning(n + 2)[1:-1]
+
+
+def _powers(values: np.ndarray, waves: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean square about the mean, and of it line noise above what lies beside it: V², in a Hann window."""
+    apart, weights = values - values.mean(axis=0), _taper(len(values)) ** 2
+    power = np.einsum("tc,tc,t->c", apart, apart, weights) / weights.sum()
+    if not len(waves):
+        return power, np.full(len(power), np.nan)
+    there, *beside = np.square(waves @ apart).reshape(2, 3, -1, values.shape[1]).sum(axis=0)
     return power, (there - np.mean(beside, axis=0)).sum(axis=0)
 
 
@@ -225,7 +239,7 @@ def bad_channels(found: Survey, limits: Limits = Limits()) -> list[str]:
     >>> noise[:, 1] = 0
     >>> noise[:, 4] = 9 * noise[:, 3]
     >>> bad_channels(survey([noise], 1000.0))
-    ['', 'flat for 100 % of the run', '', '', 'amplitude 9.1 × the median of the other channels', '']
+    ['', 'flat for 100 % of the run', '', '', 'amplitude 9.6 × the median of the other channels', '']
     """
     reasons: list[list[str]] = [[] for _ in found.amplitude]
     for share, limit, said in (
@@ -299,9 +313,10 @@ def mark(
             leaps = np.abs(np.diff(window, axis=0)) > np.where(jump > 0, jump, np.inf)
         marked[1:] |= leaps
         marked[:-1] |= leaps
-        for channel in clips:
-            at = (window[:, channel] == found.low[channel]) | (window[:, channel] == found.high[channel])
-            marked[:, channel] |= at
+        for extreme in (found.low, found.high):
+            stays = _stays(window[:, clips], extreme[clips])
+            marked[1:, clips] |= stays
+            marked[:-1, clips] |= stays
         marked[:, freezes] |= _frozen(window[:, freezes], stretch)
         if guard and marked.any():
             at = np.arange(len(window))

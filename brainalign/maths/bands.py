@@ -112,8 +112,8 @@ class Band:
         Each sub-band as a multiple of its own mean over the run (of its log: minus the mean), or z-scored within the
         run, so that low frequencies do not outweigh high ones; or in volts.
     causal : bool
-        No sample knows what comes after it, but for what it is relative to; they come late instead (`Plan.delay_s`).
-        Whatever `shape` is, filters are then Butterworth's, of order 4 and forwards alone.
+        No sample knows what comes after it, but for what it is relative to; they come late instead (`delay_s` of the
+        plan). Whatever `shape` is, filters are then Butterworth's, of order 4 and forwards alone.
     """
 
     low: float

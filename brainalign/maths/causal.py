@@ -27,6 +27,7 @@ class CausalPlan:
     or 2 makes a sine of amplitude A come out as A or A². Output k is the last sample at or before k / rate. The first
     `reach_s` seconds rest on what came before the run, and count as touched.
 
+    band, fs, rate, reach_s, delay_s : as of a `WindowPlan`
     ratio : samples per output
     filters : second-order sections of each sub-band
     smoothing : second-order sections; none for raw voltage
@@ -42,21 +43,22 @@ class CausalPlan:
     smoothing: np.ndarray
 
     def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """As `Plan.pieces`, with a piece for each block."""
-        begin, k, chains = 0, 0, None
+        """As of a `WindowPlan`, with a piece for each block."""
+        begin, k = 0, 0
+        chains: list[_Chain] = []
+        held, since = np.zeros(0), np.zeros(0, int)
         for block in checked(blocks):
-            if chains is None:
-                held, since = np.zeros(block.shape[1]), np.zeros(block.shape[1], int)
+            if not chains:
+                held, since = _first(block), np.zeros(block.shape[1], int)
+                chains = [_Chain(sections, self.smoothing, held) for sections in self.filters]
             values, age = _hold(block, held, since)
-            if chains is None:
-                chains = [_Chain(sections, self.smoothing, values[0]) for sections in self.filters]
             stop = ceil((begin + len(block)) / self.ratio)
             at = np.array([int(n * self.ratio) - begin for n in range(k, stop)], int)
             out = np.stack([chain.run(values, self.band)[at] for chain in chains]).astype(np.float32)
             touched = age[at] <= self.reach_s * self.fs
             yield out, touched if touched.any() else None
             begin, k, held, since = begin + len(block), stop, values[-1], age[-1]
-        if chains is None:
+        if not chains:
             raise InputError("the run has no samples: leave it out")
 
 
@@ -76,6 +78,13 @@ class _Chain:
         made = 2 * values**2 if band.power else np.pi / 2 * np.abs(values)
         made, self.smoothed = sosfilt(self.smoothing, made, axis=0, zi=self.smoothed)
         return np.log(np.maximum(made, np.finfo(np.float32).tiny)) if band.log else made
+
+
+def _first(block: np.ndarray) -> np.ndarray:
+    """The first good value of each channel, 0 where there is none."""
+    good = np.isfinite(block)
+    at = good.argmax(axis=0)
+    return np.where(good.any(axis=0), block[at, np.arange(block.shape[1])], 0)
 
 
 def _hold(block: np.ndarray, held: np.ndarray, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Protocol
 
 import numpy as np
 from scipy.fft import ifft, irfft, next_fast_len, rfft
 
 from brainalign.errors import SettingsError
 from brainalign.maths.bands import Band, step, sub_bands
-from brainalign.maths.causal import causal_plan
+from brainalign.maths.causal import CausalPlan, causal_plan
 from brainalign.maths.line_noise import check_line, notches
 from brainalign.maths.overlap import REACH, fill, lasts, near, windows
 
 SUPPORT = 1e-5  # of its height: where a filter's gain is below, frequencies are left out
 TAIL = 1e-5  # of the sum of its absolute values: what of a filter's response in time is cut off
-# how often each is sampled: per hertz of what a filter lets through, and of what it lets anything through of; the less
-# smooth, the more often, so that what aliases is 0.05, 0.3 and 2 % of their standard deviation
-POWER, AMPLITUDE, LOG = (4, 1), (6, 2.2), (24, 4.4)
+# how often each is sampled at least: per hertz of a filter's width, per hertz of all it lets anything of through, and
+# per output; the less smooth, the more often, so that what aliases is 0.1, 0.2 and 2 % of their standard deviation
+POWER, AMPLITUDE, LOG = (4, 1, 0.5), (6, 3, 1.5), (24, 4.4, 3)
 PADS = 10  # a window is so many times as long as what it shares with the next on one side
 HORIZON_S = 40.0  # within which a response in time has to be over
 PASS, STOP = 0.2, 0.5  # of the output rate: smoothing leaves what is below the one, and nothing above the other
-KAISER = 5.65  # the window of the smoothing kernel: −60 dB
-HALF_LENGTH = 3.63  # of that kernel, in 1/(STOP − PASS)
+KAISER = 7.86  # the window of the smoothing kernel: −80 dB
+HALF_LENGTH = 2.51  # of that kernel, in 1/(STOP − PASS)
 NUMBERS = 4 << 20  # transformed together
 
 Blocks = Callable[[], Iterable[np.ndarray]]
@@ -34,25 +33,6 @@ Blocks = Callable[[], Iterable[np.ndarray]]
 
 Reading = tuple[slice, slice, np.ndarray]
 """Rows of the output, the points they are read from, and the weights, (rows, points)."""
-
-
-class Plan(Protocol):
-    """How a band is computed; made by `envelope_plan`.
-
-    band, fs, rate : what was asked for
-    reach_s : output samples closer than this to a missing sample rest on it
-    delay_s : how late outputs are; 0 but for causal bands
-    """
-
-    band: Band
-    fs: float
-    rate: float
-    reach_s: float
-    delay_s: float
-
-    def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """Of one pass over a run: (n_sub, k, channels) at the output rate, and (k, channels) whether touched."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +75,13 @@ class WindowPlan:
     The analytic signal of a sub-band is the inverse transform of those bins alone where its filter lets anything
     through: so few that it comes out at a low rate. Its magnitude is smoothed and read at k / rate by one kernel.
 
+    band, fs, rate : what was asked for
+    reach_s : outputs closer than this to a missing sample rest on it
+    delay_s : how late outputs are
     window, pad : samples per window, and what of them on each side is for its neighbours
     points : samples per window of the analytic signals
+    slices : of each sub-band
+    grid : where outputs lie
     """
 
     band: Band
@@ -109,26 +94,28 @@ class WindowPlan:
     slices: tuple[Slice, ...]
     grid: Grid
     delay_s: float = 0.0
-    _rows: dict[tuple[Fraction, int], list[Reading]] = field(default_factory=dict, repr=False)
 
     def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-        """As `Plan.pieces`."""
+        """Of one pass over a run: some outputs, (n_sub, k, channels), and whether each is touched, (k, channels)."""
         ratio, begin, k = self.grid.ratio, 0, 0
+        kept: dict[tuple[Fraction, int], list[Reading]] = {}
         for window, n in windows(blocks, self.window, self.pad):
             stop = ceil((begin + n) / ratio)  # outputs before sample begin + n
             first = k * ratio - begin + self.pad  # where the first lies in the window
             values, missing = fill(window)
-            out = self._act(values, self._reading(first, stop - k))
+            if (first, stop - k) not in kept:  # where rates allow, outputs lie alike in every window
+                kept = {(first, stop - k): list(self._read(first, stop - k))}
+            out = self._act(values, kept[first, stop - k])
             yield out, None if missing is None else self._touched(missing, first, stop - k)
             begin, k = begin + n, stop
 
     def _act(self, window: np.ndarray, reading: list[Reading]) -> np.ndarray:
         n_out = reading[-1][0].stop if reading else 0
         out = np.empty((len(self.slices), n_out, window.shape[1]), np.float32)
-        step = max(1, NUMBERS // self.window)
-        for some in (slice(c, c + step) for c in range(0, window.shape[1], step)):
+        together = max(1, NUMBERS // self.window)
+        for some in (slice(c, c + together) for c in range(0, window.shape[1], together)):
             level = window[:, some].mean(axis=0)
-            spectrum = rfft((window[:, some] - level).astype(np.float32), axis=0)
+            spectrum = np.asarray(rfft((window[:, some] - level).astype(np.float32), axis=0))
             for each, to in zip(self.slices, out[..., some], strict=True):
                 made = self._made(spectrum[each.first : each.first + len(each.gain)] * each.gain[:, None])
                 for rows, points, weights in reading:
@@ -140,21 +127,15 @@ class WindowPlan:
     def _made(self, spectrum: np.ndarray) -> np.ndarray:
         """(points, channels) what is smoothed, of the bins of a sub-band."""
         if not self.band.envelope:
-            return irfft(spectrum, self.points, axis=0)
-        return made_of(np.abs(ifft(spectrum, self.points, axis=0, overwrite_x=True)), self.band)
-
-    def _reading(self, first: Fraction, n: int) -> list[Reading]:
-        """Rows of the output, points they are read from, and weights; the same in each window where rates allow."""
-        if (first, n) not in self._rows:
-            self._rows.clear()
-            self._rows[first, n] = list(self._read(first, n))
-        return self._rows[first, n]
+            return np.asarray(irfft(spectrum, self.points, axis=0))
+        return made_of(np.abs(np.asarray(ifft(spectrum, self.points, axis=0, overwrite_x=True))), self.band)
 
     def _read(self, first: Fraction, n: int) -> Iterator[Reading]:
+        """How n outputs, the first at such a sample of the window, are read from points."""
         per_point = self.window / self.points
         at = (float(first) + float(self.grid.ratio) * np.arange(n)) / per_point  # in points
         half = self.grid.half_s * self.fs / per_point
-        together = max(1, int(4 * half / (float(self.grid.ratio) / per_point)))
+        together = max(64, int(4 * half / (float(self.grid.ratio) / per_point)))
         for rows in (slice(r, min(r + together, n)) for r in range(0, n, together)):
             points = slice(max(0, int(at[rows][0] - half)), min(self.points, ceil(at[rows][-1] + half) + 1))
             weights = self.grid.kernel((at[rows, None] - np.arange(points.start, points.stop)) * per_point / self.fs)
@@ -163,6 +144,10 @@ class WindowPlan:
     def _touched(self, missing: np.ndarray, first: Fraction, n: int) -> np.ndarray:
         at, reach = float(first) + float(self.grid.ratio) * np.arange(n), self.reach_s * self.fs
         return near(missing, np.ceil(at - reach).astype(int), np.floor(at + reach).astype(int))
+
+
+Plan = WindowPlan | CausalPlan
+"""How a band is computed; made by `envelope_plan`."""
 
 
 def made_of(magnitude: np.ndarray, band: Band) -> np.ndarray:
@@ -214,7 +199,7 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     >>> from brainalign.maths.bands import high_gamma
     >>> plan = envelope_plan(high_gamma(), 2000.0, 100.0, line_hz=50.0)
     >>> len(plan.slices), round(plan.window / plan.fs), round(plan.points / plan.window * plan.fs)
-    (8, 9, 99)
+    (8, 8, 169)
     """
     if not 0 < rate <= fs:
         raise SettingsError(f"a recording of {fs:g} samples per second has none at {rate:g}: ask for {fs:g} or less")
@@ -233,8 +218,8 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     supports = [hz[np.flatnonzero(shape >= SUPPORT * shape.max())[[0, -1]]] for shape in shapes]
     if band.envelope:
         width = max(np.square(shape).sum() / HORIZON_S for shape in shapes)  # of noise that it lets through
-        inner, outer = LOG if band.log else POWER if band.power else AMPLITUDE
-        least = max(outer * max(high - low for low, high in supports), inner * width, STOP * rate + 2 * width)
+        inner, outer, often = LOG if band.log else POWER if band.power else AMPLITUDE
+        least = max(outer * max(high - low for low, high in supports), inner * width, often * rate + 2 * width)
         grid = _grid(fs, rate, PASS * rate, STOP * rate)
     else:
         least = min(fs, 2 * rate)
@@ -242,7 +227,7 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     lasting = [_lasting(shape, fs, band.envelope) for shape in shapes]
     window, pad = _window(max(whole for whole, _ in lasting) + grid.half_s, fs, grid.ratio)
     slices = [_slice(*each, band.envelope, window, fs) for each in zip(gains, supports, strict=True)]
-    points = min(window, next_fast_len(ceil(max(least * window / fs, *(len(each.gain) for each in slices)))))
+    points = min(window, _quick(ceil(max(least * window / fs, *(len(each.gain) for each in slices)))))
     return WindowPlan(
         band,
         fs,
@@ -284,7 +269,7 @@ def _grid(fs: float, rate: float, start: float, stop: float) -> Grid:
 
 def _lasting(shape: np.ndarray, fs: float, analytic: bool) -> tuple[float, float]:
     """How long a filter's response lasts on each side: all of it, and as far as it matters, s."""
-    response = np.abs(ifft(shape) if analytic else irfft(shape))
+    response = np.abs(np.asarray(ifft(shape) if analytic else irfft(shape)))
     half = response[: len(response) // 2]  # the other side is its mirror image
     per = 1 / (fs / 2 if analytic else fs)
     return lasts(half, TAIL) * per, lasts(half**2, REACH) * per
@@ -296,10 +281,15 @@ def _window(pad_s: float, fs: float, ratio: Fraction) -> tuple[int, int]:
     hop, per = max((PADS - 2) * pad, ceil(fs)), ratio.numerator
     if per <= hop:
         hop = ceil(hop / per) * per
-    window = next_fast_len(hop + 2 * pad, real=True)
+    window = _quick(hop + 2 * pad)
     while (window - hop) % 2:
-        window = next_fast_len(window + 1, real=True)
+        window = _quick(window + 1)
     return window, (window - hop) // 2
+
+
+def _quick(n: int) -> int:
+    """The least number from n on that is quickly transformed."""
+    return int(next_fast_len(n, real=True))  # type: ignore[arg-type]
 
 
 def _slice(

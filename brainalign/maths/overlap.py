@@ -41,8 +41,7 @@ def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tup
     hop = window - 2 * pad
     held: np.ndarray | None = None
     for gathered in _gather(blocks, max(hop, pad + 1)):
-        begins = held is None
-        held = np.pad(gathered, ((pad, 0), (0, 0)), "reflect") if begins else np.concatenate([held, gathered])
+        held = np.pad(gathered, ((pad, 0), (0, 0)), "reflect") if held is None else np.concatenate([held, gathered])
         while len(held) >= window:
             yield held[:window], hop
             held = held[hop:]
