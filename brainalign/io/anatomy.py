@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -127,7 +127,7 @@ def _table(electrodes: Signal | pd.DataFrame) -> pd.DataFrame:
     return electrodes.columns if isinstance(electrodes, Signal) else electrodes
 
 
-def _with(electrodes: Electrodes, table: pd.DataFrame) -> Electrodes:
+def _with(electrodes: Signal | pd.DataFrame, table: pd.DataFrame) -> Any:
     return replace(electrodes, columns=table) if isinstance(electrodes, Signal) else table
 
 

@@ -27,7 +27,7 @@ from brainalign.io.channels import (
 )
 from brainalign.io.electrodes import place_channels, read_positions
 from brainalign.io.people import list_names
-from brainalign.io.raw import RawFile, open_raw
+from brainalign.io.raw import RawFile, open_raw, some_channels
 from brainalign.io.tables import MISSING, read_cells
 from brainalign.provenance import relative_name
 
@@ -118,7 +118,7 @@ def open_recording(
     rows = _data(every.table, wanted, name, datatype)
     notes = [*opened.notes, *every.notes]
     mine = rows[rows["why"].eq("")]
-    opened = _one_rate(open_raw(file.path, name, only=mine["name"].tolist()), mine)
+    opened = _narrowed(opened, file.path, mine["name"].tolist())
     seen = look_at(opened.read, opened.n_samples, opened.fs)
     trigger = looks_like_trigger(seen) if wanted is None else np.zeros(len(mine), bool)
     rows.loc[mine.index[trigger], "why"] = "values are a few steps as of a trigger, whatever its type"
@@ -126,7 +126,7 @@ def open_recording(
     mine, seen = mine[~trigger].reset_index(drop=True), seen[:, ~trigger]
     if not len(mine):
         raise InputError(f"{name} has no channel of the brain left: {'; '.join(note_left_out(rows))}")
-    opened = open_raw(file.path, name, only=mine["name"].tolist()) if trigger.any() else opened
+    opened = some_channels(opened, mine["name"].tolist()) if trigger.any() else opened
     factor = np.ones(len(mine))
     if datatype != "meg":
         good = mine["status"].eq("good").to_numpy()
@@ -174,7 +174,9 @@ def _data(every: pd.DataFrame, wanted: str | Sequence[str] | None, name: str, da
     return rows
 
 
-def _one_rate(opened: RawFile, mine: pd.DataFrame) -> RawFile:
+def _narrowed(opened: RawFile, path: Path, names: list[str]) -> RawFile:
+    """Those channels, at their own rate where others of the file are faster."""
+    opened = open_raw(path, opened.name, only=names) if opened.rates else some_channels(opened, names)
     if opened.rates:
         slow = list_names([f"{one} ({rate:g} Hz)" for one, rate in opened.rates.items()])
         raise InputError(

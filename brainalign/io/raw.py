@@ -116,7 +116,7 @@ def open_raw(path: Path, name: str, only: Sequence[str] | None = None) -> RawFil
     else:
         need_package("mne", extra="ieeg", what=f"a recording in {extension}")
         opened = _open_by_mne(path, name, extension, only)
-    return opened if only is None else _only(opened, only)
+    return opened if only is None else some_channels(opened, only)
 
 
 def _open_by_mne(path: Path, name: str, extension: str, only: Sequence[str] | None) -> RawFile:
@@ -208,8 +208,8 @@ def _no_duplicates(names: Sequence[str], name: str) -> None:
         )
 
 
-def _only(opened: RawFile, only: Sequence[str]) -> RawFile:
-    """The same file, some of its channels."""
+def some_channels(opened: RawFile, only: Sequence[str]) -> RawFile:
+    """The same file, some of its channels, in that order."""
     at = [opened.names.index(name) for name in only]
     every = at == list(range(len(opened.names)))
     pick = lambda values: [values[k] for k in at]  # noqa: E731

@@ -534,3 +534,12 @@ def test_electrodes_by_atlas_and_landmark(images, person):
     ]:
         with pytest.raises(InputError, match=said):
             breaks()
+
+
+def test_a_trigger_that_is_faster_than_the_contacts_does_not_set_their_rate(electric, writers):
+    data = electric.data(4)
+    names = ["LA1", "LA2", "LA3", "TRIG"]
+    writers[".edf"](electric.path(".edf"), data, names, electric.fs, rates=dict.fromkeys(names[:3], 250))
+    electric.table("task-x_channels.tsv", channels(names, ["SEEG"] * 3 + ["TRIG"]))
+    signal = read(electric, rate=250.0)
+    np.testing.assert_allclose(signal.values, data[::2, :3], atol=1e-10)

@@ -60,7 +60,7 @@ def test_bipolar_is_mnes():
 
 
 @pytest.mark.parametrize("reference", ALL)
-@settings(max_examples=12)
+@settings(max_examples=8)
 @given(st.integers(1, 60), st.sets(st.integers(0, 11), max_size=7))
 def test_what_is_bad_reaches_no_column(reference, seed, bad):
     names = [f"{shaft}{k}" for shaft in ("LA", "RB") for k in range(1, 7)]
