@@ -103,13 +103,13 @@ def causal_plan(band: Band, fs: float, rate: float, line_hz: float | None) -> Ca
     """Decide which filters; see `envelope_plan`."""
     if band.envelope:
         edges = sub_bands(band.low, band.high, band.n_sub)
-        filters = [butter(ORDER, (low, high), "bandpass", output="sos", fs=fs) for low, high in edges]
+        filters = [_butterworth((low, high), "bandpass", fs) for low, high in edges]
         middles = [np.sqrt(low * high) for low, high in edges]
-        smoothing = bessel(ORDER, min(SMOOTHEST * rate, band.low / 2), norm="mag", output="sos", fs=fs)
+        smoothing = np.asarray(bessel(ORDER, min(SMOOTHEST * rate, band.low / 2), norm="mag", output="sos", fs=fs))
     else:
         high = min(band.high, 0.35 * rate if rate < fs else np.inf)
-        below = [butter(ORDER, band.low, "highpass", output="sos", fs=fs)] if band.low else []
-        above = [butter(ORDER, high, "lowpass", output="sos", fs=fs)] if isfinite(high) else []
+        below = [_butterworth(band.low, "highpass", fs)] if band.low else []
+        above = [_butterworth(high, "lowpass", fs)] if isfinite(high) else []
         filters, middles = [np.concatenate([np.empty((0, 6)), *below, *above])], [max(1e-3, 2 * band.low)]
         smoothing = np.empty((0, 6))
     cut = causal_notches(fs, line_hz, 1.5 * min(band.high, rate if not band.envelope else band.high))
@@ -127,12 +127,16 @@ def causal_plan(band: Band, fs: float, rate: float, line_hz: float | None) -> Ca
     )
 
 
+def _butterworth(hz: float | tuple[float, float], kind: str, fs: float) -> np.ndarray:
+    return np.asarray(butter(ORDER, hz, kind, output="sos", fs=fs))
+
+
 def _delay(sections: np.ndarray, hz: float, fs: float) -> float:
     """Group delay at a frequency, s: −dφ/2πdf."""
     if not len(sections):
         return 0.0
     apart = 1e-4 * max(hz, 1)
-    _, gain = sosfreqz(sections, [hz, hz + apart], fs=fs)
+    gain = np.asarray(sosfreqz(sections, [hz, hz + apart], fs=fs)[1])
     return float(-np.angle(gain[1] / gain[0]) / (2 * np.pi * apart))
 
 
