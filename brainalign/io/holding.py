@@ -18,6 +18,7 @@ from brainalign.store import Store, key_of
 
 NOUNS = {
     "structure": ("grayordinate", "grayordinates"),
+    "channel": ("channel", "channels"),
     "vertex": ("vertex", "vertices"),
     "i": ("voxel", "voxels"),
     "roi": ("region", "regions"),

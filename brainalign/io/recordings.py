@@ -103,19 +103,37 @@ def find_recordings(
             f".nii.gz (images), .func.gii (surfaces) or .dtseries.nii (CIFTI), derivatives/ included, found "
             f"{', '.join(suffixes[:8])}; give the folder that holds sub-01/ …"
         )
-    files = _with_label(files, "task", _the_task(files, task), tree.root)
-    labels = run_labels(files, several=session is None)
-    if labels_of(subject) != ["all"]:
-        wanted = dict.fromkeys(labels_of(subject))
-        files = [file for one in wanted for file in _with_label(files, "sub", one, tree.root)]
-    files = _with_label(files, "ses", session, tree.root)
-    whole = [file for file in files if labels[file.where] == run]  # "AP-1"
-    files = whole or _with_label(files, "run", run, tree.root)
+    files, labels = narrow(files, tree.root, subject, task, session, run)
     recordings = [
         Recording(file, file.entities["sub"], labels[file.where], recording_kind(file) or "table", tuple(others))
         for file, *others in _with_hemispheres(files)
     ]
     return tree, sorted(recordings, key=lambda r: (natural(r.subject), natural(r.run)))
+
+
+def narrow(
+    files: Sequence[BidsFile],
+    root: Path,
+    subject: str | Sequence[str],
+    task: str | None,
+    session: str | None,
+    run: str | None,
+) -> tuple[list[BidsFile], dict[str, str]]:
+    """The files that are asked for, and what the run of each is called.
+
+    Raises
+    ------
+    SettingsError
+        The task is not named and there are several, or a task, subject, session or run does not exist.
+    """
+    files = _with_label(files, "task", _the_task(files, task), root)
+    labels = run_labels(files, several=session is None)
+    if labels_of(subject) != ["all"]:
+        wanted = dict.fromkeys(labels_of(subject))
+        files = [file for one in wanted for file in _with_label(files, "sub", one, root)]
+    files = _with_label(files, "ses", session, root)
+    whole = [file for file in files if labels[file.where] == run]  # "AP-1"
+    return whole or _with_label(files, "run", run, root), labels
 
 
 def choose_recordings(

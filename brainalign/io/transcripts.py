@@ -12,7 +12,8 @@ import pandas as pd
 from brainalign.errors import BrainalignError, InputError, did_you_mean, one_message
 from brainalign.events import check_events
 from brainalign.io.bids import BidsFile, BidsTree
-from brainalign.io.recordings import Recording, find_recordings
+from brainalign.io.electric import find_any
+from brainalign.io.recordings import Recording
 from brainalign.io.tables import read_cells
 from brainalign.provenance import hash_file, relative_name
 
@@ -41,9 +42,9 @@ def read_events(
     Returns
     -------
     DataFrame
-        `onset`, `duration` (s), `run` (named as `read_fmri` names it), then the table's own columns (`word`,
-        `trial_type` …), text as it was written. Sorted by onset within each run; ``attrs["notes"]`` says so where it
-        was not, ``attrs["inputs"]`` is file → sha256.
+        `onset`, `duration` (s), `run` (named as `read_fmri` and `read_ieeg` name it), then the table's own columns
+        (`word`, `trial_type` …), text as it was written. Sorted by onset within each run; ``attrs["notes"]`` says so
+        where it was not, ``attrs["inputs"]`` is file → sha256.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def read_events(
     >>> read_events(sample_path("alice"))["word"].head(3).tolist()
     ['Alice', 'was', 'beginning']
     """
-    tree, recordings = find_recordings(root, "all" if subject is None else subject, task, session, run)
+    tree, recordings = find_any(root, "all" if subject is None else subject, task, session, run)
     events, notes, problems = _look(tree, recordings, None)
     if problems:
         raise one_message(problems)
@@ -91,7 +92,7 @@ def problems_in_events(
     []
     """
     try:
-        tree, recordings = find_recordings(root, "all" if subject is None else subject, task, session, run)
+        tree, recordings = find_any(root, "all" if subject is None else subject, task, session, run)
     except BrainalignError as error:
         return [str(error)]
     return _look(tree, recordings, ends)[2]

@@ -9,14 +9,20 @@ from typing import Literal
 from brainalign.errors import SettingsError, did_you_mean
 from brainalign.io.bids import BidsFile
 
-Kind = Literal["table", "nifti", "gifti", "cifti"]
+Kind = Literal["table", "nifti", "gifti", "cifti", "electric"]
 
 RAW = "raw"  # what `derivatives` is called when the tree itself is meant
 UNNAMED = "none"  # what `space` or `atlas` is called where file names have none: the scanner's own space
 SAME_RECORDING = ("sub", "ses", "task", "acq", "ce", "rec", "dir", "run")  # entities that name what was scanned
 SIDE = "hemi"  # both hemispheres are one recording
 ARGUMENTS = {"space": ("space",), "atlas": ("atlas", "seg")}  # entities whose label the argument is
-CALLED = {"table": "tables of regions", "nifti": "images", "gifti": "surfaces", "cifti": "grayordinates (CIFTI)"}
+CALLED = {
+    "table": "tables of regions",
+    "nifti": "images",
+    "gifti": "surfaces",
+    "cifti": "grayordinates (CIFTI)",
+    "electric": "recordings of electrodes or sensors",
+}
 
 
 @dataclass(frozen=True)
