@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.aligning import SHARED, Alignment, People, anatomical, dimensions, said, same_places
+from brainalign.encoding.aligning import (
+    SHARED,
+    Alignment,
+    People,
+    anatomical,
+    check_alignment,
+    dimensions,
+    said,
+    same_places,
+)
 from brainalign.encoding.ceilings import none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
@@ -21,7 +30,7 @@ from brainalign.encoding.within import PCA
 from brainalign.errors import InputError, did_you_mean
 from brainalign.maths.shared_space import SharedSpace
 from brainalign.progress import Progress
-from brainalign.scratch import room
+from brainalign.scratch import blocks, room
 from brainalign.signals import Signal
 from brainalign.store import Store
 
@@ -162,6 +171,7 @@ def encode_across(
     >>> bool(found.group["mean"][0] > 0.4), found.predictions("b").shape
     (True, (120, 30))
     """
+    check_alignment(align)
     problem = pose(X, people, folds=folds, inner=inner, within_fold=within_fold, solver=solver, seed=seed)
     everyone = People.of(problem.Y)
     spaces, shared = _by_others(problem, everyone, align, baseline, store, progress)
@@ -252,11 +262,13 @@ def taught(people: Signal, everyone: People, space: SharedSpace, train: np.ndarr
     Signal (n_samples, n_people × n_dimensions)
         `subject` is who is left out. All samples but those of training are 0: there is nothing to leak.
     """
-    each = np.stack([space.shared_of(k, values[train]) for k, values in enumerate(everyone.values)])
-    others = (each.sum(0) - each) / (len(each) - 1)
-    values = np.zeros((len(people.samples), len(each) * each.shape[2]), np.float32)
-    values[train] = np.concatenate([*others], axis=1)
-    return Signal(values, people.samples, dimensions(everyone.names, each.shape[2]))
+    m, n = len(everyone.names), space.shared.shape[1]
+    values = room((len(people.samples), m * n))
+    for rows in blocks(len(train), 8 * max(m * n, *(own.shape[1] for own in everyone.values))):
+        each = np.stack([space.shared_of(k, own[train[rows]]) for k, own in enumerate(everyone.values)], axis=1)
+        others = (each.sum(1, keepdims=True) - each) / (m - 1)
+        values[train[rows]] = others.reshape(len(others), m * n)
+    return Signal(values, people.samples, dimensions(everyone.names, n))
 
 
 def _scored(

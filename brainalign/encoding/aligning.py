@@ -13,7 +13,7 @@ from scipy.sparse import csr_array
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.reduced import mean_and_scale
 from brainalign.maths.shared_space import SharedSpace, fit_shared_response, hyperalign
-from brainalign.scratch import span_of
+from brainalign.scratch import blocks, room, span_of
 from brainalign.signals import Signal
 
 
@@ -143,13 +143,16 @@ def anatomical(people: Sequence[np.ndarray], columns: Sequence[pd.DataFrame], ro
     bases = tuple(csr_array((np.ones(n), (at, np.arange(n))), shape=(n, n)) for at in places)
     space = SharedSpace(
         bases,
-        np.zeros((len(rows), n)),
+        np.zeros((0, n)),
         tuple(mean for mean, _ in scaled),
         tuple(scale for _, scale in scaled),
         (),
         True,
     )
-    shared = np.mean([space.shared_of(k, X[rows]) for k, X in enumerate(people)], axis=0)
+    shared = room((len(rows), n), float)
+    for k, X in enumerate(people):  # one after another, some samples at a time
+        for some in blocks(len(rows), 8 * n):
+            shared[some] += space.shared_of(k, X[rows[some]]) / len(people)
     return replace(space, shared=shared)
 
 
@@ -197,7 +200,8 @@ def align_people(people: Signal, train: Any, how: Alignment = SHARED) -> Signal:
     Raises
     ------
     InputError, SettingsError
-        Fewer than two people, more features than somebody has, fewer than two samples to learn from.
+        Fewer than two people, more features than somebody has, fewer than two samples to learn from; samples that are
+        not there; something that is no alignment.
 
     Examples
     --------
@@ -209,18 +213,43 @@ def align_people(people: Signal, train: Any, how: Alignment = SHARED) -> Signal:
     >>> align_people(both, train=both.samples["run"] == "1", how=shared_response(3))
     Signal(120 samples × 6 columns; 2 runs; 0.0–59.0 s; subject, dimension)
     """
+    check_alignment(how)
     everyone = People.of(people)
-    taken = np.zeros(len(people.samples), bool)
-    taken[train.to_numpy() if isinstance(train, pd.Series) else train] = True
-    space = how(everyone.values, everyone.columns, np.flatnonzero(taken & people.use))
-    shared = [space.shared_of(k, values) for k, values in enumerate(everyone.values)]
-    attrs: dict[str, Any] = {**people.attrs, "aligned": {"how": said(how), "samples": int((taken & people.use).sum())}}
-    return Signal(
-        np.concatenate(shared, axis=1).astype(np.float32),
-        people.samples,
-        dimensions(everyone.names, space.shared.shape[1]),
-        attrs=attrs,
-    )
+    taken = _taken(train, len(people.samples)) & people.use
+    space = how(everyone.values, everyone.columns, np.flatnonzero(taken))
+    n = space.shared.shape[1]
+    values = room((len(taken), len(everyone.names) * n))
+    for k, own in enumerate(everyone.values):
+        for rows in blocks(len(own), 8 * own.shape[1]):
+            values[rows, k * n : (k + 1) * n] = space.shared_of(k, own[rows])
+    attrs: dict[str, Any] = {**people.attrs, "aligned": {"how": said(how), "samples": int(taken.sum())}}
+    return Signal(values, people.samples, dimensions(everyone.names, n), attrs=attrs)
+
+
+def check_alignment(how: Any) -> None:
+    """Refuse what is no alignment: a word, or what makes one and was not called."""
+    if how is shared_response or how is hyperalignment:
+        raise SettingsError(f"{how.__name__} makes an alignment: call it, {how.__name__}(50) for 50 dimensions")
+    if not callable(how):
+        raise SettingsError(
+            "an alignment is shared_response(50), hyperalignment(), anatomical, or a function of people, columns and "
+            f"rows; found {how!r}"
+        )
+
+
+def _taken(train: Any, n: int) -> np.ndarray:
+    """(n,) bool: the samples that are named by a mask, positions or a slice."""
+    index = train if isinstance(train, slice) else np.asarray(train)
+    taken = np.zeros(n, bool)
+    if isinstance(index, np.ndarray) and index.dtype == bool and index.shape != (n,):
+        raise InputError(f"train is a mask of shape {index.shape}, and there are {n} samples: give one value for each")
+    if isinstance(index, np.ndarray) and index.dtype.kind not in "biu" and index.size:
+        raise InputError(f"train is a mask, positions or a slice of the samples; found {train!r:.60}")
+    try:
+        taken[index if isinstance(index, slice) or index.size else np.zeros(0, int)] = True
+    except IndexError as error:
+        raise InputError(f"train names samples that are not there, of {n}: {error}") from error
+    return taken
 
 
 def dimensions(names: Sequence[str], n: int) -> pd.DataFrame:

@@ -161,10 +161,14 @@ class Published:
         own = ceiling_of_ncsnr(ratio, k, self.met)
         people = brain.columns["subject"] if "subject" in brain.columns else pd.Series("", index=brain.columns.index)
         bases = {} if self.met is not None else brain.attrs.get("ncsnr_of", {})
+        freedom = np.full(len(ratio), own.freedom)
         for who in [one for one in dict.fromkeys(people) if one in bases]:
             stimuli, times = bases[who]
             tested, mine = ceiling_of_ncsnr(ratio, k, (int(stimuli), int(times))), (people == who).to_numpy()
+            freedom[mine] = tested.freedom
             own = replace(own, se=np.where(mine, tested.se, own.se), p=np.where(mine, tested.p, own.p))
+        if bases:
+            own = replace(own, freedom=freedom)  # people's maps may rest on more or less
         untested = int((np.isnan(own.p) & np.isfinite(own.value)).sum())
         s = "s" * (untested != 1)
         said = f"; {untested:,} column{s} not tested against zero, as it is not said what the map rests on"

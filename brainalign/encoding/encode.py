@@ -202,9 +202,13 @@ def gather(
 def _not_told(ceiling: Ceiling) -> list[str]:
     """How many targets are not normalised."""
     dropped = int((~ceiling.told_from_zero()).sum())
+    why = "p > .05, against rearranged repeats or people"
+    if ceiling.kind == "ncsnr_map":  # nothing of it can be rearranged
+        untested = bool(np.isnan(ceiling.p).all())
+        why = "the map is 0 or missing there" if untested else "p > .05 in an F test of the map, or nothing in it"
     return [
-        f"the ceiling of {dropped:,} of {ceiling.value.size:,} targets cannot be told from zero (p > .05, against "
-        "rearranged repeats or people): their normalised scores are NaN"
+        f"the ceiling of {dropped:,} of {ceiling.value.size:,} targets cannot be told from zero ({why}): their "
+        "normalised scores are NaN"
     ] * (dropped > 0)
 
 

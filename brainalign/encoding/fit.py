@@ -389,15 +389,18 @@ def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.nda
     used = [""] * problem.n_own
     for model in candidates:
         space, ridge = _learn(problem, model, rows, own)
-        better = np.flatnonzero(np.nan_to_num(ridge.cv_r2_, nan=-1e30) > best)
-        for at in batches(len(better), len(weights)):
-            some = better[at]
-            back, shift = space.back(np.asarray(ridge.coef_[:, some], np.float64))
-            weights[:, some] = 0
-            weights[np.ix_(space.columns, some)] = back
-            intercept[some] = np.asarray(ridge.intercept_)[some] + shift
-        best[better] = np.nan_to_num(ridge.cv_r2_, nan=-1e30)[better]
-        for t in better:
+        found = np.nan_to_num(ridge.cv_r2_, nan=-1e30)
+        better = found > best
+        for batch, coef in ridge.coef_batches():  # the weights of all targets are never in memory
+            for few in batches(coef.shape[1], len(weights)):
+                some = slice(batch.start + few.start, batch.start + few.stop)
+                hit = np.flatnonzero(better[some])
+                back, shift = space.back(np.asarray(coef[:, few][:, hit], np.float64))
+                weights[:, some.start + hit] = 0
+                weights[np.ix_(space.columns, some.start + hit)] = back
+                intercept[some.start + hit] = ridge.intercept_[some][hit] + shift
+        best[better] = found[better]
+        for t in np.flatnonzero(better):
             used[t] = model.alternative or ""
     return weights, intercept, used
 

@@ -13,6 +13,7 @@ from scipy.spatial import KDTree
 from brainalign.encoding.neighbours import PLACE
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.clusters import neighbours_of_mesh
+from brainalign.signals import Signal
 
 ROUNDING_MM = 1e-4  # what is so little beyond the radius is at the radius
 NUMBERS_TOGETHER = 1 << 22  # distances on a surface looked at together
@@ -140,7 +141,7 @@ def searchlights(
     Raises
     ------
     InputError
-        Columns without a place, or a vertex the mesh does not have.
+        Columns without a place, a vertex the mesh does not have, something that is no table or no mesh.
     SettingsError
         A radius or a minimum that is not above zero.
 
@@ -160,11 +161,12 @@ def searchlights(
     >>> len(found), [(light.centre, light.members.tolist()) for light in found]
     (3, [(0, [0, 1]), (1, [0, 1, 2]), (2, [1, 2])])
     """
-    if not (np.isfinite(radius_mm) and radius_mm > 0):
-        raise SettingsError(f"radius_mm is above zero; found {radius_mm}")
-    if minimum < 1:
-        raise SettingsError(f"minimum is at least 1, the centre itself; found {minimum}")
-    columns = columns.reset_index(drop=True)
+    if not (_is_number(radius_mm) and 0 < radius_mm < np.inf):
+        raise SettingsError(f"radius_mm is above zero; found {radius_mm!r}")
+    if not (_is_number(minimum) and minimum >= 1):
+        raise SettingsError(f"minimum is at least 1, the centre itself; found {minimum!r}")
+    columns = _table(columns).reset_index(drop=True)
+    _check_mesh(mesh)
     surface = _on_surface(columns, mesh)
     parts: list[Volume | Surface] = []
     lengths = {side: edge_lengths(*mesh[side]) for side in surface.dropna().unique()} if mesh else {}
@@ -207,6 +209,7 @@ def regions(columns: pd.DataFrame, by: str = "roi", minimum: int = 1) -> list[Re
     >>> [(r.name, r.members.tolist()) for r in regions(pd.DataFrame({"roi": ["V1", "V4", "V1"]}))]
     [('V1', [0, 2]), ('V4', [1])]
     """
+    columns = _table(columns)
     if by not in columns:
         raise InputError(f"columns have no {by!r}; " + did_you_mean(by, columns.columns))
     several = "subject" in columns and by != "subject" and columns["subject"].nunique() > 1
@@ -216,6 +219,33 @@ def regions(columns: pd.DataFrame, by: str = "roi", minimum: int = 1) -> list[Re
     labels = labels.reset_index(drop=True)[columns[by].notna().to_numpy()]
     groups = labels.groupby(labels, sort=False).groups
     return [Region(str(name), np.asarray(at)) for name, at in groups.items() if len(at) >= minimum]
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+
+
+def _table(columns: pd.DataFrame) -> pd.DataFrame:
+    if isinstance(columns, pd.DataFrame):
+        return columns
+    hint = ": give its columns, signal.columns" if isinstance(columns, Signal) else ""
+    raise InputError(f"columns is a table with a row per column of a recording; found a {type(columns).__name__}{hint}")
+
+
+def _check_mesh(mesh: object) -> None:
+    if mesh is None:
+        return
+    if not isinstance(mesh, Mapping) or not all(
+        isinstance(one, (tuple, list)) and len(one) == 2 for one in mesh.values()
+    ):
+        raise InputError(
+            "mesh names the coordinates and faces of every hemisphere, {'L': (coordinates, faces), 'R': ..}; found "
+            + (
+                ", ".join(f"{side}: {type(one).__name__}" for side, one in mesh.items())
+                if isinstance(mesh, Mapping)
+                else f"a {type(mesh).__name__}"
+            )
+        )
 
 
 def edge_lengths(coordinates: np.ndarray, faces: np.ndarray) -> csr_array:

@@ -322,13 +322,18 @@ class BandedRidge(Solution, MultiOutputMixin, RegressorMixin, BaseEstimator):
         """(n_features, n_targets) weights on X as given."""
         check_is_fitted(self, "points_")
         if self._coef is None:
-            data = self._data
-            coef = np.zeros((self.n_features_in_, data.targets), self._dtype)
-            order = np.concatenate(data.columns)
-            for batch, values in self._solutions():
-                coef[order, batch] = values
-            self._coef = self._blank(coef)
+            coef = np.zeros((self.n_features_in_, self._data.targets), self._dtype)
+            for batch, values in self.coef_batches():
+                coef[:, batch] = values
+            self._coef = coef
         return self._coef
+
+    def coef_batches(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Weights of a batch of targets at a time: (which targets, (n_features, m))."""
+        check_is_fitted(self, "points_")
+        place = np.argsort(np.concatenate(self._data.columns))
+        for batch, values in self._solutions():
+            yield batch, self._blank(values[place], batch)
 
     @property
     def dual_coef_(self) -> np.ndarray:

@@ -44,7 +44,7 @@ class Ceiling:
         One-sided, against a ceiling of zero.
     kind : str
         How it was estimated.
-    freedom : int
+    freedom : int, or array as `value`
         Degrees of freedom of `se`.
 
     Examples
@@ -58,7 +58,7 @@ class Ceiling:
     se: np.ndarray
     p: np.ndarray
     kind: str
-    freedom: int = BLOCKS - 1
+    freedom: int | np.ndarray = BLOCKS - 1
 
     def as_r(self) -> Ceiling:
         """The same ceiling for correlations: √value (NaN below zero), standard error by the delta method."""

@@ -26,7 +26,8 @@ class SharedSpace:
     Parameters
     ----------
     bases : tuple of arrays (n_voxels_k, n_features)
-        W of every person, WᵀW = 1; a voxel that never changes has a row of zeros. Sparse where it only reorders.
+        W of every person, WᵀW = 1, dense; of `anatomical`, which only reorders, a square permutation, sparse. A voxel
+        that never changes has a row of zeros (in a permutation it keeps its 1, and is 0 in Z).
     shared : array (n_samples, n_features)
         The shared response S: the mean over people of Z W, on its principal axes.
     means, scales : tuple of arrays (n_voxels_k,)

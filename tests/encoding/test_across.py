@@ -245,6 +245,57 @@ def test_what_cannot_be_aligned():
         align_people(twice.select(columns=slice(5, 15)), train=slice(0, 80), how=anatomical)
 
 
+@pytest.mark.parametrize(
+    ("align", "message"),
+    [
+        (shared_response, r"shared_response makes an alignment: call it, shared_response\(50\)"),
+        (hyperalignment, r"hyperalignment makes an alignment: call it"),
+        ("srm", r"an alignment is shared_response\(50\), .*; found 'srm'"),
+    ],
+    ids=["not called", "neither", "a word"],
+)
+def test_what_is_no_alignment_is_refused(align, message):
+    X, people = crowd((10, 12))
+    with pytest.raises(SettingsError, match=message):
+        encode_across(X, people, align=align)
+    with pytest.raises(SettingsError, match=message):
+        align_people(people, train=slice(0, 80), how=align)
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        (np.ones(80, bool), r"train is a mask of shape \(80,\), and there are 240 samples"),
+        ([0, 1, 240], "train names samples that are not there, of 240: index 240"),
+        ("run-1", "train is a mask, positions or a slice of the samples; found 'run-1'"),
+        ([0.5, 1.0], "train is a mask, positions or a slice"),
+        ([], "at least two samples; found 0"),
+    ],
+    ids=["short", "beyond", "word", "parts", "none"],
+)
+def test_samples_that_are_not_there_teach_nothing(train, message):
+    with pytest.raises(InputError, match=message):
+        align_people(crowd((10, 12))[1], train=train, how=shared_response(2))
+
+
+def test_some_samples_at_a_time_are_all_of_them(monkeypatch):
+    X, people = crowd((12, 12))
+    how = {"align": shared_response(3), "solver": FIXED}
+
+    def found():
+        fit = encode_across(X, people, **how)
+        return fit.scores["r"], [align_people(people, slice(0, 80), one).values for one in (how["align"], anatomical)]
+
+    scores, aligned = found()
+    monkeypatch.setattr("brainalign.scratch.BLOCK", 1000)
+    monkeypatch.setattr("brainalign.scratch.LARGE", 0)
+    again, others = found()
+    np.testing.assert_allclose(again, scores, atol=1e-5)
+    for one, other in zip(aligned, others, strict=True):
+        assert isinstance(other, np.memmap)
+        np.testing.assert_allclose(other, one, atol=1e-6)
+
+
 def test_an_alignment_that_goes_on_is_said():
     X, people = crowd((10, 12))
 

@@ -1,5 +1,8 @@
 """Which ceiling the data allow is found in the samples and columns."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +10,7 @@ import pytest
 from brainalign.encoding.ceilings import auto, between_repeats, between_subjects, from_ncsnr, none, repeats_of
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
-from brainalign.encoding.folds import hold_out
+from brainalign.encoding.folds import by_stimulus, hold_out
 from brainalign.errors import InputError, SettingsError
 from brainalign.maths.ceiling import noise_ceiling, split_half
 from brainalign.maths.published import ceiling_of_ncsnr
@@ -211,9 +214,38 @@ def test_a_map_is_tested_where_it_is_known_what_it_rests_on():
     want = ceiling_of_ncsnr(np.array([0.5, 0.05]), 1, (500, 3))
     assert found.own.se[1:3].tolist() == want.se.tolist()
     assert found.own.p[1:3].tolist() == want.p.tolist()
+    np.testing.assert_allclose(np.array(found.own.interval())[:, 1:3], np.array(want.interval()))
+    uneven = replace(known, attrs={"ncsnr_of": {"a": [30, 3], "b": [500, 3]}})
+    assert from_ncsnr()(uneven).own.freedom[:3].tolist() == [29, 29, 499]
     everywhere = from_ncsnr(met=(10_000, 3))(known)
+    assert everywhere.own.freedom == 9_999
     assert np.isfinite(everywhere.own.se).all()
     assert "not tested" not in everywhere.why
+
+
+@pytest.mark.parametrize(
+    ("rule", "ncsnr", "why"),
+    [
+        (
+            from_ncsnr(met=(200, 3)),
+            [0.9, 0.01, 0.0],
+            "2 of 3 targets .* (p > .05 in an F test of the map, or nothing in",
+        ),
+        (from_ncsnr(), [0.9, 0.01, 0.0], "1 of 3 targets .* (the map is 0 or missing there): their"),
+        (between_repeats(), [0.9, 0.01, 0.0], "(p > .05, against rearranged repeats or people): their normalised"),
+    ],
+    ids=["tested", "untested", "rearranged"],
+)
+def test_the_note_says_how_a_ceiling_was_told_from_zero(rule, ncsnr, why):
+    rng = np.random.default_rng(0)
+    shown = np.tile(np.arange(40), 3)
+    samples = pd.DataFrame({"run": np.repeat(["1", "2", "3"], 40), "time": np.tile(np.arange(40) * 4.0, 3)})
+    samples = samples.assign(stimulus=shown, repeat=samples["run"])
+    X = Signal(rng.standard_normal((40, 2))[shown], samples, pd.DataFrame({"band": ["a"] * 2}))
+    Y = Signal(rng.standard_normal((120, 3)), samples, pd.DataFrame({"ncsnr": ncsnr}))
+    fit = encode(X, Y, folds=by_stimulus, ceiling=rule, chance=Chance(0, 0), weights=False)
+    (note,) = (note for note in fit.notes if "told from zero" in note)
+    assert re.search(why.replace("(", r"\(").replace(")", r"\)"), note)
 
 
 def test_auto_takes_the_map_where_no_presentation_is_repeated():

@@ -119,6 +119,16 @@ def test_the_ridge_of_a_large_recording_leaves_memory_for_the_rest(planted, monk
     assert {ridge.memory for ridge in seen} == {300_000_000}
 
 
+def test_weights_are_never_held_at_once(planted, monkeypatch):
+    X, Y = planted
+    whole = encode(X, Y, chance=Chance(0, 0))
+    monkeypatch.setattr(BandedRidge, "coef_", None)
+    monkeypatch.setattr(fitting, "AT_ONCE", 2 * X.shape[1])
+    some = encode(X, Y, chance=Chance(0, 0))
+    np.testing.assert_array_equal(some.weights.values, whole.weights.values)
+    np.testing.assert_allclose(some.weights.intercept, whole.weights.intercept, atol=1e-6)
+
+
 BOUNDED = """
 import sys
 import numpy as np, pandas as pd

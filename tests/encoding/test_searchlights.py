@@ -172,6 +172,21 @@ def test_what_has_no_place():
         searchlights(missing, 0)
     with pytest.raises(SettingsError, match="minimum is at least 1"):
         searchlights(missing, minimum=0)
+    with pytest.raises(SettingsError, match="radius_mm is above zero; found '8'"):
+        searchlights(missing, "8")
+    samples = pd.DataFrame({"run": "1", "time": [0.0, 1.0]})
+    signal = Signal(np.zeros((2, 2)), samples, vertices)
+    for ask in (searchlights, regions):
+        with pytest.raises(InputError, match=r"found a Signal: give its columns, signal.columns"):
+            ask(signal)
+    with pytest.raises(InputError, match=r"found a ndarray$"):
+        searchlights(coordinates)
+    with pytest.raises(
+        InputError, match=r"mesh names the coordinates and faces of every hemisphere, .*; found a tuple"
+    ):
+        searchlights(vertices, mesh=(coordinates, faces))
+    with pytest.raises(InputError, match=r"mesh names .*; found L: ndarray"):
+        searchlights(vertices, mesh={"L": coordinates})
 
 
 @pytest.mark.verify
