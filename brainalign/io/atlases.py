@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -178,8 +178,8 @@ def _on_grid_of(atlas: Atlas, image: Image) -> tuple[np.ndarray, list[str]]:
 
     move = np.linalg.inv(atlas.affine) @ image.affine
     # mode "constant" would end in the middle of the outermost voxels
-    how = {"order": 0, "mode": "grid-constant", "cval": 0}
-    labels = affine_transform(atlas.labels, move[:3, :3], move[:3, 3], image.shape, **how)
+    how: dict[str, Any] = {"offset": move[:3, 3], "order": 0, "mode": "grid-constant", "cval": 0}
+    labels = affine_transform(atlas.labels, move[:3, :3], output_shape=image.shape, **how)
     return labels, [f"{atlas.name} is of another grid than the recording: resampled to it, by nearest neighbour"]
 
 

@@ -119,7 +119,8 @@ def by_parcel(run: Series, parcels: Parcels, regions: Regions) -> Series:
 
 def _vertices(run: Series) -> dict[str, int]:
     """Hemisphere → vertices of the surface that a recording is on, by its grid: of CIFTI the medial wall too."""
-    return cortices(run.grid[0]) if "structure" in run.columns else dict(run.grid)  # type: ignore[arg-type]
+    grid: Any = run.grid
+    return cortices(grid[0]) if "structure" in run.columns else dict(grid)
 
 
 def _some(run: Series, columns: np.ndarray) -> Iterator[np.ndarray]:
