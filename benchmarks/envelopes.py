@@ -1,7 +1,7 @@
 """How fast does high-gamma come out of a recording, and in how much memory, beside MNE's filter and Hilbert transform?
 
 python benchmarks/envelopes.py [MINUTES [BESIDE]] writes results/benchmarks/envelopes.json: 200 channels at 2 kHz,
-MINUTES (10) of them and twice as many, with line noise removed, both published ways; and BESIDE (2) minutes of them
+MINUTES (10) of them and twice as many, with line noise removed, both published ways; and BESIDE (1) minutes of them
 beside MNE, in turn, which holds all of a recording in memory. Each in a process of its own with one thread; the
 recording is a mapped file of int16, as recordings are.
 """
@@ -18,7 +18,7 @@ import numpy as np
 from measure import RESULTS, THREADS, facts, own_bytes, save_json, spread, today
 
 FS, RATE, CHANNELS, LINE, BLOCK = 2000, 100.0, 200, 50.0, 20_000
-MINUTES, BESIDE, REPEATS = 10, 2, 3
+MINUTES, BESIDE, REPEATS = 10, 1, 3
 FASTER, MOST = 20, 1e9  # than real time; bytes
 VOLTS = 1e-7  # of a step
 
