@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -149,11 +150,11 @@ def save(what: Encoding | Signal, path: str | Path) -> Path:
     folder = Path(path)
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
-        table = getattr(what, name)
+        table, place = getattr(what, name), folder / f"{name}.tsv"
         if len(table):
-            table.to_csv(
-                folder / f"{name}.tsv", sep="\t", index=False, float_format=DIGITS, na_rep="n/a", lineterminator="\n"
-            )
+            table.to_csv(place, sep="\t", index=False, float_format=DIGITS, na_rep="n/a", lineterminator="\n")
+        else:
+            place.unlink(missing_ok=True)  # an earlier fit's, of which this one knows nothing
     (folder / "settings.yaml").write_text(
         yaml.safe_dump(dict(what.settings), sort_keys=False, allow_unicode=True), "utf-8"
     )
@@ -162,6 +163,8 @@ def save(what: Encoding | Signal, path: str | Path) -> Path:
     save_signal(replace(what.predictions, related={"observed": what.observed}), folder / "predictions.zarr")
     if what.weights is not None:
         _save_weights(what.weights, folder / "weights.zarr")
+    else:
+        shutil.rmtree(folder / "weights.zarr", ignore_errors=True)
     return folder
 
 

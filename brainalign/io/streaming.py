@@ -20,7 +20,7 @@ from brainalign.maths.artefacts import Limits, Survey, bad_channels, mark, surve
 from brainalign.maths.bands import Band, sub_bands
 from brainalign.maths.envelopes import Plan, envelopes, n_outputs
 from brainalign.provenance import hash_array
-from brainalign.rows import LARGE
+from brainalign.scratch import LARGE
 from brainalign.store import Store, key_of
 
 Referencing = Callable[[pd.DataFrame], Reference]

@@ -1,5 +1,7 @@
 """What is saved is what is loaded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -53,3 +55,12 @@ def test_xarray_opens_predictions_and_weights(fit, tmp_path):
 def test_what_is_no_results_folder(tmp_path):
     with pytest.raises(InputError, match=r"is not a results folder: scores.tsv, settings.yaml, .* missing"):
         load(tmp_path)
+
+
+def test_what_an_earlier_fit_left_in_the_folder_goes(fit, tmp_path):
+    folder = save(fit, tmp_path / "x")
+    assert (folder / "layers.tsv").exists()
+    save(replace(fit, layers=fit.layers.iloc[:0], weights=None), folder)
+    assert not (folder / "layers.tsv").exists()
+    assert not (folder / "weights.zarr").exists()
+    assert len(load(folder).scores) == len(fit.scores)
