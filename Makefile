@@ -34,7 +34,7 @@ verify: $(VENV)/installed-dev  ## the long checks
 lint: $(VENV)/installed-dev  ## style and types
 	$(BIN)/ruff check --output-format concise .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright --threads
+	$(BIN)/pyright
 
 docs: $(VENV)/installed-dev  ## the pages, into site/
 	$(BIN)/mkdocs build --strict --quiet

@@ -141,10 +141,11 @@ def words_of(nuisance: str | Sequence[str]) -> tuple[str, ...]:
     >>> words_of("drift"), words_of(["drift", "motion"])
     (('drift',), ('drift', 'motion'))
     """
-    words = (nuisance,) if isinstance(nuisance, str) else tuple(nuisance) if isinstance(nuisance, Iterable) else (None,)
-    if not all(isinstance(word, str) for word in words):
+    if isinstance(nuisance, str):
+        return (nuisance,)
+    if not isinstance(nuisance, Iterable) or not all(isinstance(word, str) for word in nuisance):
         raise SettingsError(f"nuisance is a list of words, such as ['drift', 'motion']; found {nuisance!r}")
-    return words
+    return tuple(nuisance)
 
 
 SLOW = {"drift": drift, "high_pass": high_pass, "linear": linear}

@@ -136,7 +136,7 @@ def _span_of_mean(
     models: Sequence[Tested], targets: np.ndarray, problem: Problem, chance: Chance
 ) -> tuple[float, float]:
     """As `_spans`, of the mean over targets."""
-    total = sum(r.sum(1) for _, r in _resamples(models, targets, problem, chance))
+    total = sum((r.sum(1) for _, r in _resamples(models, targets, problem, chance)), start=np.zeros(()))
     span = inference.interval(total / len(targets))
     return float(span.low), float(span.high)
 

@@ -214,7 +214,8 @@ def _settings_of(
             "regions 'voxels' says what becomes of the regions of a label image or a parcellation: name one as atlas, "
             "or leave regions out"
         )
-    wanted_confounds(confounds), limits_of(censor)  # what cannot be is an error before anything is read
+    wanted_confounds(confounds)  # what cannot be is an error before anything is read
+    limits_of(censor)
     clock = volume_clock(dataset)
     return RunSettings(
         _find_mask_file(mask, root),

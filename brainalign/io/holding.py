@@ -104,21 +104,14 @@ def hold(
     columns, where = common_columns(runs)
     shape = (sum(run.n_samples for run in runs), len(columns))
     masks = list(use) or [None] * len(runs)
-    if 4 * shape[0] * shape[1] <= LARGE:
-        values = np.empty(shape, np.float32)
-        looks = _copy(runs, where, masks, _filling(values))
-        if not _unusable(looks):
-            kept = _kept(looks, shape[1])
-            values = values if kept.all() else values[:, kept]
-    else:
-        try:
-            values, kept = _on_disk(runs, where, masks, shape, store, key)
-            looks = []
-        except _UnusableError as error:
-            looks = error.looks
-    if _unusable(looks):
-        dead = [look.dead for look in looks]
-        return Held(None, columns, dead, [look.problem for look in looks if look.problem and not look.dead])
+    large = 4 * shape[0] * shape[1] > LARGE
+    try:
+        values, kept = (
+            _on_disk(runs, where, masks, shape, store, key) if large else _in_memory(runs, where, masks, shape)
+        )
+    except _UnusableError as error:
+        dead = [look.dead for look in error.looks]
+        return Held(None, columns, dead, [look.problem for look in error.looks if look.problem and not look.dead])
     lost = int((~kept).sum())
     one, many = noun_of(runs[0].key)
     note = f"{lost} {many if lost > 1 else one} of {len(kept)} constant or without a number in a run, dropped"
@@ -202,7 +195,7 @@ def _copy_run(run: Series, where: np.ndarray, use: np.ndarray | None, sink: Sink
     patchy = np.flatnonzero(some & ~whole)
     problem = ""
     if len(patchy):
-        problem = _hole(run, where[patchy[0]], int(bad_at[patchy[0]]), len(patchy))
+        problem = _hole(run, int(where[patchy[0]]), int(bad_at[patchy[0]]), len(patchy))
     return Look(varies, whole, _why_dead(run.name, first, varies, some), problem)
 
 
@@ -234,8 +227,20 @@ def _unusable(looks: Sequence[Look]) -> bool:
     return any(look.dead or look.problem for look in looks)
 
 
-def _kept(looks: Sequence[Look], n: int) -> np.ndarray:
-    return np.logical_and.reduce([look.varies & look.whole for look in looks]) if looks else np.ones(n, bool)
+def _kept(looks: Sequence[Look]) -> np.ndarray:
+    return np.logical_and.reduce([look.varies & look.whole for look in looks])
+
+
+def _in_memory(
+    runs: Sequence[Series], where: Sequence[np.ndarray], use: Sequence[np.ndarray | None], shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The values, and which columns they are of those in common."""
+    values = np.empty(shape, np.float32)
+    looks = _copy(runs, where, use, _filling(values))
+    if _unusable(looks):
+        raise _UnusableError(looks)
+    kept = _kept(looks)
+    return values if kept.all() else values[:, kept], kept
 
 
 def _on_disk(
@@ -255,7 +260,7 @@ def _on_disk(
             looks = _copy(runs, where, use, lambda block: file.write(np.ascontiguousarray(block, "<f4").data))
         if _unusable(looks):
             raise _UnusableError(looks)
-        kept = _kept(looks, shape[1])
+        kept = _kept(looks)
         np.save(folder / "kept.npy", kept)
         if not kept.all():
             _narrow(whole, kept)

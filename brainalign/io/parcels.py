@@ -168,7 +168,7 @@ def _of_gifti(path: Path) -> list[str]:
 
 
 def _of_annotation(path: Path) -> list[str]:
-    from nibabel.freesurfer import read_annot
+    from nibabel.freesurfer.io import read_annot
 
     try:
         labels, _, names = read_annot(path)
@@ -179,7 +179,7 @@ def _of_annotation(path: Path) -> list[str]:
 
 
 def _of_cifti(path: Path, name: str) -> tuple[pd.DataFrame, dict[str, int]]:
-    from nibabel.cifti2 import BrainModelAxis, LabelAxis
+    from nibabel.cifti2.cifti2_axes import BrainModelAxis, LabelAxis
 
     image = load_cifti(path, name)
     axes = [image.header.get_axis(k) for k in range(image.ndim)]

@@ -58,12 +58,10 @@ def there_twice(subject: str, runs: Sequence[tuple[str, str]]) -> list[str]:
 
 def same_grid(a: Series, b: Series) -> bool:
     """Whether the keys of two runs mean the same places: grids are equal, affines to 0.01 mm."""
-    return len(a.grid) == len(b.grid) and all(
-        np.shape(one) == np.shape(other)
-        and (
-            np.allclose(one, other, atol=0.01)
-            if isinstance(one, np.ndarray) and isinstance(other, np.ndarray)
-            else one == other
-        )
-        for one, other in zip(a.grid, b.grid, strict=True)
-    )
+    return len(a.grid) == len(b.grid) and all(map(_same, a.grid, b.grid))
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.shape == other.shape and bool(np.allclose(one, other, atol=0.01))
+    return type(one) is type(other) and one == other

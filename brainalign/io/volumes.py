@@ -106,7 +106,8 @@ class Image:
         size = volume * proxy.dtype.itemsize
         slope, inter = (np.float64(value) for value in (proxy.slope, proxy.inter))
         try:
-            with ImageOpener(self.image.file_map["image"].filename) as file:
+            opened: Any = ImageOpener(self.image.file_map["image"].filename)
+            with opened as file:
                 for start in range(0, n, step):
                     shape = (*self.shape, min(step, n - start))
                     raw = array_from_file(shape, proxy.dtype, file, proxy.offset + start * size, order="F", mmap=False)

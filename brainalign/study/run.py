@@ -149,8 +149,9 @@ def check_study(study: Study, store: Store | None = None) -> list[str]:
     files = attempt(lambda: files_of(study, brain))
     there = files is not None
     if brain is not None and events is not None:
-        chosen = attempt(lambda: stages.chosen(study, brain, events))
-        brain, events, files = _scored(chosen, brain, events, files or Files())
+        shown = events
+        chosen = attempt(lambda: stages.chosen(study, brain, shown))
+        brain, events, files = _scored(chosen, brain, shown, files or Files())
         brain = attempt(lambda: as_trials(study, brain, events, store))
     if brain is not None:
         rule = attempt(lambda: stages.fold_rule(study.encoding.folds, brain))

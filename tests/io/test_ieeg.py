@@ -486,13 +486,12 @@ def test_trees_without_such_recordings_say_what_they_hold(person, tmp_path):
         read(electric)
 
 
-def test_one_recording_in_two_formats_is_read_once_and_two_recordings_are_not(person):
+def test_one_recording_in_two_formats_is_read_once_and_two_recordings_are_two_runs(person):
     electric, data = person
     electric.write(".edf", data, NAMES)
     assert ".vhdr is read; also there: .edf" in read(electric).attrs["notes"][0]
     electric.write(".vhdr", data, NAMES, acq="high")
-    with pytest.raises(SettingsError, match=r"sub-01 run 1 was recorded twice, .* \(acq\)"):
-        read(electric)
+    assert read(electric).runs == ["high-1", "none-1"]
 
 
 def test_a_run_without_a_sample_is_left_out_beside_others(person):
