@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from brainalign.encoding.chance import Chance, drawn_for, resampled
-from brainalign.encoding.fit import Fits, Problem, batches
+from brainalign.encoding.fit import Fits, Problem
 from brainalign.encoding.score import HeldOut, plain_r
 from brainalign.maths import inference
 from brainalign.maths.profile import centre_of_mass, peak
@@ -75,7 +75,7 @@ def choice_table(problem: Problem, fits: Fits, scored: Mapping[str, Scored], cha
     drawn = drawn_for(scored[names[0]].held, problem, chance) if chance.bootstrap else None
     found = np.full((6, problem.n_own), np.nan)
     tested = len(scored[names[0]].held.rows)
-    for batch in batches(problem.n_own, len(names) * max(chance.bootstrap, tested)):
+    for batch in problem.batches(problem.n_own, len(names) * max(chance.bootstrap, tested)):
         models = [scored[name].held.of(problem.own[batch]) for name in names]
         base = scored["baseline"].held.of(problem.own[batch]) if "baseline" in scored else None
         found[[0, 3], batch] = _where(models, base, places, plain_r)

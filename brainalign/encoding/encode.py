@@ -18,7 +18,6 @@ from brainalign.encoding.fit import (
     Model,
     Problem,
     Source,
-    batches,
     fit_models,
     models_of,
     pose,
@@ -114,7 +113,7 @@ def encode(
     Of a recording above 256 MB (`brainalign.scratch.LARGE`) nothing that is as long is held in memory: a memory-mapped
     one is read a batch of targets at a time, what is predicted lies in files (the store's, or some without a name in
     TMPDIR or /var/tmp) and the result is memory-mapped too. The solver's `memory` is then the budget of the whole fit,
-    of which the ridge is given three quarters.
+    of which the ridge is given three quarters, or all but 500 MB where that is less.
 
     Examples
     --------
@@ -271,7 +270,7 @@ def _signals(problem: Problem, scored: Mapping[str, Scored]) -> tuple[Signal, Si
     for k, (name, one) in enumerate(scored.items()):
         inner = [put_together(fold, "cv_r2")[problem.own] for fold in one.sources]
         named.append(problem.Y.columns.assign(model=name, **{f"inner_r2_{i}": r2 for i, r2 in enumerate(inner, 1)}))
-        for at in batches(problem.n_own, len(order)):
+        for at in problem.batches(problem.n_own, len(order)):
             columns = slice(k * problem.n_own + at.start, k * problem.n_own + at.stop)
             predicted[place, columns] = predicted_by(one.sources, problem.own[at])
     return (

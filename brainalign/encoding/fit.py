@@ -29,8 +29,9 @@ from brainalign.store import Store, key_of
 AVERAGED = partial(BandedRidge, average=True)  # better than the best point where responses are weak
 HOW = ("memory", "device", "n_jobs")  # settings of a solver that do not change its results
 SMALL = 2_000_000  # numbers in the responses up to which several fits are done at once
-AT_ONCE = 4_000_000  # numbers of many targets that are held together: 32 MB
-SHARE = 0.75  # of the memory, for the ridge of a large recording; the rest is for tables and for what is being scored
+AT_ONCE = 4_000_000  # numbers of many targets that are held together: 32 MB, and several such arrays
+EACH = 500  # bytes of the memory for each of them, where that allows fewer
+SHARE, BESIDE = 0.75, 500_000_000  # of the memory, for the ridge of a large recording; bytes for all that is beside it
 MAPPED = 1_000_000  # bytes of an array from which that of a large recording stays in its file
 
 
@@ -89,9 +90,13 @@ class Problem:
         unfitted = self.solver(bands=None, folds=2, seed=self.seed, n_jobs=None)
         return parse_bytes(getattr(unfitted, "memory", "4GB"))
 
+    def batches(self, n: int, size: int) -> list[slice]:
+        """Slices of so many targets that what is held of each, `size` numbers, is little beside the memory."""
+        return chunks(n, max(1, min(AT_ONCE, self.memory // EACH) // max(size, 1)))
+
     def mean(self, rows: np.ndarray) -> np.ndarray:
         """(t,) float64, over some samples."""
-        some = batches(self.targets.shape[1], len(rows))
+        some = self.batches(self.targets.shape[1], len(rows))
         return np.concatenate([columns_of_rows(self.targets, rows, at).mean(0, dtype=np.float64) for at in some])
 
     def inner_folds(self, train: np.ndarray) -> Folds:
@@ -158,17 +163,6 @@ def pose(
     if dead:
         raise InputError(f"band {dead[0]!r} never changes over the samples: leave it out, or look at how it was made")
     return Problem(X, Y, targets, splits, rule, inner, dict(within_fold or {}), solver, seed)
-
-
-def batches(n: int, size: int) -> list[slice]:
-    """Slices of so many targets that what is held of each, `size` numbers, stays within AT_ONCE.
-
-    Examples
-    --------
-    >>> batches(5, AT_ONCE // 3)
-    [slice(0, 3, None), slice(3, 5, None)]
-    """
-    return chunks(n, max(1, AT_ONCE // max(size, 1)))
 
 
 def models_of(bands: Sequence[str], baseline: Sequence[str], alternatives: Mapping[str, Sequence[str]]) -> list[Model]:
@@ -392,7 +386,7 @@ def refit(problem: Problem, models: Sequence[Model]) -> tuple[np.ndarray, np.nda
         found = np.nan_to_num(ridge.cv_r2_, nan=-1e30)
         better = found > best
         for batch, coef in ridge.coef_batches():  # the weights of all targets are never in memory
-            for few in batches(coef.shape[1], len(weights)):
+            for few in problem.batches(coef.shape[1], len(weights)):
                 some = slice(batch.start + few.start, batch.start + few.stop)
                 hit = np.flatnonzero(better[some])
                 back, shift = space.back(np.asarray(coef[:, few][:, hit], np.float64))
@@ -419,7 +413,8 @@ def _learn(
         bands=np.array(space.bands), folds=problem.inner_folds(train), seed=problem.seed, n_jobs=n_jobs
     )
     if problem.whole > scratch.LARGE and hasattr(ridge, "memory"):
-        ridge.memory = int(SHARE * parse_bytes(ridge.memory))
+        memory = parse_bytes(ridge.memory)
+        ridge.memory = int(max(memory // 4, min(SHARE * memory, memory - BESIDE)))
     Z = space.apply(np.asarray(values[train]))
     return space, ridge.fit(Z, rows_of(problem.targets[:, targets], train), progress=tell)
 

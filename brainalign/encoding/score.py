@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.fit import Problem, Source, batches, put_together
+from brainalign.encoding.fit import Problem, Source, put_together
 from brainalign.maths import scores
 from brainalign.maths.ceiling import Ceiling
 from brainalign.scratch import columns_of_rows
@@ -58,7 +58,7 @@ class Tested:
 
         beside : how many numbers of each are held beside its samples, such as resamples
         """
-        for at in batches(len(targets), max(len(self.rows), beside)):
+        for at in self.problem.batches(len(targets), max(len(self.rows), beside)):
             yield at, self.of(targets[at])
 
 

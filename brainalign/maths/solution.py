@@ -54,7 +54,8 @@ class Solution:
             yield from self._operated(X)
             return
         new = [data.new(X, b, self._dtype) for b in range(len(data.bands))]
-        step = max(1, TOGETHER // (len(X) * (len(new) if split else 1)))
+        together = min(TOGETHER, parse_bytes(self.memory) // 256)
+        step = max(1, together // (len(X) * (len(new) if split else 1)))
         for whole, solved in self._solutions():
             for few in chunks(whole.stop - whole.start, step):
                 batch, coef = slice(whole.start + few.start, whole.start + few.stop), solved[:, few]
