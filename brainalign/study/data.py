@@ -93,6 +93,7 @@ class Data(Section):
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a recording is named by one of {', '.join(LAYOUTS)}; found {found}")
         (form,) = named
+        self._check_kind(form)
         for key in dict.fromkeys(key for keys in LAYOUTS.values() for key in keys):
             if key not in LAYOUTS[form] and getattr(self, key) != default_of(self, key):
                 goes = [one for one, keys in LAYOUTS.items() if key in keys]
@@ -104,7 +105,6 @@ class Data(Section):
             )
         if form == "nsd" and (self.subjects == "all" or len(self.subjects) > 1):
             raise ValueError("nsd is read for one person at a time, whose pictures are their own: subjects: subj01")
-        self._check_kind(form)
         if form == "bids" and isinstance(self.run, list):
             raise ValueError(f"run is one label, or left out for all; found {self.run}: several go with matrices")
         return self

@@ -25,6 +25,7 @@ REFERENCES: dict[str, Callable[..., Any]] = {
     "laplacian": laplacian,
 }
 BANDS: dict[str, Callable[..., Band]] = {"high_gamma": high_gamma, "band": band, "broadband": broadband, "raw": raw}
+NONE = "none"  # of an option that can be None, where that is not usual
 USUAL = {"reference": "as_recorded", "line_noise": "sidecar", "rate": 100.0, "artefacts": False}
 USUAL_BAND = "high_gamma"  # of electrodes on and in the brain; outside of it none is usual
 
@@ -35,12 +36,12 @@ def _by_name(value: Any) -> Any:
 
 
 class _OfKind(Section):
-    """A function that is named, and those of its options that are not as usual."""
+    """A function that is named, and its options; those that are null are as usual."""
 
     def options(self) -> dict[str, Any]:
         """What was said of it."""
-        said = {key: getattr(self, key) for key in sorted(self.model_fields_set) if key != "kind"}
-        return {key: value for key, value in said.items() if value is not None or key == "relative"}
+        said = {key: getattr(self, key) for key in type(self).model_fields if key != "kind"}
+        return {key: None if value == NONE else value for key, value in said.items() if value is not None}
 
     def check(self, functions: Mapping[str, Callable[..., Any]]) -> None:
         """Refuse options of another kind."""
@@ -57,9 +58,9 @@ class ReferenceSettings(_OfKind):
 
     kind: Literal["as_recorded", "common_average", "per_shaft", "bipolar", "laplacian"]
     by: Names | None = None
-    median: bool = False
-    others: bool = False
-    across_gaps: bool = False
+    median: bool | None = None
+    others: bool | None = None
+    across_gaps: bool | None = None
     grids: dict[Text, tuple[int, int]] | None = None
 
     @model_validator(mode="after")
@@ -80,10 +81,10 @@ class BandSettings(_OfKind):
     low: float | None = None
     high: float | None = None
     n_sub: int | None = Field(default=None, ge=1)
-    power: bool = False
-    log: bool = False
-    relative: Literal["mean", "z"] | None = None
-    causal: bool = False
+    power: bool | None = None
+    log: bool | None = None
+    relative: Literal["mean", "z", "none"] | None = None
+    causal: bool | None = None
 
     @model_validator(mode="after")
     def _options_fit(self) -> BandSettings:

@@ -14,6 +14,7 @@ import pandas as pd
 from brainalign.errors import InputError, did_you_mean, one_message, problems_of
 from brainalign.events import check_events, run_ends
 from brainalign.features.transcript import Reading, align_words
+from brainalign.io.electric import find_any
 from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
@@ -59,7 +60,7 @@ def words_of(study: Study, brain: Signal | None) -> pd.DataFrame:
     """
     assert study.design.lags is not None
     column = study.design.lags.column
-    who = None if brain is None else [str(brain.columns["subject"].iloc[0])]
+    who = _first_person(study) if brain is None else [str(brain.columns["subject"].iloc[0])]
     met = _read_events(study, None if brain is None or are_trials(brain) else brain, who)
     if column not in met:
         raise InputError(
@@ -72,6 +73,15 @@ def words_of(study: Study, brain: Signal | None) -> pd.DataFrame:
     left = [f"{int((~there).sum())} of {len(met)} events have no {column} and are left out"] * (not there.all())
     words.attrs = {**met.attrs, "notes": [*met.attrs.get("notes", []), *left]}
     return words
+
+
+def _first_person(study: Study) -> list[str]:
+    """Of a tree whose recordings have not been read."""
+    data = study.data
+    assert data.bids is not None  # windows are cut from nothing else
+    assert not isinstance(data.run, list)
+    _, found = find_any(data.bids, data.subjects, data.task, data.session, data.run)
+    return [found[0].subject]
 
 
 def _read_events(study: Study, brain: Signal | None, who: Sequence[str] | None = None) -> pd.DataFrame:
