@@ -128,7 +128,7 @@ def main():
                 )
                 failed += [f"{way}: {faster:.0f} times real time"] * (faster < FASTER)
                 failed += [f"{way}: {run['memory'] / 1e9:.2f} GB"] * (run["memory"] > MOST)
-            failed += [f"{way}: slower than MNE"] * (cpu[1] < cpu[0])
+            failed += [f"{way}: slower than MNE"] * bool(cpu[1] < cpu[0])
     save_json(RESULTS / "envelopes.json", {**found, "machine": facts(), "day": today()})
     if failed:
         sys.exit("; ".join(failed))

@@ -4,6 +4,8 @@ from .design.clean import clean as clean
 from .design.conditions import condition_means as condition_means
 from .design.conditions import label_conditions as label_conditions
 from .design.delays import delay as delay
+from .design.epochs import epochs as epochs
+from .design.epochs import join_events as join_events
 from .design.estimates import lsa as lsa
 from .design.estimates import lss as lss
 from .design.hrf import DoubleGamma as DoubleGamma
@@ -63,6 +65,7 @@ from .encoding.within import pca as pca
 from .errors import BrainalignError as BrainalignError
 from .errors import InputError as InputError
 from .errors import SettingsError as SettingsError
+from .events import label_repeats as label_repeats
 from .features.acoustics import envelope as envelope
 from .features.acoustics import mel_spectrogram as mel_spectrogram
 from .features.acoustics import onset_strength as onset_strength

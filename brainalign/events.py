@@ -91,6 +91,42 @@ def run_ends(brain: Signal) -> dict[str, float]:
     return {str(run): float(time) + float(brain.attrs["tr"]) for run, time in last.items()}
 
 
+def label_repeats(events: pd.DataFrame, by: str = "word") -> pd.DataFrame:
+    """Name what is met again: where runs have the same words in the same order, the n-th of one is the n-th of another.
+
+    Parameters
+    ----------
+    events : DataFrame
+        `run` and the column `by`, in the order they were met.
+    by : str
+        What events are told by.
+
+    Returns
+    -------
+    DataFrame
+        With `stimulus` (the first run that has it, and its place there) and `repeat` (1, 2, …), by which ceilings find
+        repeated presentations and fold rules keep them together. As it came where no run repeats another, where there
+        is no such column, or where events have a `stimulus` and a `repeat` of their own.
+
+    Examples
+    --------
+    >>> twice = pd.DataFrame({"run": ["1", "1", "2", "2"], "word": ["the", "river"] * 2})
+    >>> label_repeats(twice)[["stimulus", "repeat"]].values.tolist()
+    [['1.00001', 1], ['1.00002', 1], ['1.00001', 2], ['1.00002', 2]]
+    """
+    if by not in events or {"stimulus", "repeat"} <= set(events):
+        return events
+    stories: dict[tuple[str, ...], str] = {}  # what was met → the first run that has it
+    times: dict[str, int] = {}  # first run → how often
+    stimulus, repeat = pd.Series("", index=events.index), pd.Series(1, index=events.index)
+    for run, rows in events.groupby("run", sort=False):
+        first = stories.setdefault(tuple(rows[by].astype(str)), str(run))
+        times[first] = times.get(first, 0) + 1
+        stimulus[rows.index] = [f"{first}.{k:05}" for k in range(1, len(rows) + 1)]
+        repeat[rows.index] = times[first]
+    return events.assign(stimulus=stimulus, repeat=repeat) if max(times.values(), default=1) > 1 else events
+
+
 def name_event(event: pd.Series) -> str:
     """What an event is called in a message: its word, stimulus or trial type, where it has one."""
     for name in ("word", "stimulus", "stim_file", "trial_type"):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainalign.events import check_events, run_ends
+from brainalign.events import check_events, label_repeats, run_ends
 from brainalign.signals import Signal
 
 
@@ -113,3 +113,15 @@ def test_a_run_ends_one_tr_after_its_last_volume_began():
     samples = pd.DataFrame({"run": ["a"] * 3 + ["b"] * 2, "time": [0.5, 2.0, 3.5, 0.5, 2.0]})
     brain = Signal(np.zeros((5, 1)), samples, pd.DataFrame({"roi": ["x"]}), attrs={"tr": 1.5})
     assert run_ends(brain) == {"a": 5.0, "b": 3.5}
+
+
+def test_runs_that_repeat_a_story_are_found():
+    met = pd.DataFrame({"run": list("aaabbbcccdd"), "word": [*"xyx", *"xyx", *"xyz", *"xy"]})
+    found = label_repeats(met)
+    assert found["stimulus"].tolist()[:6] == ["a.00001", "a.00002", "a.00003"] * 2
+    assert found["repeat"].tolist() == [1] * 3 + [2] * 3 + [1] * 5
+    assert found["stimulus"].nunique() == 3 + 3 + 2
+    assert label_repeats(met[met["run"].isin(["a", "c", "d"])]).columns.tolist() == ["run", "word"]
+    assert label_repeats(met, by="phone") is met
+    own = met.assign(stimulus="mine", repeat=1)
+    assert label_repeats(own) is own

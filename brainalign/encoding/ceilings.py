@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from brainalign.encoding.folds import is_series, place_in_course
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ceiling import Ceiling, explainable_variance, leave_one_out, noise_ceiling, split_half
 from brainalign.maths.published import ceiling_of_ncsnr
@@ -280,7 +281,8 @@ def repeats_of(signal: Signal) -> Presentations | None:
     out.fill(np.nan)
     for some in blocks(len(rows), out.itemsize * out.shape[2]):
         out[nth[some], place[at[some]]] = values[rows[some]]
-    null = "shift" if "stimulus_time" in samples else "permute"
+    course = "stimulus_time" in samples or (is_series(samples) and place_in_course(samples) is not None)
+    null = "shift" if course else "permute"
     averaged = float(1 / (1 / stimuli["repeats"]).mean())
     return Presentations(out, null, stimuli[met].reset_index(drop=True), averaged)
 

@@ -59,7 +59,10 @@ class Guarded(ABC):
 
 @dataclass(frozen=True)
 class Contiguous(Guarded):
-    """n blocks of neighbouring samples; the training samples keep a distance of `gap_s` to the block asked."""
+    """n blocks of neighbouring samples; the training samples keep a distance of `gap_s` to the block asked.
+
+    Where runs repeat one course of stimuli, a block is the same stretch of it in all of them.
+    """
 
     n: int
     gap_s: float = GAP_S
@@ -68,7 +71,10 @@ class Contiguous(Guarded):
         """Split a recording, leaks and all."""
         run, time = samples["run"].to_numpy(), samples["time"].to_numpy(float)
         out = []
-        for k, (_, test) in enumerate(splits.contiguous(len(samples), self.n), start=1):
+        place = place_in_course(samples)
+        course = np.arange(len(samples)) if place is None else place
+        for k, (_, block) in enumerate(splits.contiguous(int(course.max(initial=-1)) + 1, self.n), start=1):
+            test = np.flatnonzero(np.isin(course, block))
             near = np.zeros(len(samples), bool)
             near[test] = True
             for name in dict.fromkeys(run[test]):
@@ -456,6 +462,27 @@ def folds_in_use(rule: FoldRule, signal: Signal, keep: np.ndarray, refuse: bool 
     place = np.full(len(signal.samples), -1)
     place[keep] = np.arange(len(keep))
     return [(place[train][place[train] >= 0], place[test][place[test] >= 0]) for train, test in folds]
+
+
+def place_in_course(samples: pd.DataFrame) -> np.ndarray | None:
+    """(n,) the place of each sample's stimulus in the order they were first met, where all of it is labelled and met
+    in that order whenever it is met again; else None.
+
+    Examples
+    --------
+    >>> story = pd.DataFrame({"run": ["1", "1", "2", "2"], "stimulus": ["a", "b"] * 2, "repeat": [1, 1, 2, 2]})
+    >>> place_in_course(story).tolist()
+    [0, 1, 0, 1]
+    """
+    if not {"stimulus", "repeat"} <= set(samples) or not len(samples):
+        return None
+    what = ["stimulus", *(["stimulus_time"] if "stimulus_time" in samples else [])]
+    if samples[what].isna().any(axis=None):
+        return None
+    place = samples.groupby(what, sort=False).ngroup().to_numpy()
+    run = samples["run"].to_numpy()
+    falls = (np.diff(place) <= 0) & (run[1:] == run[:-1])
+    return None if falls.any() or place.max() == len(place) - 1 else place
 
 
 def is_series(samples: pd.DataFrame) -> bool:

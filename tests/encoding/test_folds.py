@@ -20,6 +20,7 @@ from brainalign.encoding.folds import (
     folds_in_use,
     hold_out,
     is_series,
+    place_in_course,
     shuffled,
     splits_of,
     warnings_of,
@@ -102,9 +103,30 @@ def test_repeats_stay_on_one_side():
     samples = runs(4, 4).assign(stimulus=list("abcdabcd"), repeat=[1] * 4 + [2] * 4)
     with pytest.raises(InputError, match="fold 1: 4 stimuli are on both sides, the first 'a'"):
         by_run(samples)
+    mixed = samples.assign(stimulus=list("abcdbadc"))
     with pytest.raises(InputError, match="fold 1: 4 stimuli are on both sides"):
-        contiguous(2, gap_s=0)(samples)
+        contiguous(2, gap_s=0)(mixed)
     assert len(by_stimulus(apart(samples))) == 4
+
+
+def test_blocks_of_a_course_that_runs_repeat_are_the_same_stretch_of_it():
+    samples = runs(6, 6).assign(stimulus=list("abcdefabcdef"), repeat=[1] * 6 + [2] * 6)
+    folds = contiguous(3, gap_s=2.0)(samples)
+    assert [test.tolist() for _, test in folds] == [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    assert folds[0][0].tolist() == [3, 4, 5, 9, 10, 11]  # a gap of one sample in both runs
+    inner = contiguous(3, gap_s=0).inner(2)(samples.iloc[folds[1][0]].reset_index(drop=True))
+    for train, test in inner:
+        named = samples["stimulus"].to_numpy()[folds[1][0]]
+        assert not set(named[train]) & set(named[test])
+
+
+def test_a_place_in_a_course_needs_an_order_that_is_kept():
+    twice = runs(3, 3).assign(stimulus=list("abcabc"), repeat=[1] * 3 + [2] * 3)
+    assert place_in_course(twice).tolist() == [0, 1, 2, 0, 1, 2]
+    assert place_in_course(twice.assign(stimulus=list("abcacb"))) is None
+    assert place_in_course(twice.assign(stimulus=["a", "b", "c", "a", "b", None])) is None
+    assert place_in_course(twice.drop(columns="repeat")) is None
+    assert place_in_course(runs(3).assign(stimulus=list("abc"), repeat=1)) is None  # nothing comes again
 
 
 def apart(samples: pd.DataFrame) -> pd.DataFrame:
