@@ -89,8 +89,9 @@ def read_ieeg(
     Signal
         (samples, columns), people side by side where they have the same runs of the same length. `samples`: `run`,
         `time` (s from the recording's first sample), `use`: False where an annotation says so (`BAD_…`, seizure,
-        artefact) or a value is missing, and where what comes out rests on that. `columns`: `subject`, `channel`,
-        `type`, `x`, `y`, `z` (mm), `frame`, `shaft`. `attrs`: `tr` (s from one sample to the next), `unit`, `band`,
+        artefact), the recording was cut, or a value of any channel is missing, and where what comes out rests on that.
+        `columns`: `subject`, `channel`, `type`, `x`, `y`, `z` (mm; by electrodes.tsv, else by an NWB file itself),
+        `frame`, `shaft`. `attrs`: `tr` (s from one sample to the next), `unit`, `band`,
         `reference`, `line_noise` (Hz, of each run), `bad_channels` (person → channel → why), `inputs`, `left_out`,
         `notes`.
     list of Signal
