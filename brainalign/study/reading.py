@@ -155,7 +155,7 @@ def apart_by_events(study: Study, people: Sequence[Signal]) -> list[Signal]:
                 met = words_of(study, together.select(columns=(together.columns["subject"] == one).to_numpy()))
             except InputError:
                 met = None
-            mine = [names for other, names in groups if met is not None and met.equals(other)]
+            mine = [names for other, names in groups if met is not None and other is not None and met.equals(other)]
             if mine:
                 mine[0].append(one)
             else:
