@@ -25,6 +25,7 @@ from brainalign.store import Store, key_of
 
 Referencing = Callable[[pd.DataFrame], Reference]
 NUMBERS = 4 << 20  # read together
+METHOD = 2  # one more whenever the same voltages come out as other numbers: what was kept is then made anew
 MUCH = 0.01  # of a run: what a channel costs before it is named
 WORST = 3  # channels that are named
 ROUND = 1e-6  # of an output: what a time may be off by
@@ -62,8 +63,8 @@ class Made:
         hz = np.geomspace(0.1, 10_000, 400)
         gains = [band.shape(hz, low, high) for low, high in sub_bands(band.low, band.high, band.n_sub)]
         said = [band.low, band.high, band.n_sub, band.envelope, band.power, band.log, band.relative, band.causal]
-        shape = hash_array(np.stack(gains))
-        return {"band": list(map(repr, said)), "shape": shape, "rate": self.rate, "artefacts": repr(self.artefacts)}
+        numbers = {"method": METHOD, "rate": self.rate, "artefacts": repr(self.artefacts)}
+        return numbers | {"band": list(map(repr, said)), "shape": hash_array(np.stack(gains))}
 
 
 @dataclass(frozen=True, eq=False)
