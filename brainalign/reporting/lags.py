@@ -97,7 +97,7 @@ def _ceilings(curves: pd.DataFrame) -> pd.Series:
 
 
 def _cells(fit: Encoding) -> pd.DataFrame:
-    """R of the lead: a row per electrode by its name, those that peak first on top, and a column per lag in s."""
+    """The lead's r: a row per electrode by its name, those that peak first on top, a column per lag in s."""
     columns = fit.observed.columns
     electrode, names = electrodes_of(columns), labels_of(columns.drop(columns="lag"))
     r = rows_of(fit, models_of(fit).lead)["r"]
