@@ -117,6 +117,12 @@ def test_what_was_planted_is_found_around_the_words_of_people_on_different_clock
     assert set(best["ceiling_kind"]) == {"noise_ceiling"}  # the story is told twice
     assert there["normalised_r"].between(0.85, 1.1).all()
     assert fit.settings["decided"]["folds"] == "4 contiguous folds, 3 s left out on both sides"
+    assert fit.settings["decided"]["recorded"] == {
+        "band": str(ba.high_gamma()),
+        "reference": "as_recorded",
+        "line_noise": {f"{person}, {run}": 50.0 for person in SKIP for run in "12"},
+        "bad_channels": {person: {} for person in SKIP},
+    }
     assert any("2 of 282 events have no word and are left out" in note for note in fit.notes)
     assert not any("motion" in note for note in fit.notes)
     assert {name for name in fit.provenance["inputs"] if name.endswith((".eeg", ".edf"))}
