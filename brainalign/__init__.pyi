@@ -45,6 +45,7 @@ from .encoding.folds import contiguous as contiguous
 from .encoding.folds import hold_out as hold_out
 from .encoding.folds import shuffled as shuffled
 from .encoding.folds import splits_of as splits_of
+from .encoding.gradient import gradient as gradient
 from .encoding.group import group as group
 from .encoding.latency import latency as latency
 from .encoding.leaks import leak_audit as leak_audit
