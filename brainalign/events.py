@@ -118,12 +118,12 @@ def label_repeats(events: pd.DataFrame, by: str = "word") -> pd.DataFrame:
         return events
     stories: dict[tuple[str, ...], str] = {}  # what was met → the first run that has it
     times: dict[str, int] = {}  # first run → how often
-    stimulus, repeat = pd.Series("", index=events.index), pd.Series(1, index=events.index)
-    for run, rows in events.groupby("run", sort=False):
-        first = stories.setdefault(tuple(rows[by].astype(str)), str(run))
+    stimulus, repeat = np.full(len(events), "", object), np.ones(len(events), int)
+    for run, rows in events.groupby("run", sort=False).indices.items():
+        first = stories.setdefault(tuple(events[by].iloc[rows].astype(str)), str(run))
         times[first] = times.get(first, 0) + 1
-        stimulus[rows.index] = [f"{first}.{k:05}" for k in range(1, len(rows) + 1)]
-        repeat[rows.index] = times[first]
+        stimulus[rows] = [f"{first}.{k:05}" for k in range(1, len(rows) + 1)]
+        repeat[rows] = times[first]
     return events.assign(stimulus=stimulus, repeat=repeat) if max(times.values(), default=1) > 1 else events
 
 

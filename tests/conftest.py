@@ -80,25 +80,33 @@ def write_brainvision(path, data, names, fs, unit="µV", resolution=0.1, markers
     (data / MICRO / resolution).astype("<f4").tofile(path.with_suffix(".eeg"))
 
 
-def write_edf(path, data, names, fs, unit="uV", rates=None, record=1.0):
-    """16-bit values in steps of 0.1 µV, records of a second; `rates` are those of channels that are slower."""
+def write_edf(path, data, names, fs, unit="uV", rates=None, record=1.0, times=None):
+    """Values of 16 bits (BDF: 24) in steps of 0.1 µV, records of a second.
+
+    `rates` are those of channels that are slower, `times` when each record was (s), of a recording that was paused.
+    """
     rates = dict.fromkeys(names, fs) | (rates or {})
     n_records = int(len(data) / fs / record)
+    bdf, said = path.suffix == ".bdf", times is not None
+    whole = np.rint(data / MICRO * 10).astype("<i4")
+    names = [*names, *["BDF Annotations" if bdf else "EDF Annotations"] * said]
     field = lambda values, width: "".join(f"{value!s:<{width}}"[:width] for value in values)  # noqa: E731
     n = len(names)
-    head = field(["0", "X X X X", "Startdate X X X X"], 80)[:8] + field(["X", "X"], 80) + "01.01.2000.00.00"
-    head += f"{256 * (n + 1):<8}{'':<44}{n_records:<8}{record:<8g}{n:<4}"
-    samples = [round(rates[name] * record) for name in names]
+    kind = ("BDF+D" if bdf else "EDF+D") if said else "24BIT" if bdf else ""
+    head = field(["X", "X"], 80) + f"01.01.2000.00.00{256 * (n + 1):<8}{kind:<44}{n_records:<8}{record:<8g}{n:<4}"
+    samples = [round(rates.get(name, 20) * record) for name in names]
     head += field(names, 16) + field([""] * n, 80) + field([unit] * n, 8) + field([-3276.8] * n, 8)
     head += field([3276.7] * n, 8) + field([-32768] * n, 8) + field([32767] * n, 8) + field([""] * n, 80)
     head += field(samples, 8) + field([""] * n, 32)
-    whole = np.rint(data / MICRO * 10).astype("<i2")
     with path.open("wb") as file:
-        file.write(head.encode("latin-1"))
+        file.write((b"\xffBIOSEMI" if bdf else b"0       ") + head.encode("latin-1"))
         for k in range(n_records):
             second = whole[round(k * record * fs) : round((k + 1) * record * fs)]
-            for j, size in enumerate(samples):
-                file.write(np.ascontiguousarray(second[:: len(second) // size, j][:size]).tobytes())
+            for j, size in enumerate(samples[: whole.shape[1]]):
+                values = np.ascontiguousarray(second[:: len(second) // size, j][:size])
+                file.write(values.view("u1").reshape(-1, 4)[:, : 2 + bdf].tobytes())
+            if said:
+                file.write(f"+{times[k]:g}\x14\x14\0".encode().ljust(samples[-1] * (2 + bdf), b"\0"))
 
 
 def write_fif(path, data, names, fs, kinds="seeg", annotations=None, **how):
@@ -109,16 +117,23 @@ def write_fif(path, data, names, fs, kinds="seeg", annotations=None, **how):
     raw.save(path, fmt="double", overwrite=True, verbose="ERROR", **how)
 
 
-def write_eeglab(path, data, names, fs):
-    """Values in µV: EEGLAB's files say no unit."""
+def write_eeglab(path, data, names, fs, inside=False, struct=False, events=()):
+    """Values in µV: EEGLAB's files say no unit.
+
+    Samples lie in an .fdt, or `inside`; fields side by side, or in one `struct`; `events`: (type, latency, duration).
+    """
     from scipy.io import savemat
 
     eeg = {"setname": "x", "nbchan": len(names), "pnts": len(data), "trials": 1, "srate": fs, "xmin": 0.0}
     eeg |= {"xmax": (len(data) - 1) / fs, "data": f"{path.stem}.fdt", "icawinv": [], "icasphere": [], "icaweights": []}
     eeg["chanlocs"] = np.array([(name, "") for name in names], [("labels", object), ("type", object)])
-    eeg |= {"event": [], "epoch": [], "chaninfo": {"nosedir": "+X"}, "ref": "common"}
-    savemat(path, eeg, appendmat=False)
-    (data / MICRO).astype("<f4").tofile(path.with_suffix(".fdt"))
+    happened = np.array(list(events), [("type", object), ("latency", float), ("duration", float)])
+    eeg |= {"event": happened if events else [], "epoch": [], "chaninfo": {"nosedir": "+X"}, "ref": "common"}
+    if inside:
+        eeg["data"] = (data.T / MICRO).astype("f4")
+    savemat(path, {"EEG": eeg} if struct else eeg, appendmat=False)
+    if not inside:
+        (data / MICRO).astype("<f4").tofile(path.with_suffix(".fdt"))
 
 
 def write_nwb(path, data, names, fs, timestamps=None, offset=0.0, where="acquisition/ElectricalSeries", unit="volts"):
@@ -142,6 +157,7 @@ def write_nwb(path, data, names, fs, timestamps=None, offset=0.0, where="acquisi
 
 
 WRITERS = {
+    ".bdf": write_edf,
     ".vhdr": write_brainvision,
     ".edf": write_edf,
     ".fif": write_fif,
@@ -161,6 +177,6 @@ def electric(tmp_path, electric_at):
     return electric_at(tmp_path / "study")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def writers():
     return WRITERS

@@ -110,6 +110,12 @@ def test_the_python_of_fmri_prints_what_the_page_says(capsys):
     assert capsys.readouterr().out == shown
 
 
+def test_the_python_of_electrodes_prints_what_the_page_says(capsys):
+    run_blocks("docs/ideas/electrodes.md", {})
+    (shown,) = blocks("docs/ideas/electrodes.md", "text")
+    assert capsys.readouterr().out == shown
+
+
 @pytest.mark.verify
 def test_the_python_of_across_prints_what_the_page_says(capsys):
     run_blocks("docs/ideas/across.md", {})
@@ -158,7 +164,7 @@ def test_the_studies_of_start_are_valid():
     _, *studies = blocks("docs/start.md", "yaml")
     for study in map(yaml.safe_load, studies):
         assert set(study_from(study).encoding.baseline) < {feature["name"] for feature in study["features"]}
-    assert len(studies) == 2
+    assert len(studies) == 3
 
 
 def test_the_page_of_models_says_what_the_cards_say():

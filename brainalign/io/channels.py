@@ -14,7 +14,7 @@ import pandas as pd
 from brainalign.errors import InputError
 from brainalign.io.contacts import contact_of, duplicates, match_names
 from brainalign.io.people import list_names
-from brainalign.io.raw import RawFile
+from brainalign.io.raw import VOLTS, RawFile, unit_of
 from brainalign.io.tables import MISSING, read_cells
 
 Datatype = Literal["ieeg", "eeg", "meg"]
@@ -26,7 +26,6 @@ BRAIN: Mapping[str, tuple[str, ...]] = {  # the types of channels.tsv that are t
 }
 OTHER = ("EEG", "EOG", "ECG", "EMG", "MISC", "TRIG", "REF", "AUDIO", "PD", "EYEGAZE", "PUPIL", "GSR", "RESP", "TEMP")
 BY_MNE = {"mag": "MEGMAG", "grad": "MEGGRAD", "stim": "TRIG", "seeg": "SEEG", "ecog": "ECOG", "dbs": "DBS"}
-VOLTS = {"V": 1.0, "mV": 1e-3, "µV": 1e-6, "μV": 1e-6, "uV": 1e-6, "nV": 1e-9}  # two letters that look like a mu
 PLAUSIBLE = (1e-7, 2e-2)  # V, the standard deviation of what an electrode measures: 0.1 µV to 20 mV
 NOT_BRAIN = re.compile(
     r"(STI|STIM|TRIG|TRIGGER|STATUS|EVENTS?|MARKERS?|TTL|DC|PHOTO|DIODE|AUDIO|MIC|EKG|ECG|EMG|EOG|SPO2|OSAT|PR|PULSE)"
@@ -78,7 +77,8 @@ def read_table(path: Path, name: str) -> tuple[pd.DataFrame, list[str]]:
 def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatype, known: Sequence[str] = ()) -> Sorted:
     """Put the channels of a file beside their table, and say which are data.
 
-    Types are channels.tsv's, else what mne takes a channel for. What the table does not list is no data.
+    Types are channels.tsv's, else what mne takes a channel for; which are bad, channels.tsv's, else what the file says.
+    What the table does not list is no data.
 
     Parameters
     ----------
@@ -90,10 +90,13 @@ def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatyp
         Electrodes that have a position: these are contacts, whatever they are called.
     """
     names, notes, listed = opened.names, [], np.ones(len(opened.names), bool)
+    kinds = [_type_of(kind, datatype) for kind in opened.kinds]
+    by_file = ["bad" if name in opened.bads else "good" for name in names]
+    who = "the file itself"  # says which are bad
     if table is None:
-        kinds = [_type_of(kind, datatype) for kind in opened.kinds]
-        rows = pd.DataFrame({"name": names, "type": kinds, "status": "good", "reason": "", "group": "", "units": ""})
-        notes.append("no channels.tsv: types are the file's own, every channel is taken as good")
+        rows = pd.DataFrame({"name": names, "type": kinds, "status": by_file, "reason": "", "group": "", "units": ""})
+        taken = "which are bad too" if opened.bads else "every channel is taken as good"
+        notes.append(f"no channels.tsv: types are the file's own, {taken}")
     else:
         matched = match_names(names, table["name"].tolist())
         if not matched.pairs:
@@ -110,11 +113,15 @@ def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatyp
         cell = lambda column: [  # noqa: E731
             text if isinstance(text, str) else "" for text in by_name.get(column, pd.Series(index=by_name.index))
         ]
+        types, status = cell("type"), cell("status")
+        who = "channels.tsv" if any(status) else who
+        if not any(types):
+            notes.append(f"{opened.name}: channels.tsv says no type: types are the file's own")
         rows = pd.DataFrame(
             {
                 "name": names,
-                "type": [text.upper() for text in cell("type")],
-                "status": ["bad" if text.lower() == "bad" else "good" for text in cell("status")],
+                "type": [text.upper() for text in types] if any(types) else kinds,
+                "status": ["bad" if text.lower() == "bad" else "good" for text in status] if any(status) else by_file,
                 "reason": cell("status_description"),
                 "group": cell("group"),
                 "units": cell("units"),
@@ -126,7 +133,7 @@ def sort_channels(opened: RawFile, table: pd.DataFrame | None, datatype: Datatyp
         for one, kind, there in zip(rows["name"], rows["type"], listed.tolist(), strict=True)
     ]
     bad = rows["status"].eq("bad") & rows["reason"].eq("")
-    rows.loc[bad, "reason"] = "bad by channels.tsv"
+    rows.loc[bad, "reason"] = f"bad by {who}"
     return Sorted(rows, notes)
 
 
@@ -171,7 +178,7 @@ def in_volts(opened: RawFile, table: pd.DataFrame, deviation: np.ndarray) -> Sca
     """
     units = dict(zip(opened.names, opened.units))
     factor, notes, problems = np.ones(len(table)), [], []
-    stated = [(units[one], said) for one, said in zip(table["name"], table["units"])]
+    stated = [(units[one], unit_of(said)) for one, said in zip(table["name"], table["units"])]
     for pair in dict.fromkeys(stated):
         here = np.array([other == pair for other in stated])
         header, said = pair

@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-ADDED = re.compile(
-    r"^(?:(?:EEG|SEEG|ECOG|POL)\s+)?(.*?)(?:-?\s*(?:Ref|REF|ref|AVG))?$"
-)  # what EDF writes around a name
+ADDED = re.compile(r"^(?:(?:EEG|SEEG|ECOG|POL)\s+)?(.*?)(?:-?\s*(?:Ref|AVG))?$", re.I)  # what EDF writes around a name
 NUMBERED = re.compile(r"^(.*?)[\s_-]*(\d+)$")
 
 

@@ -12,11 +12,12 @@ import pandas as pd
 from brainalign.io.bids import BidsFile, BidsTree, read_json
 from brainalign.io.channels import read_table
 from brainalign.io.contacts import match_names
+from brainalign.io.nwb import ElectrodeTable
 from brainalign.io.people import list_names
 from brainalign.provenance import relative_name
 
 KEYS = ("iEEG", "EEG", "MEG")  # before CoordinateSystem and CoordinateUnits
-MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
+MILLIMETRES = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 1e-3}
 HEAD = 300.0  # mm: nothing in or on a head is further from where its frame begins
 NO_FRAME = "n/a"
 
@@ -75,6 +76,31 @@ def read_positions(tree: BidsTree, file: BidsFile, space: str | None = None) -> 
         label = next(iter(spaces))
     said, source = systems[label]
     return _positions(tree, spaces[label], said, source, _frame(said, label))
+
+
+def positions_in_file(places: ElectrodeTable, name: str, space: str | None = None) -> Positions:
+    """The electrodes of a recording by the file itself, where there is no electrodes.tsv.
+
+    Parameters
+    ----------
+    places : ElectrodeTable
+    name : str
+        What to call the file in sentences.
+    space : str, optional
+        The coordinate system that is meant; positions in another one are not taken.
+    """
+    frame = places.frame
+    said = f"no electrodes.tsv: {name} itself has positions, in " + (
+        "a frame that it does not name" if frame == NO_FRAME else frame
+    )
+    if space not in (None, frame):
+        return Positions(
+            places.table.iloc[:0].assign(dimension=""), notes=[f"{said}, not {space!r}: they are not taken"]
+        )
+    table = places.table.assign(dimension="")
+    xyz, notes = _in_mm(table[["x", "y", "z"]].to_numpy(copy=True), places.unit, name)
+    table[["x", "y", "z"]] = xyz
+    return Positions(table, frame, notes=[f"{said}, and these are taken, axes as they stand", *notes])
 
 
 def place_channels(names: Sequence[str], positions: Positions) -> tuple[pd.DataFrame, list[str]]:
@@ -143,13 +169,15 @@ def _in_mm(xyz: np.ndarray, unit: str, name: str) -> tuple[np.ndarray, list[str]
     """Positions in millimetres, by the unit that is said if a head of that size can be."""
     if unit.lower() in ("pixels", "pixel", "px"):
         return np.full_like(xyz, np.nan), [f"{name} is in pixels of a picture: positions are not known"]
-    size = float(np.nanmax(np.abs(xyz), initial=0.0))
+    known = np.abs(xyz[np.isfinite(xyz).all(1)]).max(1)
+    size = float(np.median(known)) if len(known) else 0.0  # one that is far off does not change the unit
     fits = [word for word, factor in MILLIMETRES.items() if HEAD / 100 < size * factor < HEAD] if size else [unit]
-    if unit in fits or (unit in MILLIMETRES and not fits):
-        return xyz * MILLIMETRES.get(unit, 1.0), []
-    best = fits[0] if fits else "mm"
-    note = f"{name}: coordinates reach {size:.3g} and are said to be in {unit}: taken in {best}"
-    return xyz * MILLIMETRES[best], [note]
+    best = unit if unit in fits or (unit in MILLIMETRES and not fits) else (fits or ["mm"])[0]
+    notes = [f"{name}: coordinates are about {size:.3g} and said to be in {unit}: taken in {best}"] * (best != unit)
+    placed = xyz * MILLIMETRES.get(best, 1.0)
+    far = int((known * MILLIMETRES.get(best, 1.0) > HEAD).sum())
+    notes += [f"{name}: {far} positions are more than {HEAD:g} mm from where the frame begins"] * bool(far)
+    return placed, notes
 
 
 def _system(tree: BidsTree, file: BidsFile, space: str, several: int) -> tuple[dict[str, Any], BidsFile | None]:

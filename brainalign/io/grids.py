@@ -11,7 +11,7 @@ import pandas as pd
 from brainalign.errors import InputError
 
 Grids = Mapping[str, tuple[int, int]]
-"""Shaft → rows and columns, of contacts that are numbered along a row, then along the next."""
+"""Shaft → rows and columns, of contacts that are numbered from 1 or from 0 along a row, then along the next."""
 
 BESIDE = 1.3  # of the spacing of a grid: below the diagonal, √2
 STRIP = 16  # contacts that an ECOG array in one line has at most
@@ -19,7 +19,15 @@ SIZE = re.compile(r"\[?\s*(\d+)\s*x\s*(\d+)\s*\]?", re.I)
 
 
 def size_of(array: pd.DataFrame, shaft: str, grids: Grids | None) -> tuple[tuple[int, int] | None, list[str]]:
-    """Rows and columns of a grid; None for a shaft or strip, with a note where that is a guess."""
+    """Rows and columns of a grid; None for a shaft or strip, with a note where that is a guess.
+
+    Parameters
+    ----------
+    array : DataFrame
+        The contacts of one shaft, strip or grid: `type`, `number` (counted from 1), `x`, `y`, `z`, `dimension`.
+    shaft : str
+    grids : mapping of shaft → (rows, columns), or None
+    """
     top = int(array["number"].max())
     if grids is not None and shaft in grids:
         size, who = grids[shaft], "grids says"
@@ -40,7 +48,7 @@ def size_of(array: pd.DataFrame, shaft: str, grids: Grids | None) -> tuple[tuple
 
 
 def beside_each_other(array: pd.DataFrame, shaft: str, grids: Grids | None) -> tuple[np.ndarray, list[str]]:
-    """(n, n) bool: which contacts of one array are beside each other."""
+    """(n, n) bool: which contacts of one array, as `size_of` takes it, are beside each other."""
     number = array["number"].to_numpy(int) - 1
     size, guess = size_of(array, shaft, grids)
     if size is not None:

@@ -14,11 +14,12 @@ import pandas as pd
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.io.bids import BidsTree
 from brainalign.io.channels import BRAIN, Datatype
+from brainalign.io.contacts import match_names
 from brainalign.io.electric import find_electric
 from brainalign.io.opened import Opened, open_recording
 from brainalign.io.people import by_clock, list_names, side_by_side
 from brainalign.io.recordings import Recording
-from brainalign.io.references import as_recorded
+from brainalign.io.references import Reference, as_recorded
 from brainalign.io.streaming import Made, Pass, Referencing, hold_passes, judge, notes_of_use
 from brainalign.maths.artefacts import Limits
 from brainalign.maths.bands import Band, high_gamma
@@ -88,8 +89,9 @@ def read_ieeg(
     Signal
         (samples, columns), people side by side where they have the same runs of the same length. `samples`: `run`,
         `time` (s from the recording's first sample), `use`: False where an annotation says so (`BAD_…`, seizure,
-        artefact) or a value is missing, and where what comes out rests on that. `columns`: `subject`, `channel`,
-        `type`, `x`, `y`, `z` (mm), `frame`, `shaft`. `attrs`: `tr` (s from one sample to the next), `unit`, `band`,
+        artefact), the recording was cut, or a value of any channel is missing, and where what comes out rests on that.
+        `columns`: `subject`, `channel`, `type`, `x`, `y`, `z` (mm; by electrodes.tsv, else by an NWB file itself),
+        `frame`, `shaft`. `attrs`: `tr` (s from one sample to the next), `unit`, `band`,
         `reference`, `line_noise` (Hz, of each run), `bad_channels` (person → channel → why), `inputs`, `left_out`,
         `notes`.
     list of Signal
@@ -120,6 +122,13 @@ def read_ieeg(
     """
     if datatype not in BRAIN:
         raise SettingsError(f"datatype {datatype!r} is not known; " + did_you_mean(str(datatype), BRAIN))
+    for argument, given, fits, such in (
+        ("reference", reference, callable(reference), "a function, such as ba.bipolar"),
+        ("band", band, band is None or isinstance(band, Band), "a Band, such as ba.high_gamma()"),
+        ("artefacts", artefacts, artefacts is None or isinstance(artefacts, Limits), "Limits, such as Limits()"),
+    ):
+        if not fits:
+            raise SettingsError(f"{argument} is {such}; found {given!r}")
     made = Made(reference, line_noise, high_gamma() if band is None else band, float(rate), artefacts, datatype)
     tree, recordings, notes = find_electric(root, subject, task, session, run, datatype)
     people = list(dict.fromkeys(recording.subject for recording in recordings))
@@ -163,7 +172,12 @@ def _read_person(
     runs, labels = [one for _, one in alive], [label for label, _ in alive]
     channels, where, said = common_channels(runs, labels)
     channels, marks = judge(channels, runs, labels, where, made)
+    if channels["status"].eq("bad").all():
+        why = list_names([f"{name} ({reason})" for name, reason in zip(channels["name"], channels["reason"])])
+        raise InputError(f"every channel is bad: {why}; correct status in channels.tsv, or the limits of artefacts")
     reference = made.reference(channels)
+    if not isinstance(reference, Reference):
+        raise SettingsError(f"{_name_of(made.reference)} gives a {type(reference).__name__}, not a Reference")
     notes += [*said, *reference.notes]
     rates = dict.fromkeys(f"{one.fs:g}" for one in runs)
     if len(rates) > 1:
@@ -187,7 +201,7 @@ def _read_person(
     held, use = hold_passes(passes, reference, key, store)
     if held.values is None:
         raise InputError("; ".join(dict.fromkeys([*held.problems, *filter(None, held.dead)])))
-    notes += notes_of_use(passes, reference, use)
+    notes += notes_of_use(passes, channels["name"].tolist(), use)
     if not any(mask.any() for mask in use):
         raise InputError(f"no sample of {list_names([one.name for one in runs])} is in use: {'; '.join(notes[-1:])}")
     times = [np.arange(one.n_out) / made.rate for one in passes]
@@ -215,6 +229,8 @@ def _read_person(
 def common_channels(runs: Sequence[Opened], labels: Sequence[str]) -> tuple[pd.DataFrame, list[np.ndarray], list[str]]:
     """The channels that every run has, where each run has them, and what differs; bad in one run is bad in all.
 
+    They are called as in the first run, whatever case, spaces and zeros the others write them with.
+
     Parameters
     ----------
     runs : sequence of Opened
@@ -227,14 +243,26 @@ def common_channels(runs: Sequence[Opened], labels: Sequence[str]) -> tuple[pd.D
         No channel is in all of them.
     """
     names = [one.channels["name"].tolist() for one in runs]
-    shared = [name for name in names[0] if all(name in other for other in names)]
+    matched = [match_names(names[0], other) for other in names]
+    shared = [name for name in names[0] if all(name in one.pairs for one in matched)]
     notes = []
     if not shared:
         raise InputError(f"no channel is in every run ({', '.join(labels)}): read them apart, with run=")
-    lost = list(dict.fromkeys(name for other in names for name in other if name not in set(shared)))
+    for label, one in zip(labels, matched, strict=True):
+        if one.respelled:
+            pairs = list_names([f"{first} is {other}" for first, other in one.respelled])
+            notes.append(f"run {label} spells names in another way than run {labels[0]}: {pairs}")
+    there: dict[str, list[str]] = {name: [] for name in names[0]}
+    for label, one, other in zip(labels, matched, names, strict=True):
+        back: dict[str, str] = {theirs: first for first, theirs in one.pairs.items()}
+        for name in other:
+            there.setdefault(str(back.get(name, name)), []).append(label)
+    lost = [f"{name} (run {', '.join(which)})" for name, which in there.items() if len(which) < len(labels)]
     if lost:
         notes.append(f"{len(lost)} channels are not in every run, and are left out: {list_names(lost)}")
-    where = [np.array([other.index(name) for name in shared]) for other in names]
+    where = [
+        np.array([other.index(one.pairs[name]) for name in shared]) for one, other in zip(matched, names, strict=True)
+    ]
     tables = [one.channels.iloc[at].reset_index(drop=True) for one, at in zip(runs, where, strict=True)]
     table = tables[0].copy()
     for label, other in zip(labels, tables, strict=True):

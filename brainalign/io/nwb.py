@@ -2,22 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from brainalign.errors import InputError
 
 # NWB 2 (Rübel et al. 2022, eLife 11: e78362; https://nwb-schema.readthedocs.io): volts are data · conversion ·
-# channel_conversion + offset; time is starting_time + k / rate, or timestamps. Positions in the file's own table of
-# electrodes are not taken: their frame is not said.
+# channel_conversion + offset; time is starting_time + k / rate, or timestamps. Of positions in the table of electrodes
+# the schema says that x points backwards, y down and z right, and neither unit nor frame; files of people mostly hold
+# another frame, which one finds in a description or nowhere.
 
+ELECTRODES = "general/extracellular_ephys/electrodes"
 NAMES = ("channel_name", "label", "name", "electrode_name")  # columns of the table of electrodes that name a channel
+FRAME = re.compile(r"\b(MNI\w*|ICBM\w*|fsaverage\w*|fsLR|Talairach|ACPC|ScanRAS|T1w|CTF|CapTrak)\b")  # as BIDS does
 LOOKED = 4096  # timestamps looked at together
 UNEVEN = 0.5  # of the interval: timestamps further off than that are no jitter
+
+
+@dataclass(frozen=True, eq=False)
+class ElectrodeTable:
+    """Where the file itself says that electrodes are.
+
+    Parameters
+    ----------
+    table : DataFrame
+        `name`, `x`, `y`, `z`, as they stand.
+    unit : str
+        By an attribute of `x`; "n/a" where there is none.
+    frame : str
+        The one coordinate system that a description names; "n/a" where none or several do.
+    """
+
+    table: pd.DataFrame
+    unit: str
+    frame: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +56,8 @@ class ElectricalSeries:
         Hz.
     n_samples : int
     read : function (start, stop) → array (stop − start, n_channels), float64, volts
+    places : ElectrodeTable or None
+        None where there are no positions.
     notes : tuple of str
     """
 
@@ -39,6 +65,7 @@ class ElectricalSeries:
     fs: float
     n_samples: int
     read: Callable[[int, int], np.ndarray]
+    places: ElectrodeTable | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -74,6 +101,7 @@ def open_series(path: Path, name: str) -> ElectricalSeries:
                 scale = factor * series["channel_conversion"][:]
             fs, notes = _rate(series, shape[0], f"{name}: {place}")
             names = _names(file, series, shape[1])
+            places = _places(file, series, names)
     except InputError:
         raise
     except (OSError, KeyError, ValueError) as error:
@@ -88,7 +116,7 @@ def open_series(path: Path, name: str) -> ElectricalSeries:
         values += offset
         return values
 
-    return ElectricalSeries(names, fs, shape[0], read, tuple(notes))
+    return ElectricalSeries(names, fs, shape[0], read, places, tuple(notes))
 
 
 def _the_series(file: Any, name: str) -> str:
@@ -136,9 +164,13 @@ def _rate(series: Any, n: int, what: str) -> tuple[float, list[str]]:
     return float(rate), notes
 
 
+def _rows(series: Any, n: int) -> np.ndarray:
+    """The row of each channel in the table of electrodes."""
+    return np.asarray(series["electrodes"][:], int) if "electrodes" in series else np.arange(n)
+
+
 def _names(file: Any, series: Any, n: int) -> list[str]:
-    table = file.get("general/extracellular_ephys/electrodes")
-    rows = np.asarray(series["electrodes"][:], int) if "electrodes" in series else np.arange(n)
+    table, rows = file.get(ELECTRODES), _rows(series, n)
     if len(rows) != n:
         raise InputError(f"{series.name} has {n} channels and names {len(rows)} electrodes: write the file again")
     column = None if table is None else next((table[one] for one in NAMES if one in table), None)
@@ -146,6 +178,25 @@ def _names(file: Any, series: Any, n: int) -> list[str]:
         return [_text(column[int(row)]) for row in rows]
     numbers = rows if table is None or "id" not in table else np.asarray(table["id"][:])[rows]
     return [str(number) for number in numbers.tolist()]
+
+
+def _places(file: Any, series: Any, names: list[str]) -> ElectrodeTable | None:
+    table = file.get(ELECTRODES)
+    if table is None or not {"x", "y", "z"} <= set(table):
+        return None
+    rows = _rows(series, len(names))
+    xyz = np.stack([np.asarray(table[axis][:], float)[rows] for axis in "xyz"], axis=1)
+    if not np.isfinite(xyz).all(1).any() or (len(xyz) > 1 and (xyz == xyz[0]).all()):  # filled in, never measured
+        return None
+    places = pd.DataFrame(xyz, columns=list("xyz"))
+    places.insert(0, "name", names)
+    groups = [one for one in file[ELECTRODES].parent.values() if hasattr(one, "attrs")]
+    about = [one.attrs.get(key, "") for one in (table, table["x"], *groups) for key in ("description", "location")]
+    about += table["reference"][:].tolist() if "reference" in table else []
+    frames = {found for text in about for found in FRAME.findall(_text(text))}
+    return ElectrodeTable(
+        places, _text(table["x"].attrs.get("unit", "n/a")), frames.pop() if len(frames) == 1 else "n/a"
+    )
 
 
 def _text(value: Any) -> str:

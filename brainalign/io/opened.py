@@ -25,13 +25,15 @@ from brainalign.io.channels import (
     sort_channels,
     wanted_channels,
 )
-from brainalign.io.electrodes import place_channels, read_positions
+from brainalign.io.electrodes import place_channels, positions_in_file, read_positions
 from brainalign.io.people import list_names
 from brainalign.io.raw import RawFile, open_raw, some_channels
 from brainalign.io.tables import MISSING, read_cells
 from brainalign.provenance import relative_name
 
 BAD = re.compile(r"^(\w+/)?bad|seizure|\bartefact|\bartifact|^ictal", re.I)  # do not use; mne writes Comment/bad
+BREAK = re.compile(r"boundary|new segment/?", re.I)  # what EEGLAB and BrainVision write where a recording was cut
+LATE_S = 1.0  # by how much the duration of a sidecar may differ
 COLUMNS = ["name", "type", "status", "reason", "shaft", "number", "x", "y", "z", "frame", "group", "dimension"]
 
 
@@ -53,7 +55,8 @@ class Opened:
     blocks : function (start, stop) → array (stop − start, n_channels), float64
         Those samples, in volts (teslas, or teslas per metre, of MEG).
     annotations : DataFrame
-        `onset`, `duration` (s from the first sample), `description`, `bad` (whether it says: do not use).
+        `onset`, `duration` (s from the first sample), `description`, `bad` (whether it says: do not use, or that the
+        recording was cut there).
     line_freq : float or None
         Hz; None where the sidecar does not say.
     inputs : list of Path
@@ -110,6 +113,8 @@ def open_recording(
     positions = read_positions(tree, file, space)
     if problems + positions.problems:
         raise InputError("; ".join(problems + positions.problems))
+    if not positions.inputs and opened.places is not None:
+        positions = positions_in_file(opened.places, name, space)
     if not opened.n_samples:
         return _dead(name, f"{name} has no sample")
     every = sort_channels(opened, table, datatype, positions.table["name"].tolist())
@@ -120,6 +125,7 @@ def open_recording(
     mine = rows[rows["why"].eq("")]
     opened = _narrowed(opened, file.path, mine["name"].tolist())
     seen = look_at(opened.read, opened.n_samples, opened.fs)
+    seen = np.where(np.isfinite(seen), seen, np.nan)
     trigger = looks_like_trigger(seen) if wanted is None else np.zeros(len(mine), bool)
     rows.loc[mine.index[trigger], "why"] = "values are a few steps as of a trigger, whatever its type"
     notes += note_left_out(rows)
@@ -139,7 +145,7 @@ def open_recording(
     silent = ~np.isfinite(seen).any(0) & mine["status"].eq("good").to_numpy()
     mine.loc[silent, ["status", "reason"]] = ["bad", "holds no finite number where it was looked at"]
     sidecar, sources = tree.sidecar(file)
-    line, more = _line_of(sidecar, opened, name)
+    line, more = _sidecar_says(sidecar, opened, name)
     annotations, events, clipped = _annotations(tree, file, opened)
     if _covered(annotations, opened.n_samples / opened.fs):
         return _dead(name, f"{name}: annotations say that nothing of it is to be used")
@@ -186,11 +192,15 @@ def _narrowed(opened: RawFile, path: Path, names: list[str]) -> RawFile:
     return opened
 
 
-def _line_of(sidecar: dict[str, Any], opened: RawFile, name: str) -> tuple[float | None, list[str]]:
-    line, fs = sidecar.get("PowerLineFrequency"), sidecar.get("SamplingFrequency")
+def _sidecar_says(sidecar: dict[str, Any], opened: RawFile, name: str) -> tuple[float | None, list[str]]:
+    """Line noise (Hz), and where else sidecar and file differ."""
+    line, fs, lasts = (sidecar.get(key) for key in ("PowerLineFrequency", "SamplingFrequency", "RecordingDuration"))
     notes = []
     if isinstance(fs, (int, float)) and abs(fs - opened.fs) > 1e-3 * opened.fs:
         notes.append(f"{name}: its json says {fs:g} Hz, the file {opened.fs:g} Hz: the file's taken")
+    there = opened.n_samples / opened.fs
+    if isinstance(lasts, (int, float)) and abs(lasts - there) > max(LATE_S, 1e-3 * there):
+        notes.append(f"{name}: its json says {lasts:g} s, the file has {there:g} s: is it whole?")
     if isinstance(line, (int, float)) and not isinstance(line, bool) and line > 0:
         return float(line), notes
     return None, [*notes, f"{name}: no sidecar says PowerLineFrequency"]
@@ -207,9 +217,10 @@ def _annotations(tree: BidsTree, file: BidsFile, opened: RawFile) -> tuple[pd.Da
     start, stop = table["onset"].to_numpy(float), (table["onset"] + table["duration"]).to_numpy(float)
     outside = (start >= end) | (stop < 0)
     over = ~outside & ((stop > end + 0.5 / opened.fs) | (start < 0))
-    bad = _says_bad(table["description"])
+    cut = np.array([BREAK.fullmatch(text) is not None for text in table["description"]], bool) & (start > 0)
+    bad = _says_bad(table["description"]) | cut
     if (outside & bad).any():
-        notes.append(f"{opened.name}: {int((outside & bad).sum())} annotations after the end ({end:g} s) are left out")
+        notes.append(f"{opened.name}: {int((outside & bad).sum())} annotations outside 0 to {end:g} s are left out")
     if (over & bad).any():
         notes.append(
             f"{opened.name}: {int((over & bad).sum())} annotations go beyond the recording and are clipped to it"
@@ -236,14 +247,20 @@ def _says_bad(descriptions: pd.Series) -> np.ndarray:
 
 def _bad_events(file: BidsFile, name: str) -> pd.DataFrame:
     names, rows, problems = read_cells(file.path, name)
-    if problems or not {"onset", "duration", "trial_type"} <= set(names):
+    if problems:
+        raise InputError("; ".join(problems))
+    if not {"onset", "duration", "trial_type"} <= set(names):
         return pd.DataFrame({"onset": [], "duration": [], "description": []})
     table = pd.DataFrame(rows, columns=names, dtype="object")
     table = table[_says_bad(table["trial_type"])]
     missing = table[["onset", "duration"]].apply(lambda column: column.str.strip().str.lower().isin(MISSING))
     if missing.to_numpy().any():
         raise InputError(f"{name}: {table['trial_type'][missing.any(axis=1)].iloc[0]!r} has no onset or no duration")
-    times = table[["onset", "duration"]].astype(float)
+    times = table[["onset", "duration"]].apply(pd.to_numeric, errors="coerce").astype(float)
+    odd = np.flatnonzero(~np.isfinite(times.to_numpy()).all(axis=1))
+    if len(odd):
+        onset, duration, what = table[["onset", "duration", "trial_type"]].iloc[odd[0]]
+        raise InputError(f"{name}: {what!r} is at {onset!r} for {duration!r} s: write seconds, as 1.5")
     return times.assign(description=table["trial_type"].astype(str)).reset_index(drop=True)
 
 

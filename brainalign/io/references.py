@@ -189,7 +189,7 @@ def bipolar(channels: pd.DataFrame, *, across_gaps: bool = False, grids: Grids |
     across_gaps : bool
         Pair a contact with the next good one also where contacts between them are bad or not recorded.
     grids : mapping of shaft → (rows, columns), optional
-        Contacts numbered along a row, then along the next.
+        Contacts numbered, from 1 or from 0, along a row, then along the next.
 
     Returns
     -------
@@ -209,9 +209,9 @@ def bipolar(channels: pd.DataFrame, *, across_gaps: bool = False, grids: Grids |
     _shafts(channels, "bipolar")
     pairs: list[tuple[int, int]] = []
     notes: list[str] = []
-    for shaft, rows in _by_shaft(channels):
-        numbers = channels["number"].iloc[rows].to_numpy(int)
-        size, guess = size_of(channels.iloc[rows], shaft, grids)
+    for shaft, array in _by_shaft(channels):
+        rows, numbers = array.index.tolist(), array["number"].to_numpy(int)
+        size, guess = size_of(array, shaft, grids)
         notes += guess
         for a, b, here, there in zip(rows, rows[1:], numbers, numbers[1:]):
             row_ends = size is not None and (here - 1) // size[1] != (there - 1) // size[1]
@@ -237,7 +237,7 @@ def laplacian(channels: pd.DataFrame, *, grids: Grids | None = None) -> Referenc
     channels : DataFrame
         As for `as_recorded`.
     grids : mapping of shaft → (rows, columns), optional
-        Contacts numbered along a row, then along the next.
+        Contacts numbered, from 1 or from 0, along a row, then along the next.
 
     Returns
     -------
@@ -255,8 +255,9 @@ def laplacian(channels: pd.DataFrame, *, grids: Grids | None = None) -> Referenc
     """
     _shafts(channels, "laplacian")
     columns, kept, notes = [], [], []
-    for shaft, lines in _by_shaft(channels):
-        beside, guess = beside_each_other(channels.iloc[lines], shaft, grids)
+    for shaft, array in _by_shaft(channels):
+        lines = array.index.tolist()
+        beside, guess = beside_each_other(array, shaft, grids)
         notes += guess
         for k, centre in enumerate(lines):
             around = [lines[j] for j in np.flatnonzero(beside[k])]
@@ -314,13 +315,23 @@ def _shafts(channels: pd.DataFrame, what: str) -> None:
             f"{what} goes by shaft and contact number (LA1, A'3, G_12), and {len(nameless)} names say none: "
             f"{list_names(nameless.tolist())}; leave them out (channels), or use as_recorded or common_average"
         )
+    twice = good[good.duplicated(["type", "shaft", "number"], keep=False)]
+    if len(twice):
+        raise InputError(
+            f"{what} goes by shaft and contact number, and several channels say the same: "
+            f"{list_names(twice['name'].tolist())}; leave one of each (channels), or rename them"
+        )
 
 
-def _by_shaft(channels: pd.DataFrame) -> list[tuple[str, list[int]]]:
-    """The good contacts of each shaft (of one type), by number."""
-    good = channels.reset_index(drop=True).loc[_good(channels)]
-    groups = good.groupby(["type", "shaft"], sort=False)
-    return [(str(key[1]), rows["number"].astype(int).sort_values().index.tolist()) for key, rows in groups]
+def _by_shaft(channels: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The good contacts of each shaft (of one type), in order and counted from 1, even where names begin with 0."""
+    every = channels.reset_index(drop=True)
+    good = every.loc[_good(channels)]
+    from_0 = set(every["shaft"][every["number"].eq(0)])  # a bad contact 0 says it too
+    arrays = [
+        (str(shaft), rows.sort_values("number")) for (_, shaft), rows in good.groupby(["type", "shaft"], sort=False)
+    ]
+    return [(shaft, rows.assign(number=rows["number"].astype(int) + (shaft in from_0))) for shaft, rows in arrays]
 
 
 def _less_the_rest(channels: pd.DataFrame, by: Sequence[str], what: str, median: bool, others: bool) -> Reference:

@@ -25,7 +25,10 @@ from brainalign.store import Store, key_of
 
 Referencing = Callable[[pd.DataFrame], Reference]
 NUMBERS = 4 << 20  # read together
-MUCH = 0.1  # of a run: what a channel may lack before it is named
+METHOD = 2  # one more whenever the same voltages come out as other numbers: what was kept is then made anew
+MUCH = 0.01  # of a run: what a channel costs before it is named
+WORST = 3  # channels that are named
+ROUND = 1e-6  # of an output: what a time may be off by
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class Made:
         hz = np.geomspace(0.1, 10_000, 400)
         gains = [band.shape(hz, low, high) for low, high in sub_bands(band.low, band.high, band.n_sub)]
         said = [band.low, band.high, band.n_sub, band.envelope, band.power, band.log, band.relative, band.causal]
-        shape = hash_array(np.stack(gains))
-        return {"band": list(map(repr, said)), "shape": shape, "rate": self.rate, "artefacts": repr(self.artefacts)}
+        numbers = {"method": METHOD, "rate": self.rate, "artefacts": repr(self.artefacts)}
+        return numbers | {"band": list(map(repr, said)), "shape": hash_array(np.stack(gains))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,13 +155,17 @@ class Pass:
         self.opened, self.where, self.reference, self.plan, self.marks = opened, where, reference, plan, marks
         self.n_out = n_outputs(opened.n_samples, plan.fs, plan.rate)
         self.touched: np.ndarray | None = None  # (n_out,) bool, once it was gone through
-        self.lacking = np.zeros(len(reference.columns))  # samples that only this column lacks
+        self.costs = np.zeros((2, len(where)))  # of each channel: shares of the run that it, and it alone, takes out
         self._banned = _stretches(opened)
+        self._gaps: list[np.ndarray] = []  # (n, 3): channel, first and last sample that is missing
 
     def columns(self) -> Iterator[np.ndarray]:
         """Columns of the reference, NaN where annotations or marks say that nothing is to be used."""
         start = 0
+        self._gaps = []
         for block in voltages(self.opened, self.where) if self.marks is None else self._marked(self.marks):
+            if not np.isfinite(block.sum()):
+                self._gaps.append(_gaps(block, self.reference.used, start))
             out, stop = self.reference.apply(block), start + len(block)
             for first, last in self._banned:
                 if first < stop and last > start:
@@ -177,15 +184,35 @@ class Pass:
     def values(self) -> Iterator[np.ndarray]:
         """What comes out, float32."""
         touched = np.zeros(self.n_out, bool)
-        lacking = np.zeros(len(self.reference.columns))
         row = 0
         for values, seen in envelopes(self.columns, self.plan):
             if seen is not None:
                 touched[row : row + len(values)] = seen.any(1)
-                lacking += (seen & ~np.all(seen, axis=1, keepdims=True)).sum(0)
             row += len(values)
             yield values
-        self.touched, self.lacking = touched, lacking
+        self.touched, self.costs = touched, self._shares()
+
+    def _shares(self) -> np.ndarray:
+        """(2, n_channels): of what comes out, what each channel takes out of use, and what nothing else does."""
+        gaps = np.concatenate([np.zeros((0, 3), int), *self._gaps])
+        mine = {k: gaps[gaps[:, 0] == k, 1:] for k in np.unique(gaps[:, 0]).tolist()}
+        count = self._rests_on(np.array(self._banned, int).reshape(-1, 2) - [0, 1]).astype(int)
+        for stretches in mine.values():
+            count += self._rests_on(stretches)
+        shares = np.zeros((2, len(self.where)))
+        for k, stretches in mine.items():
+            lost = self._rests_on(stretches)
+            shares[:, k] = lost.mean(), (lost & (count == 1)).mean()
+        return shares
+
+    def _rests_on(self, stretches: np.ndarray) -> np.ndarray:
+        """(n_out,) bool: which outputs rest on samples from the first to the last of a stretch."""
+        plan = self.plan
+        before = 0.0 if plan.band.causal else plan.reach_s
+        first = np.ceil((stretches[:, 0] / plan.fs - before) * plan.rate - ROUND).clip(0, self.n_out).astype(int)
+        last = np.floor((stretches[:, 1] / plan.fs + plan.reach_s) * plan.rate + ROUND).clip(-1, self.n_out - 1)
+        begins, ends = (np.bincount(at, minlength=self.n_out + 1) for at in (first, last.astype(int) + 1))
+        return np.cumsum(begins - ends)[: self.n_out] > 0
 
 
 def hold_passes(
@@ -203,23 +230,25 @@ def hold_passes(
                 for _ in one.values():
                     pass
         gone = [one.touched for one in passes if one.touched is not None]
-        return {"use": ~np.concatenate(gone), "lacking": np.stack([one.lacking for one in passes])}
+        return {"use": ~np.concatenate(gone), "costs": np.stack([one.costs for one in passes])}
 
     if 4 * sum(one.n_out for one in passes) * len(reference.columns) <= LARGE:
         arrays = masks()
     else:
-        meta = {"what": "which samples of a recording are in use"}
+        meta = {"what": "which samples of a recording are in use, and which channels cost how many"}
         arrays = dict(
-            (Store() if store is None else store).compute(key_of(what="use", made_from=key), masks, meta=meta).arrays
+            (Store() if store is None else store)
+            .compute(key_of(what="use and costs", made_from=key), masks, meta=meta)
+            .arrays
         )
-    for one, lacking in zip(passes, arrays["lacking"], strict=True):
-        one.lacking = np.asarray(lacking)
+    for one, costs in zip(passes, arrays["costs"], strict=True):
+        one.costs = np.asarray(costs)
     ends = np.cumsum([one.n_out for one in passes])
     return held, np.split(np.asarray(arrays["use"]), ends[:-1])
 
 
-def notes_of_use(passes: Sequence[Pass], reference: Reference, use: Sequence[np.ndarray]) -> list[str]:
-    """How much of each run is not in use, and which channels alone would lose more."""
+def notes_of_use(passes: Sequence[Pass], names: Sequence[str], use: Sequence[np.ndarray]) -> list[str]:
+    """How much of each run is not in use, which channels cost most of it, and what can be done."""
     notes = []
     for one, mask in zip(passes, use, strict=True):
         if not mask.all():
@@ -229,13 +258,26 @@ def notes_of_use(passes: Sequence[Pass], reference: Reference, use: Sequence[np.
             why += ["artefacts that were found"] * (one.marks is not None)
             why = " and ".join(why) or "missing values"
             notes.append(f"{one.opened.name}: {(~mask).mean():.1%} of the samples are not in use, by {why}")
-        much = one.lacking > MUCH * one.n_out
-        if much.any():
-            who = list_names(reference.columns["channel"][much].tolist())
+        whole, alone = one.costs
+        usual = np.median(whole[one.reference.used])  # what all share is no channel's own
+        worst = [k for k in np.argsort(-whole, kind="stable")[:WORST].tolist() if whole[k] - usual >= MUCH]
+        if worst:
+            most = ", ".join(f"{names[k]} {whole[k]:.1%} ({alone[k]:.1%} by it alone)" for k in worst)
+            what = "name such a channel bad in channels.tsv, to have those samples of the others"
             notes.append(
-                f"{one.opened.name}: values are missing in {who}; name them bad in channels.tsv, to use the rest"
+                f"{one.opened.name}: what is out of use in one channel is for all; most by {most}: {what}"
+                + ", or do not look for artefacts" * (one.marks is not None)
             )
     return notes
+
+
+def _gaps(block: np.ndarray, used: np.ndarray, start: int) -> np.ndarray:
+    """(n, 3): channel, first and last sample of each stretch in which a channel that is used is missing."""
+    missing = np.pad(~np.isfinite(block[:, used]), ((1, 1), (0, 0)))
+    turns = np.diff(missing.astype(np.int8), axis=0).T  # channel by channel, so that begins and ends are in step
+    channel, first = np.nonzero(turns == 1)
+    last = np.nonzero(turns == -1)[1] - 1
+    return np.stack([used[channel], first + start, last + start], axis=1)
 
 
 def _stretches(opened: Opened) -> list[tuple[int, int]]:

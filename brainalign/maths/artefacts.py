@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,8 @@ MAD = 1.4826  # standard deviations of a Gaussian in a median absolute deviation
 HARMONICS = 4  # of line noise, the first included
 BESIDE_HZ = 5.0  # from line noise to where the signal itself is measured
 FEW = 4  # channels with fewer others are compared with none
+FAR = np.finfo(float).max  # what is finite is no farther
+OFTEN = 4  # seconds in which an extreme is stayed at: fewer are the tip of a slow wave in coarse steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,9 +29,9 @@ class Survey:
     levels : (seconds, channels) float32, the median of each second, V
     amplitude : (channels,) the median over seconds of 1.48 · MAD within the second, V: the usual standard deviation
     step : (channels,) the median over seconds of the median |x[i] − x[i − 1]| within the second, V
-    missing, flat, clipped : (channels,) shares of the run: not finite; not changing for 50 ms; at the highest or the
-        lowest value of all, of which there are many
-    low, high : (channels,) the lowest and the highest value, V
+    missing, flat, clipped : (channels,) shares of the run: not finite; not changing for 50 ms; at a value that is never
+        passed, and returned to
+    low, high : (channels,) such values, V; NaN where there are none
     line : (channels,) root mean square of line noise and three harmonics above what lies beside them, V; NaN unless
         its frequency was given
     line_share : (channels,) its share of the power within seconds
@@ -53,6 +55,11 @@ class Survey:
 class Limits:
     """From where on a channel or a sample is bad.
 
+    Wider than what is usual for averages of many trials (robust z-scores of 5 between channels in PREP, 3 to 5 standard
+    deviations for samples): a sample that is bad in one electrode is lost for all, and what an epileptic brain does
+    between seizures is its own. At 5 standard deviations and 10 steps a quarter of a clean simulated run of 64
+    channels would go, at 10 and 20 it is 0.1 %; docs/ideas/high-gamma.md has the figures.
+
     Channels:
 
     missing, flat, clipped : shares of the run
@@ -75,8 +82,8 @@ class Limits:
     restless: float = 10.0
     line: float = 10.0
     line_share: float = 0.2
-    peak: float = 20.0
-    jump: float = 40.0
+    peak: float = 10.0
+    jump: float = 20.0
     guard_s: float = 0.05
     together: float = 0.3
 
@@ -117,11 +124,11 @@ def survey(blocks: Iterable[np.ndarray], fs: float, *, line_hz: float | None = N
     n, counted = 0, 0.0
     extremes: _Extremes | None = None
     waves: np.ndarray | None = None
-    for window, size in windows(blocks, second, 0):
+    for window, size, _ in windows(blocks, second, 0):
         values, missing = fill(window[:size])
         gone = np.zeros(values.shape[1]) if missing is None else missing.sum(axis=0)
         extremes = _Extremes(values.shape[1]) if extremes is None else extremes
-        extremes.add(values)
+        extremes.add(values if missing is None else np.where(missing, np.nan, values))
         if size < second / 2 and kept:  # the rest of a second is no second
             n += size
             counted = counted + gone
@@ -132,55 +139,75 @@ def survey(blocks: Iterable[np.ndarray], fs: float, *, line_hz: float | None = N
         if waves is None or waves.shape[1] != size:
             waves = _waves(size, fs, line)
         power, hum = _powers(values, waves)
+        known = np.where(gone > size / 2, np.nan, 1.0)  # a bridge is no signal
         kept.append(
             (
                 level,
-                MAD * np.median(np.abs(some - level), axis=0),
-                np.median(steps, axis=0) if len(steps) else np.zeros(values.shape[1]),
+                known * MAD * np.median(np.abs(some - level), axis=0),
+                known * np.median(steps, axis=0) if len(steps) else np.zeros(values.shape[1]),
                 _flat_share(values if missing is None else np.where(missing, np.nan, values), fs) * size,
-                power,
-                hum,
+                known * power,
+                known * hum,
             )
         )
         n, counted = n + size, counted + gone
     assert extremes is not None
     levels, amplitudes, steps, flats, powers, hums = (np.stack(each) for each in zip(*kept, strict=True))
-    total, hum = powers.sum(axis=0), np.maximum(hums.mean(axis=0), 0)
+    total, hum = _over_seconds(np.mean, powers), np.maximum(_over_seconds(np.mean, hums), 0)
+    hum = hum if line else np.full_like(hum, np.nan)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(total > 0, np.minimum(1, hum * len(powers) / total), 0.0 if line else np.nan)
+        share = np.where(total > 0, np.minimum(1, hum / total), 0.0 * hum)
     return Survey(
         n_samples=n,
         fs=fs,
         levels=levels.astype(np.float32),
-        amplitude=np.median(amplitudes, axis=0),
-        step=np.median(steps, axis=0),
+        amplitude=_over_seconds(np.median, amplitudes),
+        step=_over_seconds(np.median, steps),
         missing=np.asarray(counted) / n,
         flat=flats.sum(axis=0) / n,
         clipped=extremes.share(n),
-        low=extremes.low,
-        high=extremes.high,
+        low=extremes.clips()[0],
+        high=extremes.clips()[1],
         line=np.sqrt(hum),
         line_share=share,
     )
 
 
+def _over_seconds(middle: Callable[..., np.ndarray], values: np.ndarray) -> np.ndarray:
+    """The mean or median over the seconds that are known, 0 where none is."""
+    known = np.isfinite(values)
+    if known.all():
+        return middle(values, axis=0)
+    return np.array([middle(one[there]) if there.any() else 0.0 for one, there in zip(values.T, known.T, strict=True)])
+
+
 class _Extremes:
-    """The lowest and the highest value so far, and how often a channel stayed there for more than a sample."""
+    """The lowest and the highest value so far, for how many samples a channel stayed there, and in how many seconds.
+
+    sides : (2, channels) of −x and x
+    """
 
     def __init__(self, channels: int) -> None:
-        self.low, self.high = np.full(channels, np.inf), np.full(channels, -np.inf)
-        self.at_low, self.at_high = np.zeros(channels), np.zeros(channels)
+        self.sides = np.full((2, channels), -np.inf)
+        self.samples, self.seconds = np.zeros((2, 2, channels))
 
     def add(self, values: np.ndarray) -> None:
-        low, high = values.min(axis=0), values.max(axis=0)
-        self.at_low = np.where(low < self.low, 0, self.at_low) + (low <= self.low) * _stays(values, low).sum(axis=0)
-        self.at_high = np.where(high > self.high, 0, self.at_high) + (high >= self.high) * _stays(values, high).sum(
-            axis=0
-        )
-        self.low, self.high = np.minimum(low, self.low), np.maximum(high, self.high)
+        """One more second."""
+        known = np.isfinite(values)
+        for side, towards in enumerate((-values, values)):
+            top = np.where(known, towards, -np.inf).max(axis=0)
+            stays = _stays(towards, top)
+            for held, new in ((self.samples, stays.sum(axis=0)), (self.seconds, stays.any(axis=0))):
+                held[side] = np.where(top > self.sides[side], 0, held[side]) + (top >= self.sides[side]) * new
+            self.sides[side] = np.maximum(top, self.sides[side])
+
+    def clips(self) -> np.ndarray:
+        """(2, channels) the lowest and the highest value, NaN where it is no clip."""
+        clips = (self.seconds >= OFTEN) & (self.sides[1] > -self.sides[0])
+        return np.where(clips, self.sides, np.nan) * [[-1], [1]]
 
     def share(self, n: int) -> np.ndarray:
-        return np.where(self.high > self.low, (self.at_low + self.at_high) / n, 0)
+        return np.where(np.isfinite(self.clips()), self.samples, 0).sum(axis=0) / n
 
 
 def _stays(values: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -306,11 +333,11 @@ def mark(
     peak, jump = limits.peak * found.amplitude, limits.jump * found.step
     clips = np.flatnonzero(found.clipped > 0)
     freezes = np.flatnonzero(found.flat > 0)
-    for k, (window, size) in enumerate(windows(blocks, second + 2 * pad, pad)):
+    for k, (window, size, _) in enumerate(windows(blocks, second + 2 * pad, pad)):
         level = found.levels[min(k, len(found.levels) - 1)]
         with np.errstate(invalid="ignore"):
-            marked = ~(np.abs(window - level) <= np.where(peak > 0, peak, np.inf))
-            leaps = np.abs(np.diff(window, axis=0)) > np.where(jump > 0, jump, np.inf)
+            marked = ~(np.abs(window - level) <= np.where(peak > 0, peak, FAR))
+            leaps = np.abs(np.diff(window, axis=0)) > np.where(jump > 0, jump, FAR)
         marked[1:] |= leaps
         marked[:-1] |= leaps
         for extreme in (found.low, found.high):

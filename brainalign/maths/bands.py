@@ -16,15 +16,18 @@ Shape = Callable[[np.ndarray, float, float], np.ndarray]
 """(frequencies (f,), low, high), all in Hz → real gains (f,), 1 in the middle: a filter without delay."""
 
 EDGE_SD = 7  # an edge of `flat` goes from −73 dB to 1 within so many of its standard deviations
+EDWARDS = 0.39  # √Hz; times √centre, the standard deviation of a sub-band
+PER_OCTAVE = 7  # sub-bands of that width side by side
+LEAST = np.finfo(np.float32).tiny  # what the logarithm of nothing is taken of
 HALF = 2 * np.sqrt(2 * np.log(2))  # standard deviations between the points where a Gaussian has half its height
 
 
 def edwards(hz: np.ndarray, low: float, high: float) -> np.ndarray:
     """A Gaussian at √(low · high) whose standard deviation is 0.39 √centre, as the Chang lab's filter banks have it.
 
-    From Edwards (2007), "Electrocortical activation and brain mapping", a thesis of the University of California,
-    Berkeley: wider at high frequencies, though by less than in proportion. For many sub-bands side by side; between 70
-    and 150 Hz an eighth of the band is as wide as the Gaussian at half of its height.
+    From Erik Edwards's thesis (page 143; https://faculty.washington.edu/seattle/brain-physics/theses/Edwards-thesis.pdf),
+    as code of that school has it: wider at high frequencies, though by less than in proportion. For sub-bands side by
+    side, seven to an octave: from 70 to 150 Hz an eighth of the band is as wide as the Gaussian at half of its height.
 
     Examples
     --------
@@ -32,7 +35,7 @@ def edwards(hz: np.ndarray, low: float, high: float) -> np.ndarray:
     [0.607, 1.0, 0.607]
     """
     centre = np.sqrt(low * high)
-    return np.exp(-0.5 * ((hz - centre) / (0.39 * np.sqrt(centre))) ** 2)
+    return np.exp(-0.5 * ((hz - centre) / (EDWARDS * np.sqrt(centre))) ** 2)
 
 
 def gaussian(hz: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -86,7 +89,10 @@ class Butterworth:
     def __call__(self, hz: np.ndarray, low: float, high: float) -> np.ndarray:
         """The gain: that of the analogue filter, which the digital one is below a fraction of its sampling rate."""
         with np.errstate(divide="ignore"):
-            ratio = (hz**2 - low * high) / (hz * (high - low))
+            if isfinite(high):
+                ratio = (hz**2 - low * high) / (hz * (high - low)) if low else hz / high
+            else:
+                ratio = low / hz if low else np.zeros(len(hz))
         return 1 / (1 + ratio ** (2 * self.order))
 
 
@@ -112,8 +118,8 @@ class Band:
         Each sub-band as a multiple of its own mean over the run (of its log: minus the mean), or z-scored within the
         run, so that low frequencies do not outweigh high ones; or in volts.
     causal : bool
-        No sample knows what comes after it, but for what it is relative to; they come late instead (`delay_s` of the
-        plan). Whatever `shape` is, filters are then Butterworth's, of order 4 and forwards alone.
+        No sample knows what comes after it; they come late instead (`delay_s` of the plan). `shape` is `Butterworth`,
+        which then goes forwards alone, and what is relative is so to what has been: not the run, but the run so far.
     """
 
     low: float
@@ -136,6 +142,11 @@ class Band:
             raise SettingsError(f"a band has 1 sub-band or more, raw voltage has one; found {self.n_sub}")
         if self.relative not in ("mean", "z", None):
             raise SettingsError(f"relative is 'mean', 'z' or None; found {self.relative!r}")
+        if self.causal and not isinstance(self.shape, Butterworth):
+            raise SettingsError(
+                f"a causal band has Butterworth filters; found {getattr(self.shape, '__name__', self.shape)}: leave "
+                "shape out, or give Butterworth(order)"
+            )
 
     def __str__(self) -> str:
         if not self.envelope:
@@ -143,7 +154,8 @@ class Band:
             return "voltage" + (f", above {self.low:g} Hz" if self.low else "") + upper
         made = ("log " if self.log else "") + ("power" if self.power else "amplitude")
         cut = f" in {self.n_sub} sub-bands" if self.n_sub > 1 else ""
-        against = {"mean": ", relative to the run's mean", "z": ", z-scored", None: ""}[self.relative]
+        so_far = " so far" if self.causal else ""
+        against = {"mean": f", relative to the run's mean{so_far}", "z": f", z-scored{so_far}", None: ""}[self.relative]
         return f"{made} at {self.low:g}–{self.high:g} Hz{cut}{against}{', causal' if self.causal else ''}"
 
 
@@ -159,11 +171,22 @@ def sub_bands(low: float, high: float, n: int) -> np.ndarray:
     return np.stack([edges[:-1], edges[1:]], axis=1)
 
 
+def logarithm(values: np.ndarray) -> np.ndarray:
+    """The natural logarithm; of nothing at all, that of the least number above 0.
+
+    Examples
+    --------
+    >>> logarithm(np.array([1.0, 0.0])).round(1).tolist()
+    [0.0, -87.3]
+    """
+    return np.log(np.maximum(values, LEAST))
+
+
 def high_gamma(
     low: float = 70.0,
     high: float = 150.0,
     *,
-    n_sub: int = 8,
+    n_sub: int | None = None,
     power: bool = False,
     log: bool = False,
     relative: Literal["mean", "z"] | None = "mean",
@@ -172,30 +195,46 @@ def high_gamma(
     """High-gamma activity: the envelopes of sub-bands, each relative to its own mean, averaged.
 
     Voltages fall off with frequency, so an envelope of the whole band is mostly that of its lower end. So it is cut
-    into sub-bands (Gaussian filters evenly spaced in log frequency, eight from 70 to 150 Hz: Edwards 2007; Moses et al.
-    2016, https://doi.org/10.1088/1741-2560/13/5/056004), the Hilbert envelope of each is divided by its mean over the
-    run, and the mean over sub-bands is taken (Ossandón et al. 2011, https://doi.org/10.1523/JNEUROSCI.2483-11.2011):
-    1 is as much as usual. The other published way, one band as it is, is `band(70, 200)`.
+    into sub-bands (`edwards`: Gaussian filters evenly spaced in log frequency, the eight from 70 to 150 Hz that the
+    Chang lab averages, https://changlabucsf.github.io/intonatang/_sources/preprocessing.txt), the Hilbert envelope of
+    each is divided by its mean over the run, and the mean over sub-bands is taken: 1 is as much as usual. Others
+    z-score each sub-band: `relative="z"`. The other published way, one band as it is, is `band(70, 200)`.
 
     Parameters
     ----------
     low, high : float
         Hz.
-    n_sub : int
-        How many sub-bands.
+    n_sub : int, optional
+        How many sub-bands; seven to an octave where it is not said, as wide as they are apart.
     power, log, relative, causal
-        As for `Band`.
+        As for `Band`. Causal sub-bands are Butterworth's, side by side.
 
     Returns
     -------
     Band
+
+    Raises
+    ------
+    SettingsError
+        So few sub-bands that most of what lies between them would go unheard.
 
     Examples
     --------
     >>> print(high_gamma())
     amplitude at 70–150 Hz in 8 sub-bands, relative to the run's mean
     """
-    return Band(low, high, n_sub, edwards, power=power, log=log, relative=relative, causal=causal)
+    shape = Butterworth() if causal else edwards
+    if n_sub is None:
+        n_sub = max(1, round(PER_OCTAVE * np.log2(high / low))) if 0 < low < high < inf else 1
+    found = Band(low, high, n_sub, shape, power=power, log=log, relative=relative, causal=causal)
+    middles = np.sqrt(sub_bands(low, high, int(n_sub)).prod(axis=1))
+    apart, wide = middles[-1] * np.log(high / low) / n_sub, HALF * EDWARDS * np.sqrt(middles[-1])
+    if apart > 2 * wide and not causal:
+        raise SettingsError(
+            f"{n_sub} sub-bands from {low:g} to {high:g} Hz are {apart:.0f} Hz apart, where each is {wide:.0f} Hz "
+            f"wide: leave n_sub out, or take one band({low:g}, {high:g})"
+        )
+    return found
 
 
 def band(
@@ -218,7 +257,7 @@ def band(
     low, high : float
         Hz.
     shape : function (hz, low, high) → gain
-        Default `Butterworth(4)`; see `Band`.
+        Default `Butterworth(4)`, and no other where it is causal; see `Band`.
     power, log, relative, causal
         As for `Band`.
 
@@ -237,18 +276,17 @@ def band(
 def broadband(low: float = 2.0, high: float = 150.0, *, n_sub: int = 20, causal: bool = False) -> Band:
     """Broadband power: the mean of log power over all frequencies, each relative to its own mean.
 
-    A rise of the whole spectrum follows the firing of neurons, which a rhythm in one band does not (Manning et al.
-    2009, https://doi.org/10.1523/JNEUROSCI.2041-09.2009, who fit a line through log power at log-spaced frequencies;
-    this is its height in the middle).
+    A rise of the whole spectrum follows the firing of neurons more reliably than power in one narrow band does (Manning
+    et al. 2009, https://doi.org/10.1523/JNEUROSCI.2041-09.2009, from 2 to 150 Hz).
 
     Parameters
     ----------
     low, high : float
         Hz.
     n_sub : int
-        How many sub-bands, evenly spaced in log frequency, each a Gaussian.
+        How many sub-bands, evenly spaced in log frequency, each a Gaussian; Butterworth's where they are causal.
     causal : bool
-        As for `Band`.
+        As for `Band`. The lower a sub-band the later it comes: at 2 Hz by seconds. Begin higher.
 
     Returns
     -------
@@ -259,7 +297,8 @@ def broadband(low: float = 2.0, high: float = 150.0, *, n_sub: int = 20, causal:
     >>> print(broadband())
     log power at 2–150 Hz in 20 sub-bands, relative to the run's mean
     """
-    return Band(low, high, n_sub, gaussian, power=True, log=True, relative="mean", causal=causal)
+    shape = Butterworth() if causal else gaussian
+    return Band(low, high, n_sub, shape, power=True, log=True, relative="mean", causal=causal)
 
 
 def raw(low: float = 0.0, high: float = inf, *, causal: bool = False) -> Band:
@@ -281,4 +320,4 @@ def raw(low: float = 0.0, high: float = inf, *, causal: bool = False) -> Band:
     >>> print(raw(0.5))
     voltage, above 0.5 Hz
     """
-    return Band(low, high, 1, flat, envelope=False, causal=causal)
+    return Band(low, high, 1, Butterworth() if causal else flat, envelope=False, causal=causal)

@@ -8,29 +8,33 @@ from fractions import Fraction
 from math import ceil, isfinite
 
 import numpy as np
-from scipy.signal import bessel, butter, sosfilt, sosfilt_zi, sosfreqz
+from scipy.signal import butter, sosfilt
 
 from brainalign.errors import InputError
-from brainalign.maths.bands import Band, sub_bands
+from brainalign.maths.bands import Band, Butterworth, logarithm, sub_bands
 from brainalign.maths.line_noise import causal_notches
 from brainalign.maths.overlap import REACH, checked, lasts
 
-ORDER = 4
+POLES = 4  # of smoothing
 SMOOTHEST = 0.25  # of the output rate: where smoothing passes half of the power
+HORIZON_S = 20.0  # within which responses are looked at
 
 
 @dataclass(frozen=True, eq=False)
 class CausalPlan:
     """A band by filters that look back only.
 
-    Each sub-band is filtered (Butterworth), rectified or squared, and smoothed (Bessel, which does not overshoot); π/2
-    or 2 makes a sine of amplitude A come out as A or A². Output k is the last sample at or before k / rate. The first
-    `reach_s` seconds rest on what came before the run, and count as touched.
+    Line noise is taken out; each sub-band is filtered (Butterworth), rectified or squared, and smoothed by a kernel
+    that is nowhere negative, so that no power is; π/2 or 2 makes a sine of amplitude A come out as A or A². Output k is
+    the last sample at or before k / rate. The first `reach_s` seconds rest on what came before the run, and count as
+    touched.
 
-    band, fs, rate, reach_s, delay_s : as of a `WindowPlan`
+    band, fs, rate, reach_s : as of a `WindowPlan`
+    delay_s : how late outputs are: the mean over sub-bands of where the energy of a response lies on average
     ratio : samples per output
-    filters : second-order sections of each sub-band
-    smoothing : second-order sections; none for raw voltage
+    notches : second-order sections that take line noise out
+    filters : those of each sub-band
+    smoothing : those of what is smoothed; none for raw voltage
     """
 
     band: Band
@@ -39,111 +43,135 @@ class CausalPlan:
     reach_s: float
     delay_s: float
     ratio: Fraction
+    notches: np.ndarray
     filters: tuple[np.ndarray, ...]
     smoothing: np.ndarray
 
     def pieces(self, blocks: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
         """As of a `WindowPlan`, with a piece for each block."""
         begin, k = 0, 0
-        chains: list[_Chain] = []
-        held, since = np.zeros(0), np.zeros(0, int)
+        going: tuple[_Past, _Filter, list[tuple[_Filter, _Filter]]] | None = None
         for block in checked(blocks):
-            if not chains:
-                held, since = _first(block), np.zeros(block.shape[1], int)
-                chains = [_Chain(sections, self.smoothing, held) for sections in self.filters]
-            values, age = _hold(block, held, since)
+            if going is None:
+                n = block.shape[1]
+                chains = [(_Filter(each, n), _Filter(self.smoothing, n)) for each in self.filters]
+                going = _Past(n), _Filter(self.notches, n), chains
+            past, cut, chains = going
+            values, age = past.hold(block)
+            level = np.where(np.isnan(values), 0, past.level)
+            clean = cut(np.nan_to_num(values - level))
             stop = ceil((begin + len(block)) / self.ratio)
             at = np.array([int(n * self.ratio) - begin for n in range(k, stop)], int)
-            out = np.stack([chain.run(values, self.band)[at] for chain in chains]).astype(np.float32)
+            out = np.stack([_made(clean, *chain, self.band)[at] for chain in chains])
+            if not self.band.envelope and not self.band.low:
+                out += level[at]
             touched = age[at] <= self.reach_s * self.fs
-            yield out, touched if touched.any() else None
-            begin, k, held, since = begin + len(block), stop, values[-1], age[-1]
-        if not chains:
+            yield out.astype(np.float32), touched if touched.any() else None
+            begin, k = begin + len(block), stop
+        if going is None:
             raise InputError("the run has no samples: leave it out")
 
 
-class _Chain:
-    """The filters of one sub-band, and where they are: at rest, as if the first sample had always been."""
+class _Filter:
+    """Second-order sections, and where they are: at rest to begin with."""
 
-    def __init__(self, sections: np.ndarray, smoothing: np.ndarray, start: np.ndarray) -> None:
-        self.sections, self.smoothing = sections, smoothing
-        self.state = sosfilt_zi(sections)[..., None] * start if len(sections) else None
-        self.smoothed = np.zeros((len(smoothing), 2, len(start)))
+    def __init__(self, sections: np.ndarray, channels: int) -> None:
+        self.sections, self.state = sections, np.zeros((len(sections), 2, channels))
 
-    def run(self, values: np.ndarray, band: Band) -> np.ndarray:
-        if self.state is not None:
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        if len(self.sections):
             values, self.state = sosfilt(self.sections, values, axis=0, zi=self.state)
-        if not band.envelope:
-            return values
-        made = 2 * values**2 if band.power else np.pi / 2 * np.abs(values)
-        made, self.smoothed = sosfilt(self.smoothing, made, axis=0, zi=self.smoothed)
-        return np.log(np.maximum(made, np.finfo(np.float32).tiny)) if band.log else made
+        return values
 
 
-def _first(block: np.ndarray) -> np.ndarray:
-    """The first good value of each channel, 0 where there is none."""
-    good = np.isfinite(block)
-    at = good.argmax(axis=0)
-    return np.where(good.any(axis=0), block[at, np.arange(block.shape[1])], 0)
+def _made(values: np.ndarray, within: _Filter, smooth: _Filter, band: Band) -> np.ndarray:
+    """What a sub-band makes of voltages."""
+    values = within(values)
+    if not band.envelope:
+        return values
+    made = smooth(2 * values**2 if band.power else np.pi / 2 * np.abs(values))
+    return logarithm(made) if band.log else made
 
 
-def _hold(block: np.ndarray, held: np.ndarray, since: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The block with the last good value where one is missing, and how many samples ago one was."""
-    at = np.arange(len(block))[:, None]
-    missing = ~np.isfinite(block)
-    if not missing.any():
-        return block, since + 1 + at
-    good = np.maximum.accumulate(np.where(missing, -1, at), axis=0)
-    values = np.where(good < 0, held, np.take_along_axis(block, np.maximum(good, 0), axis=0))
-    bad = np.maximum.accumulate(np.where(missing, at, -1), axis=0)
-    return values, np.where(bad < 0, since + 1 + at, at - bad)
+class _Past:
+    """What is known of each channel so far.
+
+    level : (channels,) its first good value, NaN before there is one
+    last : (channels,) its last good value, NaN before there is one
+    since : (channels,) how many samples ago one was missing, or the run began
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.level, self.last = np.full((2, channels), np.nan)
+        self.since = np.zeros(channels, int)
+
+    def hold(self, block: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The block with the last good value where one is missing, and how many samples ago one was."""
+        at = np.arange(len(block))[:, None]
+        there = np.isfinite(block)
+        first = block[there.argmax(axis=0), np.arange(block.shape[1])]
+        self.level = np.where(np.isnan(self.level) & there.any(axis=0), first, self.level)
+        values, age = block, self.since + 1 + at
+        if not there.all():
+            good = np.maximum.accumulate(np.where(there, at, -1), axis=0)
+            values = np.where(good < 0, self.last, np.take_along_axis(block, np.maximum(good, 0), axis=0))
+            bad = np.maximum.accumulate(np.where(there, -1, at), axis=0)
+            age = np.where(bad < 0, age, at - bad)
+        self.last, self.since = values[-1], age[-1]
+        return values, age
 
 
 def causal_plan(band: Band, fs: float, rate: float, line_hz: float | None) -> CausalPlan:
     """Decide which filters; see `envelope_plan`."""
+    assert isinstance(band.shape, Butterworth)  # as `Band` has it
+    order = band.shape.order
     if band.envelope:
-        edges = sub_bands(band.low, band.high, band.n_sub)
-        filters = [_butterworth((low, high), "bandpass", fs) for low, high in edges]
-        middles = [np.sqrt(low * high) for low, high in edges]
-        smoothing = np.asarray(bessel(ORDER, min(SMOOTHEST * rate, band.low / 2), norm="mag", output="sos", fs=fs))
+        filters = [_butterworth(order, (low, high), fs) for low, high in sub_bands(band.low, band.high, band.n_sub)]
+        smoothing = _smoothing(min(SMOOTHEST * rate, band.low / 2), fs)
     else:
-        high = min(band.high, 0.35 * rate if rate < fs else np.inf)
-        below = [_butterworth(band.low, "highpass", fs)] if band.low else []
-        above = [_butterworth(high, "lowpass", fs)] if isfinite(high) else []
-        filters, middles = [np.concatenate([np.empty((0, 6)), *below, *above])], [max(1e-3, 2 * band.low)]
+        filters = [_butterworth(order, (band.low, min(band.high, 0.35 * rate if rate < fs else np.inf)), fs)]
         smoothing = np.empty((0, 6))
-    cut = causal_notches(fs, line_hz, 1.5 * min(band.high, rate if not band.envelope else band.high))
-    delays = [_delay(each, middle, fs) for each, middle in zip(filters, middles, strict=True)]
-    filters = tuple(np.concatenate([each, cut]) for each in filters)
+    cut = causal_notches(fs, line_hz)
+    energies = [_response(np.concatenate([cut, each]), fs) ** 2 for each in filters]
+    kernel = _response(smoothing, fs)
     return CausalPlan(
         band,
         fs,
         rate,
-        reach_s=max(_lasts(each, fs) for each in filters) + _lasts(smoothing, fs),
-        delay_s=float(np.mean(delays)) + _delay(smoothing, 1e-3, fs),
+        reach_s=(max(lasts(energy, REACH) for energy in energies) + lasts(kernel**2, REACH)) / fs,
+        delay_s=(sum(map(_middle, energies)) / len(energies) + _middle(kernel)) / fs,
         ratio=Fraction(fs) / Fraction(rate),
-        filters=filters,
+        notches=cut,
+        filters=tuple(filters),
         smoothing=smoothing,
     )
 
 
-def _butterworth(hz: float | tuple[float, float], kind: str, fs: float) -> np.ndarray:
-    return np.asarray(butter(ORDER, hz, kind, output="sos", fs=fs))
+def _butterworth(order: int, edges: tuple[float, float], fs: float) -> np.ndarray:
+    """Second-order sections: a band-pass, or less where it has no lower or no upper edge."""
+    low, high = edges
+    if low and isfinite(high):
+        return np.asarray(butter(order, edges, "bandpass", output="sos", fs=fs))
+    if low:
+        return np.asarray(butter(order, low, "highpass", output="sos", fs=fs))
+    if isfinite(high):
+        return np.asarray(butter(order, high, "lowpass", output="sos", fs=fs))
+    return np.empty((0, 6))
 
 
-def _delay(sections: np.ndarray, hz: float, fs: float) -> float:
-    """Group delay at a frequency, s: −dφ/2πdf."""
-    if not len(sections):
-        return 0.0
-    apart = 1e-4 * max(hz, 1)
-    gain = np.asarray(sosfreqz(sections, [hz, hz + apart], fs=fs)[1])
-    return float(-np.angle(gain[1] / gain[0]) / (2 * np.pi * apart))
+def _smoothing(hz: float, fs: float) -> np.ndarray:
+    """Second-order sections of equal real poles, with half of the power at hz; t³ exp(−at) is nowhere negative."""
+    pole = np.exp(-2 * np.pi * hz / np.sqrt(2 ** (1 / POLES) - 1) / fs)
+    return np.tile([(1 - pole) ** 2, 0, 0, 1, -2 * pole, pole**2], (POLES // 2, 1))
 
 
-def _lasts(sections: np.ndarray, fs: float) -> float:
-    """How long until nearly all of the response to an impulse is over, s."""
-    if not len(sections):
-        return 0.0
-    impulse = np.zeros(int(20 * fs))
+def _response(sections: np.ndarray, fs: float) -> np.ndarray:
+    """What an impulse becomes."""
+    impulse = np.zeros((int(HORIZON_S * fs), 1))
     impulse[0] = 1
-    return lasts(np.square(sosfilt(sections, impulse)), REACH) / fs
+    return _Filter(sections, 1)(impulse)[:, 0]
+
+
+def _middle(weights: np.ndarray) -> float:
+    """Where weights lie on average, in samples."""
+    return float(np.arange(len(weights)) @ weights / weights.sum())

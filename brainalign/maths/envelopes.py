@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 
 from brainalign.errors import SettingsError
-from brainalign.maths.bands import Band
+from brainalign.maths.bands import LEAST, Band
 from brainalign.maths.causal import CausalPlan, causal_plan
 from brainalign.maths.line_noise import check_line
 from brainalign.maths.slices import WindowPlan, window_plan
@@ -66,6 +66,10 @@ def envelope_plan(band: Band, fs: float, rate: float, *, line_hz: float | None =
     if not 0 < rate <= fs:
         raise SettingsError(f"a recording of {fs:g} samples per second has none at {rate:g}: ask for {fs:g} or less")
     top = band.high if band.envelope or np.isfinite(band.high) else band.low
+    if not band.envelope and rate < fs and band.low >= 0.35 * rate:
+        raise SettingsError(
+            f"voltage above {band.low:g} Hz is not in {rate:g} samples per second: ask for {3 * band.low:g} or more"
+        )
     if not top < fs / 2:
         raise SettingsError(
             f"{band.low:g} to {band.high:g} Hz is not in {fs:g} samples per second, which end at {fs / 2:g} Hz: "
@@ -84,6 +88,14 @@ class Scale:
 
     mean: np.ndarray
     sd: np.ndarray
+
+    def parts(self, band: Band) -> tuple[np.ndarray, np.ndarray]:
+        """What each sub-band is less, and times what, so that their sum is relative; NaN for one that is nothing."""
+        less = self.mean if band.log or band.relative == "z" else np.zeros_like(self.mean)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            something = 1.0 * (self.mean > np.log(LEAST) + 1e-3)
+            by = self.sd if band.relative == "z" else something if band.log else self.mean
+            return less, np.where(by > 0, 1 / by, np.nan) / len(by)
 
 
 def run_scale(blocks: Iterable[np.ndarray], plan: Plan) -> Scale:
@@ -121,7 +133,9 @@ def envelopes(blocks: Blocks, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarr
 
     With a band that is relative to its run, the run is gone through twice. Missing samples (NaN) are bridged by a
     straight line; output samples that rest on them are finite, and said to be touched. Before its beginning and
-    behind its end a run goes on as its mirror image.
+    behind its end a run goes on as its mirror image, of which the outputs within `plan.reach_s` of the ends rest too.
+    A causal band holds the last good sample instead, takes the first to have been there for ever, and says that what
+    rests on either is touched; where it is relative, it is so to what was untouched so far.
 
     Parameters
     ----------
@@ -134,7 +148,8 @@ def envelopes(blocks: Blocks, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarr
     ------
     values : (k, channels) float32
         Those that follow: altogether `n_outputs`, the first at the time of the run's first sample, then every 1/rate s.
-        Volts, volts² of power, or relative. NaN where a channel has nothing to be relative to.
+        Volts, volts² of power, or relative. NaN where a channel has nothing to be relative to; while a causal one has
+        nothing yet, 1, or 0 of logarithms and z-scores.
     touched : (k, channels) bool, or None where nothing is
 
     Raises
@@ -155,12 +170,37 @@ def envelopes(blocks: Blocks, plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarr
         for values, touched in plan.pieces(blocks()):
             yield values.mean(axis=0), touched
         return
-    scale = run_scale(blocks(), plan)
-    divides = plan.band.relative == "z" or not plan.band.log
-    less = scale.mean if plan.band.relative == "z" or plan.band.log else np.zeros_like(scale.mean)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        by = (scale.sd if plan.band.relative == "z" else scale.mean) if divides else np.ones_like(scale.mean)
-        gain = np.where(by > 0, 1 / by, np.nan) / len(by)
+    if plan.band.causal:
+        yield from _relative_so_far(blocks(), plan)
+        return
+    less, gain = run_scale(blocks(), plan).parts(plan.band)
     offset = -(less * gain).sum(axis=0)
     for values, touched in plan.pieces(blocks()):
         yield (np.einsum("skc,sc->kc", values, gain.astype(np.float32)) + offset).astype(np.float32), touched
+
+
+def _relative_so_far(blocks: Iterable[np.ndarray], plan: Plan) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Each sub-band relative to its untouched samples up to each; before there is one, as is usual."""
+    band = plan.band
+    usual = 0.0 if band.log or band.relative == "z" else 1.0
+    count, total, square, offset = (np.zeros(()),) * 4
+    for values, touched in plan.pieces(blocks):
+        n_sub, k, channels = values.shape
+        if not k:
+            yield values[0], touched
+            continue
+        if not offset.ndim:
+            count, total, square = np.zeros((1, channels)), *np.zeros((2, n_sub, 1, channels))
+            offset = values[:, :1].astype(float)
+        good = np.ones((k, channels)) if touched is None else (~touched).astype(float)
+        apart = (values - offset) * good
+        count, total, square = (
+            np.cumsum(np.concatenate([before[..., -1:, :], new], axis=-2), axis=-2)[..., 1:, :]
+            for before, new in ((count, good), (total, apart), (square, apart**2))
+        )
+        some = np.maximum(count, 1)
+        scale = Scale(total / some + offset, np.sqrt(np.maximum(square / some - (total / some) ** 2, 0)))
+        less, gain = scale.parts(band)
+        made = (values - less) * gain
+        made = np.nan_to_num(made) if band.relative == "z" else made  # the first one has no deviation
+        yield np.where(count > 0, made.sum(axis=0), usual).astype(np.float32), touched

@@ -11,7 +11,7 @@ from brainalign.errors import InputError
 REACH = 2.5e-3  # of the energy of a filter's response: what of it may lie in missing samples (5 % of amplitude)
 
 
-def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tuple[np.ndarray, int]]:
+def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tuple[np.ndarray, int, np.ndarray]]:
     """Cut a run that comes in blocks of any size into overlapping windows, which do not depend on those sizes.
 
     Window j begins `pad` samples before sample j · hop, hop = window − 2 · pad, and is for the hop samples from there
@@ -26,7 +26,9 @@ def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tup
 
     Yields
     ------
-    (window, channels) float64, how many of its hop samples are in the run
+    values : (window, channels) float64
+    n : how many of its hop samples are in the run
+    source : (window,) int, which sample of the run each is, or is the mirror image of
 
     Raises
     ------
@@ -35,24 +37,31 @@ def windows(blocks: Iterable[np.ndarray], window: int, pad: int) -> Iterator[tup
 
     Examples
     --------
-    >>> [(w.ravel().tolist(), n) for w, n in windows([np.arange(3.0)[:, None]], 4, 1)]
-    [([1.0, 0.0, 1.0, 2.0], 2), ([1.0, 2.0, 1.0, 2.0], 1)]
+    >>> [(w.ravel().tolist(), n, s.tolist()) for w, n, s in windows([np.array([[5.0], [6.0], [7.0]])], 4, 1)]
+    [([6.0, 5.0, 6.0, 7.0], 2, [1, 0, 1, 2]), ([6.0, 7.0, 6.0, 7.0], 1, [1, 2, 1, 2])]
     """
     hop = window - 2 * pad
-    held: np.ndarray | None = None
+    held, source = np.empty((0, 0)), np.empty(0, int)
+    seen = 0
     for gathered in _gather(blocks, max(hop, pad + 1)):
-        held = np.pad(gathered, ((pad, 0), (0, 0)), "reflect") if held is None else np.concatenate([held, gathered])
+        new = np.arange(seen, seen + len(gathered))
+        if seen:
+            held, source = np.concatenate([held, gathered]), np.concatenate([source, new])
+        else:
+            held, source = np.pad(gathered, ((pad, 0), (0, 0)), "reflect"), np.pad(new, (pad, 0), "reflect")
+        seen += len(gathered)
         while len(held) >= window:
-            yield held[:window], hop
-            held = held[hop:]
-    if held is None:
+            yield held[:window], hop, source[:window]
+            held, source = held[hop:], source[hop:]
+    if not seen:
         raise InputError("the run has no samples: leave it out")
     left = len(held) - pad
     if left > 0:
         held = np.pad(held, ((0, window + hop), (0, 0)), "reflect")
+        source = np.pad(source, (0, window + hop), "reflect")
     while left > 0:
-        yield held[:window], min(hop, left)
-        held, left = held[hop:], left - hop
+        yield held[:window], min(hop, left), source[:window]
+        held, source, left = held[hop:], source[hop:], left - hop
 
 
 def checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:

@@ -10,8 +10,8 @@ from math import ceil
 import numpy as np
 from scipy.fft import ifft, irfft, next_fast_len, rfft
 
-from brainalign.maths.bands import Band, step, sub_bands
-from brainalign.maths.line_noise import notches
+from brainalign.maths.bands import Band, logarithm, step, sub_bands
+from brainalign.maths.line_noise import less_line_noise, notches
 from brainalign.maths.overlap import REACH, fill, lasts, near, windows
 
 SUPPORT = 1e-5  # of its height: where a filter's gain is below, frequencies are left out
@@ -70,7 +70,7 @@ class WindowPlan:
     The analytic signal of a sub-band is the inverse transform of those bins alone where its filter lets anything
     through: so few that it comes out at a low rate. Its magnitude is smoothed and read at k / rate by one kernel.
 
-    band, fs, rate : what was asked for
+    band, fs, rate, line_hz : what was asked for
     reach_s : outputs closer than this to a missing sample rest on it
     delay_s : how late outputs are
     window, pad : samples per window, and what of them on each side is for its neighbours
@@ -82,6 +82,7 @@ class WindowPlan:
     band: Band
     fs: float
     rate: float
+    line_hz: float | None
     reach_s: float
     window: int
     pad: int
@@ -94,9 +95,12 @@ class WindowPlan:
         """Of one pass over a run: some outputs, (n_sub, k, channels), and whether each is touched, (k, channels)."""
         ratio, begin, k = self.grid.ratio, 0, 0
         kept: dict[tuple[Fraction, int], list[Reading]] = {}
-        for window, n in windows(blocks, self.window, self.pad):
+        for window, n, source in windows(blocks, self.window, self.pad):
             stop = ceil((begin + n) / ratio)  # outputs before sample begin + n
             first = k * ratio - begin + self.pad  # where the first lies in the window
+            if self.line_hz:
+                own = source == np.arange(begin - self.pad, begin - self.pad + self.window)
+                window = less_line_noise(window, source, own, self.line_hz, self.fs)
             values, missing = fill(window)
             if (first, stop - k) not in kept:  # where rates allow, outputs lie alike in every window
                 kept = {(first, stop - k): list(self._read(first, stop - k))}
@@ -109,7 +113,7 @@ class WindowPlan:
         out = np.empty((len(self.slices), n_out, window.shape[1]), np.float32)
         together = max(1, NUMBERS // self.window)
         for some in (slice(c, c + together) for c in range(0, window.shape[1], together)):
-            level = window[:, some].mean(axis=0)
+            level = _level(window[:, some])
             spectrum = np.asarray(rfft((window[:, some] - level).astype(np.float32), axis=0))
             for each, to in zip(self.slices, out[..., some], strict=True):
                 made = self._made(spectrum[each.first : each.first + len(each.gain)] * each.gain[:, None])
@@ -141,10 +145,16 @@ class WindowPlan:
         return near(missing, np.ceil(at - reach).astype(int), np.floor(at + reach).astype(int))
 
 
+def _level(window: np.ndarray) -> np.ndarray:
+    """The mean of each channel; of one that does not change its very value, of which nothing is left then."""
+    mean, first = window.mean(axis=0), window[0]
+    return np.where(np.isclose(mean, first, rtol=1e-12, atol=0), first, mean)
+
+
 def made_of(magnitude: np.ndarray, band: Band) -> np.ndarray:
     """Power or amplitude, or its logarithm."""
     made = magnitude * magnitude if band.power else magnitude
-    return np.log(np.maximum(made, np.finfo(np.float32).tiny)) if band.log else made
+    return logarithm(made) if band.log else made
 
 
 def window_plan(band: Band, fs: float, rate: float, line: float | None) -> WindowPlan:
@@ -169,6 +179,7 @@ def window_plan(band: Band, fs: float, rate: float, line: float | None) -> Windo
         band,
         fs,
         rate,
+        line,
         reach_s=max(reach for _, reach in lasting) + grid.reach_s,
         window=window,
         pad=pad,

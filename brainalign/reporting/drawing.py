@@ -157,6 +157,31 @@ def new_figure(
     return figure, axes
 
 
+def new_mosaic(width: float, height: float, places: list[list[str]], **shape: Any) -> tuple[Figure, dict[str, Axes]]:
+    """As `new_figure`, of panels by name that may be as high as several rows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="none")
+    layout: Any = places
+    panels: Any = figure.subplot_mosaic(layout, **shape)
+    for one in panels.values():
+        one.set_facecolor("none")
+    return figure, panels
+
+
+def r_bar(figure: Figure, colours: Any, axes: Any, **more: Any) -> None:
+    """Say which colour is which r, beside some axes."""
+    from matplotlib.ticker import FuncFormatter
+
+    from brainalign.reporting.wording import number
+
+    bar = figure.colorbar(colours, ax=axes, **more)
+    bar.set_label("r (0 and below: darkest)")
+    outline: Any = bar.outline  # the stubs take Spine for a sequence of them
+    outline.set_visible(False)
+    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value) if value else "0"))
+
+
 def grid_lines(axes: Axes, axis: Any = "y") -> None:
     """Hair lines behind the data, and no ticks on the side they come from."""
     axes.grid(axis=axis, color=HAIR, linewidth=0.7)
@@ -194,4 +219,4 @@ def legend_above(axes: Axes, right: bool = False, **more: Any) -> None:
     long = sum(6.2 * len(name) + 36 for name in axes.get_legend_handles_labels()[1])  # points
     columns = 2 if long > 0.8 * 72 * figure.get_figwidth() else 4
     settings: dict[str, Any] = {"ncols": columns, "borderaxespad": 0.3, "handlelength": 1.4, "columnspacing": 1.2}
-    axes.legend(loc=corner[0], bbox_to_anchor=corner[1], **settings, **more)
+    axes.legend(loc=corner[0], bbox_to_anchor=corner[1], **settings | more)

@@ -28,6 +28,7 @@ from brainalign.reporting.found import (
     ceiling_of,
     chance_of,
     gain_over_people,
+    has_lags,
     interval_of,
     labels_of,
     layer_places,
@@ -36,17 +37,19 @@ from brainalign.reporting.found import (
     nouns_of,
     people_gains,
     rows_of,
+    targets_of,
 )
+from brainalign.reporting.peaks import at_peaks
 from brainalign.reporting.tables import MANY
-from brainalign.reporting.wording import counted, number, signed
+from brainalign.reporting.wording import number, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 UNITS = {"lag": " s"}  # of an axis of alternatives
-PANEL_PT = 180  # side of a panel of the map
-DRAWN_AS_SHAPES = 1500  # voxels; more are painted into one picture, or the page grows heavy
+SIDE_BY_SIDE = 44  # letters of all names together
+DRAWN_AS_SHAPES = 1500  # targets; more are painted into one picture, or the page grows heavy
 
 
 def draw_layers(fit: Encoding) -> Drawing | None:
@@ -68,7 +71,7 @@ def draw_layers(fit: Encoding) -> Drawing | None:
     r = fit.layers["r"]
     alt = f"Mean r of {len(r)} {axis}s, from {number(r.min())} to {number(r.max())}"
     alt += f"; ceiling {number(ceiling)}." if ceiling == ceiling else "."
-    note = f"Mean over {counted(fit.observed.shape[1], nouns_of(fit))}; every {axis} beside the baseline's features."
+    note = f"Mean over {targets_of(fit)}; every {axis} beside the baseline's features."
     if fit.layers["r_low"].notna().any() if "r_low" in fit.layers else False:
         note += " Band: 95 % interval, given the fitted models."
     if "chosen" in fit.layers:
@@ -142,8 +145,9 @@ def _spacing(x: np.ndarray) -> float:
 
 
 def draw_targets(fit: Encoding) -> Drawing | None:
-    """Bars per target; a distribution where they are many."""
-    which = models_of(fit)
+    """Bars per target, each electrode at its best lag; a distribution where they are many."""
+    which, picked = models_of(fit), has_lags(fit.observed.columns)
+    fit = at_peaks(fit)
     lead = rows_of(fit, which.lead)
     known = lead["r"].dropna()
     if known.empty:
@@ -152,8 +156,8 @@ def draw_targets(fit: Encoding) -> Drawing | None:
     labels, (one, several) = labels_of(fit.observed.columns), nouns_of(fit)
     best, worst = (labels[int(pick(lead["r"]))] for pick in (np.nanargmax, np.nanargmin))
     if many:
-        title = f"Half of {len(known):,} {several} are predicted with r above {number(known.median())}, "
-        title += f"the best, {best}, with {number(known.max())}"
+        title = f"Half of {len(known):,} {several} are predicted with r above {number(known.median())}"
+        title += " at their best lag" * picked + f", the best, {best}, with {number(known.max())}"
     elif len(known) == 1:
         title = f"{best} is predicted with r {number(known.max())}"
     else:
@@ -165,7 +169,8 @@ def draw_targets(fit: Encoding) -> Drawing | None:
         title += f"; {which.added} adds to the baseline in {above:,} of {len(lead):,}"
     note = "" if many else "Whiskers: 95 % interval, given the fitted models. " * bool(lead["r_low"].notna().any())
     if lead["ceiling_r"].notna().any():
-        note += "Dashed: the ceiling, what a perfect model could reach." if not many else ""
+        note += "Dashed: the ceiling, what a perfect model could reach. " if not many else ""
+    note += f"Each {one} at the lag where r of {which.lead} is highest on the test samples, which flatters it." * picked
     alt = f"r of {which.lead} per {one}, from {number(known.min())} to {number(known.max())}, "
     alt += f"mean {number(known.mean())}."
     figure = (lambda: _distribution(fit)) if many else (lambda: _bars(fit))
@@ -176,7 +181,7 @@ def _bars(fit: Encoding) -> Figure:
     """Horizontal where names are many or long, so that they can be read; upright otherwise."""
     which = models_of(fit)
     labels = labels_of(fit.observed.columns)
-    flat = len(labels) > 8 or max(map(len, labels)) > 12
+    flat = len(labels) > 8 or max(map(len, labels)) > 12 or sum(map(len, labels)) > SIDE_BY_SIDE
     names = [name for name in (which.baseline, which.lead) if name]
     names = list(dict.fromkeys(names))
     figure, axes = drawing.new_figure(HALF, max(4.3, 0.42 * len(labels) + 1.2) if flat else 4.3)
@@ -265,57 +270,6 @@ def _pairs(axes: Axes, x: np.ndarray, y: np.ndarray, x_label: str, y_label: str)
         drawing.plain_axis(axes, axis)
     axes.grid(color=HAIR, linewidth=0.7)
     axes.set_axisbelow(True)
-
-
-def draw_places(fit: Encoding) -> Drawing | None:
-    """Where in the head: voxels in three projections, coloured by r, the best on top."""
-    columns = fit.observed.columns
-    if len(columns) <= MANY or not {"x", "y", "z"} <= set(columns):
-        return None
-    which = models_of(fit)
-    r = rows_of(fit, which.lead)["r"].to_numpy(float)
-    place = columns[["x", "y", "z"]].to_numpy(float)
-    best = int(np.nanargmax(r))
-    title = f"The best voxel lies at {labels_of(columns[['x', 'y', 'z']])[best]} mm (r {number(r[best])})"
-    note = f"r of {which.lead}; all {len(r):,} voxels through the head from three sides, the best predicted in front."
-    alt = "Voxels from three sides, coloured by r."
-    return draw("places", lambda: _places(place, r), title=title + ".", alt=alt, note=note)
-
-
-def _places(place: np.ndarray, r: np.ndarray) -> Figure:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-    from matplotlib.ticker import FuncFormatter
-
-    figure, axes = drawing.new_figure(WIDE, 3.9, columns=[1.0, 1.0, 1.0])
-    order = np.argsort(np.where(np.isfinite(r), r, -np.inf), kind="stable")
-    step = max(float(np.median(np.diff(u))) if len(u := np.unique(place[:, k].round(3))) > 1 else 1.0 for k in range(3))
-    middle, reach = (place.min(0) + place.max(0)) / 2, np.ptp(place, axis=0).max() / 2 + step
-    size = (0.94 * PANEL_PT * step / (2 * reach)) ** 2
-    views = (
-        (0, 2, "from behind", "left – right (mm)", "up (mm)"),
-        (1, 2, "from the side", "back – front (mm)", "up (mm)"),
-        (0, 1, "from above", "left – right (mm)", "back – front (mm)"),
-    )
-    colours = Normalize(0, max(float(np.nanmax(r)), 0.01))
-    look: dict[str, Any] = {"s": size, "cmap": "cividis", "norm": colours, "marker": "s", "linewidths": 0}
-    for panel, (across, up, name, across_label, up_label) in zip(axes, views, strict=True):
-        panel.scatter(
-            place[order, across],
-            place[order, up],
-            c=r[order],
-            plotnonfinite=True,
-            rasterized=len(r) > DRAWN_AS_SHAPES,
-            **look,
-        )
-        panel.set(title=name, xlabel=across_label, ylabel=up_label, aspect="equal")
-        panel.set_xlim(middle[across] - reach, middle[across] + reach)
-        panel.set_ylim(middle[up] - reach, middle[up] + reach)
-    bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=list(axes), shrink=0.8, pad=0.01)
-    bar.set_label("r (0 and below: darkest)")
-    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]  # the stubs take Spine for a sequence of them
-    bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: number(value) if value else "0"))
-    return figure
 
 
 def draw_people(fit: Encoding) -> Drawing | None:

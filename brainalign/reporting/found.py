@@ -11,10 +11,13 @@ import pandas as pd
 
 from brainalign.encoding.choices import AXES
 from brainalign.encoding.result import Encoding
-from brainalign.reporting.wording import MINUS, at_floor, p_value, span
+from brainalign.reporting.wording import MINUS, at_floor, counted, p_value, seconds, span
 
 NOT_THE_TARGET = ("model", "chosen")
 NAMED = 4  # features in a sentence; beyond, they are counted
+ELECTRODES = ("channel", "electrode")  # columns that name what was recorded from
+INSIDE = ("ECOG", "SEEG", "DBS")  # types of electrodes; those of sensors outside the head begin as OUTSIDE says
+OUTSIDE = ("EEG", "MEG")
 
 
 @dataclass(frozen=True)
@@ -103,8 +106,22 @@ def ceiling_of(fit: Encoding) -> tuple[float, float, int]:
 
 
 def labels_of(columns: pd.DataFrame) -> list[str]:
-    """What each target is called: its region, with the person where there are several, else its place or number."""
+    """What each target is called: its electrode, region, place or number, with person and lag where there are several.
+
+    Examples
+    --------
+    >>> labels_of(pd.DataFrame({"subject": ["01", "02"], "channel": "LA3", "lag": [-0.2, 0.2]}))
+    ['01 LA3 at −0.2 s', '02 LA3 at 0.2 s']
+    """
+    if "lag" in columns:
+        names = labels_of(columns.drop(columns="lag"))
+        if columns["lag"].nunique() < 2:
+            return names
+        return [f"{name} at {seconds(lag)}" for name, lag in zip(names, columns["lag"].astype(float), strict=True)]
     several = ["subject"] if "subject" in columns and columns["subject"].nunique() > 1 else []
+    electrode = electrode_column(columns)
+    if electrode:
+        return [" ".join(cells) for cells in _cells(columns, [*several, electrode])]
     axes = next((list(a) for a in (("x", "y", "z"), ("i", "j", "k")) if set(a) <= set(columns)), [])
     if "roi" not in columns and axes:
         places = [f"({', '.join(cells).replace('-', MINUS)})" for cells in _cells(columns[axes].astype(float), axes)]
@@ -124,13 +141,86 @@ def _cells(table: pd.DataFrame, names: list[str]) -> list[list[str]]:
 
 def nouns_of(fit: Encoding) -> tuple[str, str]:
     """What a target is, one and many."""
-    columns = fit.observed.columns
+    one, many = things_of(fit.observed.columns)
+    return (f"{one} at a lag", f"{many} at lags") if has_lags(fit.observed.columns) else (one, many)
+
+
+def things_of(columns: pd.DataFrame) -> tuple[str, str]:
+    """What targets are, whichever lag they are at.
+
+    Examples
+    --------
+    >>> things_of(pd.DataFrame({"channel": ["LA3"], "type": "SEEG"})), things_of(pd.DataFrame({"roi": ["LIFG"]}))
+    (('electrode', 'electrodes'), ('region', 'regions'))
+    """
+    if electrode_column(columns):
+        types = set(columns["type"].astype(str).str.upper()) if "type" in columns else set()
+        if types and all(kind.startswith(OUTSIDE) for kind in types):
+            return "sensor", "sensors"
+        known = types <= set(INSIDE) and (bool(types) or electrode_column(columns) == "electrode")
+        return ("electrode", "electrodes") if known else ("channel", "channels")
     if "roi" in columns:
         several = "subject" in columns and columns["subject"].nunique() > 1
         return ("region of a person", "regions of people") if several else ("region", "regions")
     if {"x", "y", "z"} <= set(columns) or {"i", "j", "k"} <= set(columns):
         return "voxel", "voxels"
     return "target", "targets"
+
+
+def electrode_column(columns: pd.DataFrame) -> str:
+    """The column that names electrodes or sensors; "" where targets are something else."""
+    return next((name for name in ELECTRODES if name in columns), "")
+
+
+def targets_of(fit: Encoding) -> str:
+    """The targets, counted: electrodes × lags where each electrode is there at every lag."""
+    columns = fit.observed.columns
+    if has_lags(columns):
+        things, lags = electrodes_of(columns).max() + 1, columns["lag"].nunique()
+        if things * lags == len(columns):
+            return f"{counted(int(things), things_of(columns))} × {counted(lags, ('lag', 'lags'))}"
+    return counted(len(columns), nouns_of(fit))
+
+
+def electrodes_of(columns: pd.DataFrame) -> np.ndarray:
+    """(n_targets,) the number of each target's electrode: targets that differ in lag alone are of one.
+
+    Examples
+    --------
+    >>> electrodes_of(pd.DataFrame({"channel": ["LA1", "LA1", "LA2"], "x": np.nan, "lag": [0.0, 0.2, 0.0]})).tolist()
+    [0, 0, 1]
+    """
+    own = columns.drop(columns="lag", errors="ignore")
+    if own.columns.empty:
+        return np.zeros(len(columns), int)
+    return own.groupby(list(own), sort=False, dropna=False).ngroup().to_numpy()
+
+
+def without_lags(columns: pd.DataFrame) -> pd.DataFrame:
+    """A row per electrode, whatever its lags; other targets as they are."""
+    return columns.drop(columns="lag").drop_duplicates() if "lag" in columns else columns
+
+
+def has_lags(columns: pd.DataFrame) -> bool:
+    """Whether there are electrodes, or whatever targets are, at more than one lag."""
+    return "lag" in columns and bool(len(columns)) and int(electrodes_of(columns).max()) + 1 < len(columns)
+
+
+def event_of(fit: Encoding) -> str:
+    """What lags are counted from: a word, or another event."""
+    return "word" if "word" in fit.observed.samples else "event"
+
+
+def samples_of(fit: Encoding) -> tuple[str, str]:
+    """What a row of the recording is, one and many."""
+    if "lag" in fit.observed.columns:
+        what = event_of(fit)
+    elif asked(fit, "design", "betas") or asked(fit, "data", "nsd"):
+        what = "trial"
+    else:
+        voltages = asked(fit, "data", "kind", default="fmri") != "fmri" or electrode_column(fit.observed.columns)
+        what = "sample" if voltages else "volume"
+    return what, f"{what}s"
 
 
 def people_gains(fit: Encoding) -> pd.Series:
@@ -181,7 +271,7 @@ def _gains(fit: Encoding, over: str) -> list[Gain]:
     if fit.gain.empty:
         return []
     rows = fit.gain[fit.gain["over"] == over]
-    rows = rows.assign(interval=rows["interval"].fillna(""))
+    rows = rows.assign(interval=rows["interval"].astype(object).fillna(""))
     return [
         Gain(
             float(row["gain_r"]),

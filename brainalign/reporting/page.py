@@ -6,15 +6,29 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from brainalign.encoding.result import Encoding
-from brainalign.reporting.figures import draw_layers, draw_people, draw_places, draw_targets
-from brainalign.reporting.found import axis_of, ceiling_of, gain_over_targets, mean_r, models_of, nouns_of, people_gains
+from brainalign.reporting.facts import data_facts
+from brainalign.reporting.figures import draw_layers, draw_people, draw_targets
+from brainalign.reporting.found import (
+    axis_of,
+    ceiling_of,
+    gain_over_targets,
+    mean_r,
+    models_of,
+    people_gains,
+    things_of,
+    without_lags,
+)
+from brainalign.reporting.lags import draw_lags
 from brainalign.reporting.parts import draw_partition
+from brainalign.reporting.peaks import lag_curves, lag_of_highest
+from brainalign.reporting.places import draw_places
 from brainalign.reporting.tables import (
     MANY,
     answer,
     control_table,
-    data_facts,
     gain_table,
     partition_table,
     target_table,
@@ -22,7 +36,7 @@ from brainalign.reporting.tables import (
 )
 from brainalign.reporting.timelines import draw_course, draw_excerpt, draw_folds
 from brainalign.reporting.venn import draw_venn
-from brainalign.reporting.wording import number, percent, signed
+from brainalign.reporting.wording import number, percent, seconds, signed
 
 
 def report(fit: Encoding, path: str | Path) -> Path:
@@ -79,7 +93,7 @@ def render(fit: Encoding) -> str:
 
 def content(fit: Encoding) -> dict[str, Any]:
     """Everything the template asks for, in words, tables and drawings."""
-    noun = nouns_of(fit)[0]
+    noun = things_of(fit.observed.columns)[0]
     return {
         "title": title_of(fit),
         "warnings": warnings_in(fit),
@@ -88,6 +102,7 @@ def content(fit: Encoding) -> dict[str, Any]:
         "facts": data_facts(fit),
         "layers": draw_layers(fit),
         "axis": axis_of(fit.layers),
+        "lags": draw_lags(fit),
         "targets": draw_targets(fit),
         "target_table": target_table(fit),
         "places": draw_places(fit),
@@ -107,7 +122,7 @@ def content(fit: Encoding) -> dict[str, Any]:
         "record": _yaml({k: v for k, v in fit.provenance.items() if k not in ("inputs", "versions")}),
         "which": models_of(fit),
         "heading": f"{noun.capitalize()} by {noun}" if " " not in noun else "Person by person and region by region",
-        "many": fit.observed.shape[1] > MANY,
+        "many": len(without_lags(fit.observed.columns)) > MANY,
     }
 
 
@@ -129,6 +144,9 @@ def tiles(fit: Encoding) -> list[tuple[str, str, str]]:
     shown.append((number(mean_r(fit, which.lead)), f"mean r {named}", "full"))
     if compared:
         shown.append((signed(gain_over_targets(fit).value), "gain in r", "full"))
+    curve = lag_curves(fit).get("lead", pd.Series(dtype=float)).dropna()
+    if len(curve):
+        shown.append((seconds(lag_of_highest(curve)), f"lag of the highest mean r ({number(curve.max())})", "full"))
     people = people_gains(fit)
     if len(people):
         shown.append((f"{(people > 0).sum()} / {len(people)}", "people gain", "full"))

@@ -11,9 +11,21 @@ import pandas as pd
 from brainalign.encoding.result import Encoding
 from brainalign.reporting import drawing
 from brainalign.reporting.drawing import HAIR, INK, LOOKS, OTHERS, QUIET, WIDE, Drawing, Look, draw, short
-from brainalign.reporting.found import baseline_bands, fdr_of, labels_of, models_of, nouns_of, parts_of, rows_of
+from brainalign.reporting.found import (
+    baseline_bands,
+    event_of,
+    fdr_of,
+    labels_of,
+    models_of,
+    nouns_of,
+    parts_of,
+    rows_of,
+    targets_of,
+    things_of,
+)
+from brainalign.reporting.peaks import lag_curves
 from brainalign.reporting.tables import MANY
-from brainalign.reporting.wording import DASH, as_typed, counted, number
+from brainalign.reporting.wording import DASH, as_typed, number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,19 +46,19 @@ def draw_partition(fit: Encoding) -> Drawing | None:
     names = list(dict.fromkeys(str(name) for parts in kinds.values() for name in parts))
     if len(names) < 2:
         return None
-    many = fit.observed.shape[1] > MANY
+    many, lags = fit.observed.shape[1] > MANY, not lag_curves(fit).empty
     looks, others = looks_of(fit, names, next(iter(kinds.values())))
-    note = " ".join(filter(None, [_how_to_read(fit, kinds, many), _of_others(others)]))
+    note = " ".join(filter(None, [_how_to_read(fit, kinds, many, lags), _of_others(others)]))
     means = "; ".join(
         f"mean {kind} R² " + ", ".join(f"{name} {number(value, 3)}" for name, value in parts.mean().items())
         for kind, parts in kinds.items()
     )
-    figure = _strips if many else _rows
+    figure = _over_lags if lags else _strips if many else _rows
     return draw("parts", lambda: figure(fit, kinds, looks), title=_title(fit, kinds), alt=f"{means}.", note=note)
 
 
 def _title(fit: Encoding, kinds: dict[str, pd.DataFrame]) -> str:
-    over = f"on average over {counted(fit.observed.shape[1], nouns_of(fit))}"
+    over = f"on average over {targets_of(fit)}"
     over = over if fit.observed.shape[1] > 1 else f"in {labels_of(fit.observed.columns)[0]}"
     unique = kinds["unique"].mean() if "unique" in kinds else pd.Series(dtype=float)
     if "product" not in kinds and unique.max() <= 0:
@@ -63,7 +75,11 @@ def _title(fit: Encoding, kinds: dict[str, pd.DataFrame]) -> str:
     return title + "."
 
 
-def _how_to_read(fit: Encoding, kinds: dict[str, pd.DataFrame], many: bool) -> str:
+def _how_to_read(fit: Encoding, kinds: dict[str, pd.DataFrame], many: bool, lags: bool) -> str:
+    if lags:
+        return (
+            f"At each lag the mean over {things_of(fit.observed.columns)[1]}; dashed line: the {event_of(fit)} begins."
+        )
     if many:
         return (
             f"Line: from the 5th to the 95th percentile of {nouns_of(fit)[1]}; box: the middle half; "
@@ -249,6 +265,35 @@ def _strips(fit: Encoding, kinds: dict[str, pd.DataFrame], looks: dict[str, Look
                 _strip(panel, k, marks[kind][name].to_numpy(float), every.get(name))
         panel.set_yticks(range(len(rows)), [short(n) for n in rows] if kind == first else [""] * len(rows))
         panel.set_ylim(len(rows) - 0.5, -0.5)
+    return figure
+
+
+def _over_lags(fit: Encoding, kinds: dict[str, pd.DataFrame], looks: dict[str, Look]) -> Figure:
+    """For each feature its mean part at each lag, a panel for each kind."""
+    lag = fit.observed.columns["lag"].to_numpy(float)
+    drawn = {kind: _drawn(parts, looks)[0] if kind == "product" else parts for kind, parts in kinds.items()}
+    means = {kind: parts.groupby(lag).mean() for kind, parts in drawn.items()}
+    joint = rows_of(fit, models_of(fit).lead)["r2"].groupby(lag).mean()
+    everything = _drawn(kinds["product"], looks)[1] if "product" in kinds else looks
+    figure, axes = drawing.new_figure(WIDE, 4.6, columns=[1.0] * len(kinds))
+    for (kind, table), panel in zip(means.items(), np.atleast_1d(axes), strict=True):
+        if kind == "product":
+            panel.plot(joint.index, joint, color=INK, linewidth=2.2, label="joint R²")
+        for name in (one for one in everything if one in table):
+            look = everything[name]
+            dark = look.colour if look is not OTHERS else QUIET
+            dots: dict[str, Any] = {"marker": look.marker or None, "markersize": 5, "markeredgecolor": INK}
+            panel.plot(
+                table.index, table[name], color=dark, linewidth=1.8, markeredgewidth=0.6, label=short(name), **dots
+            )
+        panel.axhline(0, color=QUIET, linewidth=0.9)
+        if lag.min() < 0 < lag.max():
+            panel.axvline(0, color=INK, linewidth=1.0, linestyle=(0, (4, 2)))
+        panel.set_title(HEADS[kind], loc="left", color=INK, fontweight="bold", linespacing=1.1)
+        panel.set(xlabel="lag (s)", ylabel="mean R², held out")
+        drawing.grid_lines(panel)
+        drawing.plain_axis(panel)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=4)
     return figure
 
 

@@ -9,19 +9,19 @@ import numpy as np
 import pandas as pd
 
 from brainalign.encoding.result import Encoding
+from brainalign.reporting.facts import left_out
 from brainalign.reporting.found import (
-    asked,
     axis_of,
     baseline_bands,
     best_layers,
     ceiling_of,
     chance_of,
-    clock_of,
     fdr_of,
     gain_over_people,
     gain_over_targets,
     gain_per_person,
     gain_per_target,
+    has_lags,
     interval_of,
     labels_of,
     mean_r,
@@ -32,8 +32,9 @@ from brainalign.reporting.found import (
     people_gains,
     records,
     rows_of,
-    tr_of,
+    targets_of,
 )
+from brainalign.reporting.peaks import at_peaks, nested_r, peak_words
 from brainalign.reporting.wording import (
     DASH,
     MINUS,
@@ -42,20 +43,22 @@ from brainalign.reporting.wording import (
     at_floor,
     counted,
     listed,
-    minutes,
     number,
     p_value,
     percent,
+    seconds,
     signed,
     span,
 )
 
 MANY = 30  # targets; beyond, a distribution and its best are shown instead of every one
 BEST = 10  # of many
+BEST_AT_LAGS = 20  # of many electrodes, each at its best lag
 BEYOND = (
     "Other p: what the baseline leaves over is moved in time and both models predict anew; how "
     "often is as much gained? 1 where nothing was."
 )
+UNSEEN = "r, lag from inner folds"
 TESTS = {"p": "p", "q": "q", "p_fwe": "family-wise p", "p_cluster": "cluster p"}  # columns of `scores`, and their names
 CORRECTED = {
     "p_fwe": "Family-wise p: compared with the highest score anywhere, so that one false finding among all is as rare.",
@@ -99,13 +102,15 @@ def summary(fit: Encoding) -> list[str]:
     ceiling    — (no ceiling was estimated)
     """
     which = models_of(fit)
-    over = f"mean over {counted(fit.observed.shape[1], nouns_of(fit))}"
+    over = f"mean over {targets_of(fit)}"
     lines = [("warning", note) for note in warnings_in(fit)]
     if which.baseline and which.baseline != which.lead:
         named = f" ({' + '.join(baseline_bands(fit))})" if baseline_bands(fit) else ""
         lines.append(("r of baseline", f"{number(mean_r(fit, which.baseline))}, {over}{named}"))
     lines.append((f"r of {which.lead}", f"{number(mean_r(fit, which.lead))}, {over}" + _how_led(fit)))
     lines += [("gain", line) for line in gain_lines(fit)]
+    if peak_words(fit):
+        lines.append(("best lag", f"mean r is highest {peak_words(fit)} (seen on the test samples)"))
     best = best_layers(fit)
     if len(best):
         ranked = "; ".join(f"{row['model']} {number(row['r'])}" for row in records(best))
@@ -120,11 +125,10 @@ def summary(fit: Encoding) -> list[str]:
 def answer(fit: Encoding) -> str:
     """The study's question, answered in a sentence or two."""
     which = models_of(fit)
-    nouns = nouns_of(fit)
-    over = f"on average over {counted(fit.observed.shape[1], nouns)}"
+    over = f"on average over {targets_of(fit)}"
     lead = number(mean_r(fit, which.lead))
     if not which.baseline or which.baseline == which.lead:
-        return f"Responses never seen in training are predicted with r {lead}, {over}.{_share(fit)}"
+        return f"Responses never seen in training are predicted with r {lead}, {over}.{_best_lag(fit)}{_share(fit)}"
     named = f" ({' + '.join(baseline_bands(fit))})" if baseline_bands(fit) else ""
     seen = ", the best of several on the test samples," if which.seen else ""
     text = f"The baseline{named} predicts responses never seen in training with r "
@@ -136,7 +140,7 @@ def answer(fit: Encoding) -> str:
         whole = gain_over_people(fit)
         about = "; ".join(filter(None, (f"mean {signed(whole.value)}", interval_of(whole), chance_of(whole))))
         text += f" {(people > 0).sum()} of {len(people)} people gain ({about})."
-    return text + _share(fit)
+    return text + _best_lag(fit) + _share(fit)
 
 
 def warnings_in(fit: Encoding) -> list[str]:
@@ -163,38 +167,51 @@ def gain_lines(fit: Encoding) -> list[str]:
 
 
 def target_table(fit: Encoding) -> Table:
-    """Raw score, ceiling and normalised score of every target side by side; the best of them where there are many."""
-    which = models_of(fit)
+    """Raw score, ceiling and normalised score of every target side by side; the best of them where there are many.
+
+    Each electrode at its best lag, beside what a lag gives that was chosen without the test samples.
+    """
+    which, every = models_of(fit), fit
+    fit = at_peaks(fit)
+    picked = fit is not every
     lead, base = rows_of(fit, which.lead), rows_of(fit, which.baseline)
-    labels = labels_of(fit.observed.columns)
+    labels = labels_of(fit.observed.columns.drop(columns="lag") if picked else fit.observed.columns)
     compared = bool(which.baseline) and which.baseline != which.lead
     order = np.arange(len(lead))
     notes = []
     if len(order) > MANY:
-        order = np.argsort(-lead["r"].fillna(-np.inf).to_numpy(), kind="stable")[:BEST]
-        notes.append(f"The {BEST} best of {len(lead):,} {nouns_of(fit)[1]}, by r of {which.lead}.")
+        most = BEST_AT_LAGS if picked else BEST
+        order = np.argsort(-lead["r"].fillna(-np.inf).to_numpy(), kind="stable")[:most]
+        notes.append(f"The {most} best of {len(lead):,} {nouns_of(fit)[1]}, by r of {which.lead}.")
+    where, about = _where(every, fit.observed.columns.iloc[order]) if picked else ({}, [])
+    notes += about
     head = [
         nouns_of(fit)[0],
+        *(name for name in where if name != UNSEEN),
         *(["baseline r"] if compared else []),
         f"{which.lead} r",
+        *(name for name in where if name == UNSEEN),
         "r²",
         "ceiling r",
         "normalised r",
     ]
-    tests = _tests(lead)
+    tests = {name: texts for name, texts in _tests(lead).items() if not (picked and name == "p")}
     head += [TESTS[name] for name in tests]
     rows = []
-    for i in order:
+    for place, i in enumerate(order):
         row = lead.iloc[i]
         cells = [
             labels[i],
+            *(texts[place] for name, texts in where.items() if name != UNSEEN),
             *([number(base["r"].iloc[i], 3)] if compared else []),
             number(row["r"], 3),
+            *(texts[place] for name, texts in where.items() if name == UNSEEN),
             number(row["r2"], 3),
         ]
         cells += [number(row["ceiling_r"]), number(row["normalised_r"])]
         rows.append(cells + [texts[i] for texts in tests.values()])
-    if len(lead) > 1:
+    has_mean = len(lead) > 1 and not picked  # of scores picked for being high a mean says little
+    if has_mean:
         ceiling, share, _ = ceiling_of(fit)
         mean = ["mean", *([number(mean_r(fit, which.baseline), 3)] if compared else []), number(lead["r"].mean(), 3)]
         rows.append([*mean, number(lead["r2"].mean(), 3), number(ceiling), number(share), *[""] * len(tests)])
@@ -203,11 +220,23 @@ def target_table(fit: Encoding) -> Table:
         which_ones = counted(silent, nouns_of(fit))
         notes.append(f"r is {DASH} in {which_ones}, where the prediction never changes; means leave them out.")
     notes += why_not_normalised(fit)
-    if len(lead) > 1 and ceiling_of(fit)[2]:
+    if has_mean and ceiling_of(fit)[2]:
         notes.append("Mean of normalised scores: a ratio of means.")
     notes += [SMALLEST] * any("≤" in cell for row in rows for cell in row[len(head) - len(tests) :])
     notes += [CORRECTED[name] for name in CORRECTED if name in tests]
-    return Table(head, rows, notes, last_is_mean=len(lead) > 1)
+    return Table(head, rows, notes, last_is_mean=has_mean)
+
+
+def _where(fit: Encoding, electrodes: pd.DataFrame) -> tuple[dict[str, list[str]], list[str]]:
+    """Further columns of a table of electrodes at their best lags, and what they are."""
+    found = {"region": [str(name) for name in electrodes["region"]]} if "region" in electrodes else {}
+    found["best lag"] = [seconds(lag) for lag in electrodes["lag"].astype(float)]
+    notes = ["Best lag: where r is highest on the test samples, which flatters r."]
+    nested = nested_r(fit, electrodes)
+    if np.isfinite(nested).any():
+        found[UNSEEN] = [number(r, 3) for r in nested]
+        notes[0] += " Lag from inner folds: chosen in each fold without its test samples."
+    return found, notes
 
 
 def _tests(lead: pd.DataFrame) -> dict[str, list[str]]:
@@ -229,7 +258,7 @@ def why_not_normalised(fit: Encoding) -> list[str]:
     if set(rows["ceiling_kind"]) == {"none"}:
         return [f"{DASH} {_no_ceiling(fit)}."]
     counted_text = f"{counted(len(missing), nouns_of(fit))} of {len(rows):,}"
-    if len(missing) > MANY:
+    if len(rows) > MANY:
         return [
             f"{DASH} in {counted_text}: the ceiling cannot be told from zero there, so the score is not divided by it."
         ]
@@ -245,7 +274,7 @@ def gain_table(fit: Encoding) -> Table | None:
         return None
     per, targets, people = gain_per_target(fit), gain_over_targets(fit), gain_over_people(fit)
     named = list(zip(labels_of(fit.observed.columns), per, strict=True)) if 1 < len(per) <= MANY else []
-    named.append((f"mean of {counted(len(per), nouns_of(fit))}", targets))
+    named.append((f"mean of {targets_of(fit)}", targets))
     each = gain_per_person(fit)
     named += [(f"sub-{name}", gain) for name, gain in each] if len(each) <= MANY else []
     named += [(f"mean of {people.n} people", people)] if people.n else []
@@ -285,7 +314,7 @@ def partition_table(fit: Encoding) -> Table | None:
     rows = [
         [name or "together", *(texts.get(name, DASH * bool(name)) for _, texts in columns)] for name in names + together
     ]
-    notes = [f"Means over {counted(len(product), nouns_of(fit))}."] * (len(product) > 1)
+    notes = [f"Means over {targets_of(fit)}."] * (len(product) > 1)
     notes += ["Over ceiling: a ratio of means."] * any(head == "over ceiling" for head, _ in columns)
     return Table(["", *(head for head, _ in columns)], rows, notes, last_is_mean=bool(together))
 
@@ -311,100 +340,16 @@ def control_table(fit: Encoding) -> Table | None:
     return Table(["", "baseline r", "full r", "gain in r", "lost", "95 % interval", *["p"] * tested], rows, notes)
 
 
-def data_facts(fit: Encoding) -> list[tuple[str, str]]:
-    """What was recorded, who is in and who is not, and what was heard: (name, value) pairs."""
-    facts = [
-        ("Dataset", _dataset(fit)),
-        ("People", _people(fit)),
-        ("Left out", "; ".join(f"sub-{who['subject']}: {who['why']}" for who in left_out(fit))),
-        ("Recording", _recording(fit)),
-        (_many_of(fit), _targets(fit)),
-        *((what.capitalize(), f"{n:,}") for what in ("words", "events") if (n := asked(fit, "decided", what))),
-        ("Features", "; ".join(_feature(f) for f in asked(fit, "features", default=[]))),
-        ("Folds", str(asked(fit, "decided", "folds") or asked(fit, "folds", default=""))),
-    ]
-    return [(name, value) for name, value in facts if value]
-
-
-def left_out(fit: Encoding) -> list[dict[str, str]]:
-    """Who was left out, and why."""
-    return list(asked(fit, "decided", "left_out", default=[]))
-
-
-def _targets(fit: Encoding) -> str:
-    labels, columns = labels_of(fit.observed.columns), fit.observed.columns
-    if "roi" in columns and " " in nouns_of(fit)[1]:
-        shared = (("region", "regions"), columns["roi"].nunique()), (("person", "people"), columns["subject"].nunique())
-        return f"{len(labels):,}: " + " × ".join(counted(n, nouns) for nouns, n in shared)
-    return f"{len(labels):,}" + (f": {', '.join(labels)}" if len(labels) <= MANY else "")
-
-
-def _many_of(fit: Encoding) -> str:
-    return "Targets" if " " in nouns_of(fit)[1] else nouns_of(fit)[1].capitalize()
-
-
-def _dataset(fit: Encoding) -> str:
-    name = next((one for form in ("bids", "matrices", "nsd") if (one := asked(fit, "data", form))), "")
-    task = asked(fit, "data", "task", default="")
-    return f"{name}, task {task}" if task and task != name else str(name)
-
-
-def _people(fit: Encoding) -> str:
-    named = asked(fit, "decided", "subjects")
-    if named is None and "subject" in fit.people:
-        named = list(dict.fromkeys(fit.people["subject"]))
-    if named is None and "subject" in fit.observed.columns:
-        named = list(dict.fromkeys(fit.observed.columns["subject"]))
-    if not named:
-        return ""
-    together = ", averaged" if asked(fit, "data", "average") == "subjects" or len(fit.people) else ""
-    return f"{len(named)}{together}: {listed((str(n) for n in named), most=40)}"
-
-
-def _recording(fit: Encoding) -> str:
-    clock, tr = clock_of(fit), tr_of(fit)
-    runs = clock["run"].nunique()
-    if asked(fit, "design", "betas") or asked(fit, "data", "nsd"):
-        return f"{counted(runs, ('run', 'runs'))}, {counted(len(clock), ('trial', 'trials'))}"
-    length = len(clock) * tr
-    return (
-        f"{counted(runs, ('run', 'runs'))}, {counted(len(clock), ('volume', 'volumes'))} of {tr:g} s: {minutes(length)}"
-    )
-
-
-def _feature(feature: Any) -> str:
-    kind = feature.get("kind")
-    if kind == "sentence":
-        return f"{feature['name']} ({feature['model']}, a vector per {feature['column']})"
-    if kind not in ("language", "surprisal"):
-        return f"{feature['name']} ({str(kind or '').replace('_', ' ')})"
-    context = feature.get("context")
-    size = f"one of {listed(map(str, context))}" if isinstance(context, list) else context
-    parts = [str(feature["model"])]
-    parts += [_layers(feature.get("layers"))] if kind == "language" else [listed(feature["measures"]).replace("_", " ")]
-    parts += [f"context {size} {feature.get('unit', 'tokens')}"]
-    parts += ["all of it for each word"] if feature.get("exact") else []
-    parts += ["shown what follows"] if feature.get("ahead") else []
-    parts += [f"{feature['pca']} principal components"] if feature.get("pca") else []
-    parts += ["random weights"] if feature.get("untrained") is not None else []
-    return f"{feature['name']} ({', '.join(parts)})"
-
-
-def _layers(which: Any) -> str:
-    layers = {
-        "best": "one layer, chosen in inner folds",
-        "each": "every layer apart",
-        "all": "all layers",
-        "stack": "all layers",
-    }
-    return layers.get(which, which) if isinstance(which, str) else f"layers {listed(map(str, which or []))}"
-
-
 def _how_led(fit: Encoding) -> str:
     which = models_of(fit)
     if which.seen:
         return " (best of several on the test samples, so a little too good)"
     return f" ({axis_of(fit.layers)} chosen in inner folds)" if "chosen" in fit.layers else ""
+
+
+def _best_lag(fit: Encoding) -> str:
+    words = peak_words(fit)
+    return f" Mean r is highest {words} (the lag seen on the test samples)." if words else ""
 
 
 def _bracketed(text: str) -> str:
@@ -417,7 +362,8 @@ def _share(fit: Encoding) -> str:
     if not n:
         return ""
     total = fit.observed.shape[1]
-    some = f" in the {n:,} of {total:,} {nouns_of(fit)[1]} that have one" if n < total else ""
+    many = "" if has_lags(fit.observed.columns) else f" {nouns_of(fit)[1]}"
+    some = f" in the {n:,} of {total:,}{many} that have one" if n < total else ""
     named = f"With {which.added}, r" if which.baseline else "r"
     return f" {named} reaches {percent(share)} of the noise ceiling{some} (mean ceiling {number(ceiling)})."
 

@@ -11,7 +11,16 @@ import pandas as pd
 from brainalign.encoding.result import Encoding
 from brainalign.reporting import drawing
 from brainalign.reporting.drawing import BASELINE, FULL, FULL_PALE, HAIR, INK, QUIET, TEST, TRAIN, WIDE, Drawing, draw
-from brainalign.reporting.found import asked, centred_in_fold, clock_of, labels_of, models_of, rows_of, tr_of
+from brainalign.reporting.found import (
+    asked,
+    centred_in_fold,
+    clock_of,
+    labels_of,
+    models_of,
+    rows_of,
+    samples_of,
+    tr_of,
+)
 from brainalign.reporting.wording import counted, number
 
 if TYPE_CHECKING:
@@ -26,7 +35,10 @@ ROWS = 4
 
 
 def draw_excerpt(fit: Encoding) -> Drawing | None:
-    """Half a minute of the design: events, a feature of theirs, its value per volume, and the delays."""
+    """Half a minute of the design: events, a feature of theirs, its value per volume, and the delays.
+
+    Of samples that are many a second only as many as can be told apart.
+    """
     table = fit.excerpt
     if table.empty or not {"event", "volume"} <= set(table["kind"]):
         return None
@@ -40,14 +52,15 @@ def draw_excerpt(fit: Encoding) -> Drawing | None:
     span = [min(delays) * tr, max(delays) * tr]
     what = "words" if _has_text(events) else "events"
     earlier = f"{span[0]:g} to {span[1]:g} s" if span[1] > span[0] else f"{span[1]:g} s"
-    title = f"From {what} to volumes: each volume is predicted from the {what}" + f" {earlier} earlier" * (span[1] > 0)
+    one, many = samples_of(fit)
+    title = f"From {what} to {many}: each {one} is predicted from the {what}" + f" {earlier} earlier" * (span[1] > 0)
     alt = f"{counted(len(events), ('event', 'events'))}, their {feature}, its value in each of "
-    alt += f"{counted(len(volumes), ('volume', 'volumes'))} of {tr:g} s, and its {len(delays)} delayed copies."
-    note = f"Orange: one volume; the {what} that enter it, its value, and where its delayed copies stand in the design "
+    alt += f"{counted(len(volumes), (one, many))} of {tr:g} s, and its {len(delays)} delayed copies."
+    note = f"Orange: one {one}; the {what} that enter it, its value, and where its delayed copies stand in the design "
     note += "matrix. Every other feature takes the same way."
 
     def figure() -> Figure:
-        return _excerpt(events, volumes, feature, delays, kernel, tr)
+        return _excerpt(events, volumes, feature, delays, kernel, tr, one)
 
     return draw("excerpt", figure, title=title + ".", alt=alt, note=note)
 
@@ -56,7 +69,10 @@ def _window(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The first run's events and volumes, as far as words can be read."""
     first = table[table["run"].astype(str) == str(table["run"].iloc[0])]
     events = first[first["kind"] == "event"].sort_values("time").head(WORDS)
-    volumes = first[first["kind"] == "volume"].sort_values("time")
+    volumes = first[first["kind"] == "volume"].sort_values("time").head(ROW_OF_VOLUMES)
+    if events.empty or volumes.empty:
+        return events, volumes
+    events = events[events["time"] <= volumes["time"].iloc[-1]]
     if events.empty:
         return events, volumes
     last = events.iloc[-1]
@@ -65,7 +81,7 @@ def _window(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def _excerpt(
-    events: pd.DataFrame, volumes: pd.DataFrame, feature: str, delays: list[int], kernel: str, tr: float
+    events: pd.DataFrame, volumes: pd.DataFrame, feature: str, delays: list[int], kernel: str, tr: float, noun: str
 ) -> Figure:
     has_text = _has_text(events)
     heights = [1.0 if has_text else 0.3, 0.7, 1.0, 0.26 * len(delays) + 0.1]
@@ -83,7 +99,7 @@ def _excerpt(
     axes[1].set_ylabel(f"{feature}\nper event")
     axes[2].bar(clock, resampled, width=tr * 0.86, color=[TEST if i == picked else TRAIN for i in range(len(clock))])
     _kernel(axes[2], clock[picked], resampled, kernel, tr)
-    axes[2].set_ylabel(f"{feature}\nper volume")
+    axes[2].set_ylabel(f"{feature}\nper {noun}")
     _delays(axes[3], clock, resampled, delays, picked, tr)
     for k, one in enumerate(axes):
         one.set_xlim(*ends)
@@ -191,7 +207,13 @@ def draw_folds(fit: Encoding) -> Drawing | None:
     title += ", with a gap on both sides of the test samples" if gap else ""
     alt = f"{counted(n, ('fold', 'folds'))} over {counted(runs, ('run', 'runs'))}: training, {'gap, ' * bool(gap)}test."
     note = "Lines: borders of runs." if runs > 1 else ""
-    return draw("folds", lambda: _folds(fit), title=title + ".", alt=alt, note=note)
+    columns = fit.observed.columns
+    if "lag" in columns and "subject" in columns and columns["subject"].nunique() > 1:
+        note += (
+            f" Time: when sub-{columns['subject'].iloc[0]} met the {samples_of(fit)[1]}; the others met the same at "
+        )
+        note += "times of their own."
+    return draw("folds", lambda: _folds(fit), title=title + ".", alt=alt, note=note.strip())
 
 
 def _folds(fit: Encoding) -> Figure:
@@ -295,12 +317,14 @@ def _course_rows(fit: Encoding) -> tuple[list[tuple[int, int, str, str]], str]:
 
 
 def _course(fit: Encoding, target: int, column: int, rows: list[tuple[int, int, str, str]]) -> Figure:
-    samples = fit.observed.samples
+    samples, counts = fit.observed.samples, "lag" in fit.observed.columns
+    if counts:  # words come at odd times; one after the other they can be seen
+        samples = samples.assign(time=samples.groupby("run", sort=False).cumcount() + 1.0)
     fold = fit.predictions.samples["fold"].to_numpy() if "fold" in fit.predictions.samples else np.zeros(len(samples))
     seen = centred_in_fold(fit.observed.array()[:, target], fold)
     said = centred_in_fold(fit.predictions.array()[:, column], fold)
     tr = tr_of(fit)
-    tr = tr if tr == tr else 1.0
+    tr = tr if tr == tr and not counts else 1.0
     figure, axes = drawing.new_figure(WIDE, 1.75 * len(rows) + 1.0, rows=[1.0] * len(rows))
     high = 1.05 * float(np.nanmax(np.abs([seen, said]))) or 1.0
     for axis, (a, b, first, last) in zip(np.atleast_1d(axes), rows, strict=True):
@@ -310,7 +334,8 @@ def _course(fit: Encoding, target: int, column: int, rows: list[tuple[int, int, 
         if len(rows) > 1:
             axis.set_title(first if first == last else f"{first} to {last}", loc="left", fontsize=9)
     last_axis = np.atleast_1d(axes)[-1]
-    last_axis.set_xlabel("time (s)" if samples["run"].nunique() == 1 else "time (s), runs one after the other")
+    place = samples_of(fit)[0] if counts else "time (s)"
+    last_axis.set_xlabel(place if samples["run"].nunique() == 1 else f"{place}, runs one after the other")
     drawing.legend_above(np.atleast_1d(axes)[0], right=True)
     return figure
 

@@ -13,7 +13,7 @@ import pandas as pd
 from brainalign.encoding.result import Encoding
 from brainalign.reporting import drawing
 from brainalign.reporting.drawing import BASELINE, HAIR, HALF, INK, QUIET, WIDE, Drawing, Look, draw, short
-from brainalign.reporting.found import labels_of, models_of, nouns_of, parts_of, parts_over_ceiling, rows_of
+from brainalign.reporting.found import labels_of, models_of, nouns_of, parts_of, parts_over_ceiling, rows_of, targets_of
 from brainalign.reporting.parts import looks_of
 from brainalign.reporting.wording import counted, listed, number, percent
 
@@ -36,7 +36,7 @@ def draw_venn(fit: Encoding) -> Drawing | None:
     if not 2 <= len(names) <= MOST or kept.empty:
         return None
     means, shares = kept.mean().to_numpy(), parts_over_ceiling(fit, parts).to_numpy()
-    over = f"on average over {counted(len(kept), nouns_of(fit))}"
+    over = f"on average over {targets_of(fit) if len(kept) == len(parts) else counted(len(kept), nouns_of(fit))}"
     if len(kept) == 1:
         over = f"in {labels_of(fit.observed.columns)[int(kept.index[0])]}"
     alone = [f"{name} alone {number(value, 3)}" for name, value in zip(names, means, strict=False)]

@@ -129,6 +129,29 @@ def counted(n: int, nouns: Sequence[str]) -> str:
     return f"{n:,} {nouns[n != 1]}"
 
 
+def seconds(value: float) -> str:
+    """A lag.
+
+    Examples
+    --------
+    >>> seconds(0.2), seconds(-0.4), seconds(0.0)
+    ('0.2 s', '−0.4 s', '0 s')
+    """
+    return f"{value:g} s".replace("-", MINUS)
+
+
+def around(lag: float, what: str) -> str:
+    """When a lag is, seen from the beginning of a word or an event.
+
+    Examples
+    --------
+    >>> around(0.2, "word"), around(-0.4, "word"), around(0.0, "event")
+    ('0.2 s after a word begins', '0.4 s before a word begins', 'as an event begins')
+    """
+    begins = f"{'an' if what[0] in 'aeiou' else 'a'} {what} begins"
+    return f"as {begins}" if lag == 0 else f"{abs(lag):g} s {'after' if lag > 0 else 'before'} {begins}"
+
+
 def minutes(seconds: float) -> str:
     """A duration for people.
 

@@ -10,18 +10,23 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from brainalign.errors import SettingsError
 from brainalign.io.wanted import limits_of, wanted_confounds
+from brainalign.study.electric import USUAL, USUAL_BAND, Artefacts, Reference, Spectrum
 from brainalign.study.places import beside, last_parts
 from brainalign.study.section import Names, Section, Text, default_of
 
+IMAGES = (
+    "space", "derivatives", "atlas", "mask", "regions", "average", "smooth_mm", "confounds", "censor", "trim_volumes",
+    "dataset",
+)  # fmt: skip
+VOLTAGES = ("channels", "reference", "line_noise", "band", "rate", "artefacts", "coordinates")
 # the keys that go with each form of a recording; whom, all of them are asked
 LAYOUTS: dict[str, tuple[str, ...]] = {
-    "bids": (
-        "task", "session", "run", "space", "derivatives", "atlas", "mask", "regions", "average", "smooth_mm",
-        "confounds", "censor", "trim_volumes", "dataset",
-    ),
+    "bids": ("task", "session", "run", *IMAGES, *VOLTAGES),
     "matrices": ("run", "tr", "start_s", "key", "trim_volumes", "dataset"),
     "nsd": ("sessions", "betas", "space", "mask"),
-}  # fmt: skip
+}
+ELECTRIC = ("ieeg", "eeg", "meg")
+KINDS = {"fmri": IMAGES} | dict.fromkeys(ELECTRIC, VOLTAGES)  # of a BIDS tree, the keys of each kind
 
 
 def _meant(parse: Callable[[Any], Any], value: Any) -> Any:
@@ -43,7 +48,7 @@ class Data(Section):
     bids: Path | None = None
     matrices: Path | None = None
     nsd: Path | None = None
-    kind: Literal["fmri"] = "fmri"
+    kind: Literal["fmri", "ieeg", "eeg", "meg"] = "fmri"
     subjects: Literal["all"] | Names = "all"
     task: Text | None = None
     session: Text | None = None
@@ -64,6 +69,22 @@ class Data(Section):
     key: str = "data"
     sessions: list[int] | None = Field(default=None, min_length=1)
     betas: str | None = None
+    channels: Names | None = None
+    reference: Reference = None
+    line_noise: float | Literal["sidecar", "none"] | None = None
+    band: Spectrum = None
+    rate: float | None = Field(default=None, gt=0)
+    artefacts: Artefacts | None = None
+    coordinates: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual(cls, said: Any) -> Any:
+        """Of voltages, what is usual is written out where nothing is said."""
+        if not isinstance(said, dict) or said.get("kind") not in ELECTRIC:
+            return said
+        usual = USUAL | ({"band": USUAL_BAND} if said["kind"] == "ieeg" else {})
+        return said | {key: value for key, value in usual.items() if said.get(key) is None}
 
     @model_validator(mode="after")
     def _one_form(self) -> Data:
@@ -72,6 +93,7 @@ class Data(Section):
             found = " and ".join(named) or "none of them"
             raise ValueError(f"a recording is named by one of {', '.join(LAYOUTS)}; found {found}")
         (form,) = named
+        self._check_kind(form)
         for key in dict.fromkeys(key for keys in LAYOUTS.values() for key in keys):
             if key not in LAYOUTS[form] and getattr(self, key) != default_of(self, key):
                 goes = [one for one, keys in LAYOUTS.items() if key in keys]
@@ -86,6 +108,25 @@ class Data(Section):
         if form == "bids" and isinstance(self.run, list):
             raise ValueError(f"run is one label, or left out for all; found {self.run}: several go with matrices")
         return self
+
+    def _check_kind(self, form: str) -> None:
+        if form != "bids":
+            if self.kind != "fmri":
+                raise ValueError(f"kind: {self.kind} is read from a BIDS tree: name it as bids, not as {form}")
+            return
+        for key in (key for key in (*IMAGES, *VOLTAGES) if key not in KINDS[self.kind]):
+            if getattr(self, key) != default_of(self, key):
+                goes = " or ".join(kind for kind, keys in KINDS.items() if key in keys)
+                raise ValueError(f"{key} goes with kind: {goes}, not with {self.kind}: leave it out")
+        if self.kind in ELECTRIC and self.band is None:
+            raise ValueError(
+                f"kind: {self.kind} has no usual band: name one, such as band: {{kind: raw, low: 0.5, high: 30}}"
+            )
+
+    @property
+    def electric(self) -> bool:
+        """Whether it is of voltages (or fields), and not of volumes."""
+        return self.kind in ELECTRIC
 
     @field_validator("confounds")
     @classmethod

@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from brainalign.errors import InputError, one_message, problems_of
+from brainalign.errors import InputError, did_you_mean, one_message, problems_of
 from brainalign.events import check_events, run_ends
 from brainalign.features.transcript import Reading, align_words
+from brainalign.io.electric import find_any
 from brainalign.io.transcripts import problems_in_events, read_events, read_textgrid
 from brainalign.provenance import hash_file
 from brainalign.signals import Signal
@@ -40,8 +41,51 @@ def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
     """
     if not study.needs_events:
         return NO_EVENTS.copy()
+    if study.design.lags is not None:
+        return words_of(study, brain)
     if brain is not None and are_trials(brain):
         return _trials_met(study.stimuli.table, brain)
+    return _read_events(study, brain)
+
+
+def words_of(study: Study, brain: Signal | None) -> pd.DataFrame:
+    """The events that windows are cut around: those that have a word, as the first person of a recording met them.
+
+    Of a recording that is not cut yet, onsets after its end are an error.
+
+    Raises
+    ------
+    InputError
+        Everything that is wrong with them, in one message; or none has one.
+    """
+    assert study.design.lags is not None
+    column = study.design.lags.column
+    who = _first_person(study) if brain is None else [str(brain.columns["subject"].iloc[0])]
+    met = _read_events(study, None if brain is None or are_trials(brain) else brain, who)
+    if column not in met:
+        raise InputError(
+            f"design.lags: the events have no column {column!r} to cut around; {did_you_mean(column, met.columns)}"
+        )
+    there = met[column].notna() & met[column].ne("")
+    if not there.any():
+        raise InputError(f"design.lags: no event has a {column!r} (n/a in all {len(met)}): name the column that says")
+    words = met[there].reset_index(drop=True)
+    left = [f"{int((~there).sum())} of {len(met)} events have no {column} and are left out"] * (not there.all())
+    words.attrs = {**met.attrs, "notes": [*met.attrs.get("notes", []), *left]}
+    return words
+
+
+def _first_person(study: Study) -> list[str]:
+    """Of a tree whose recordings have not been read."""
+    data = study.data
+    assert data.bids is not None  # windows are cut from nothing else
+    assert not isinstance(data.run, list)
+    _, found = find_any(data.bids, data.subjects, data.task, data.session, data.run)
+    return [found[0].subject]
+
+
+def _read_events(study: Study, brain: Signal | None, who: Sequence[str] | None = None) -> pd.DataFrame:
+    """The events of a BIDS tree or of transcripts; of some people, where onsets may differ."""
     ends = None if brain is None else run_ends(brain)
     if study.stimuli.words is not None:
         return _transcripts(study.stimuli.words, study.stimuli.start_s, ends)
@@ -51,7 +95,7 @@ def events_of(study: Study, brain: Signal | None) -> pd.DataFrame:
             "({story: story.TextGrid, ..}), or a film or a sound"
         )
     assert not isinstance(study.data.run, list)  # of matrices alone
-    subject = None if study.data.subjects == "all" else list(study.data.subjects)
+    subject = list(who) if who else None if study.data.subjects == "all" else list(study.data.subjects)
     where = (study.data.bids, study.data.task, subject, study.data.session, study.data.run)
     problems = problems_in_events(*where, ends=ends)
     if problems:

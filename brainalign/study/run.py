@@ -36,6 +36,7 @@ from brainalign.study.reading import as_trials, recording
 from brainalign.study.section import Layered
 from brainalign.study.settings import Study, written_out
 
+OF_VOLTAGES = ("band", "reference", "line_noise", "bad_channels")  # what `read_ieeg` says in attrs
 SOLVERS: dict[str, Callable[..., Any]] = {"banded": AVERAGED, "himalaya": HimalayaRidge}
 
 
@@ -256,6 +257,7 @@ def _decided(study: Study, ready: Prepared, fit: Encoding) -> dict[str, Any]:
         "targets": "all" if ready.chosen is None else str(ready.chosen),
         "words" if "word" in ready.met.events else "events": len(ready.met.events),
         "reduced": dict(fit.settings["within_fold"]),
+        **({"recorded": {key: ready.brain.attrs[key] for key in OF_VOLTAGES}} if study.data.electric else {}),
     }
 
 
@@ -275,8 +277,9 @@ def _notes(ready: Prepared) -> list[str]:
         notes.append(f"targets chosen by {ready.chosen}")
     notes += list(ready.brain.attrs.get("notes", [])) + list(ready.met.events.attrs.get("notes", []))
     if len(ready.brain.runs) == 1:
+        session = "session" if "reference" in ready.brain.attrs else "scanner session"
         notes.append(
-            "one run only: every fold shares its scanner session, and slow changes are shared by neighbouring folds"
+            f"one run only: every fold shares its {session}, and slow changes are shared by neighbouring folds"
         )
     for feature in ready.features:
         unlisted = feature.about.get("out_of_vocabulary", {"count": 0})

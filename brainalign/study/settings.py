@@ -9,12 +9,12 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from brainalign.errors import InputError, SettingsError, did_you_mean, one_message
 from brainalign.maths.cost import parse_bytes
-from brainalign.study.data import Data, cut, placed_data
+from brainalign.study.data import ELECTRIC, Data, cut, placed_data
 from brainalign.study.design import Design
 from brainalign.study.kinds import AnyFeature
 from brainalign.study.kinds_of_pictures import OfPictures
 from brainalign.study.kinds_of_sound import OfSound
-from brainalign.study.kinds_of_words import Language
+from brainalign.study.kinds_of_words import Language, WordRate
 from brainalign.study.mistakes import in_words
 from brainalign.study.places import FILES, beside, last_parts, placed
 from brainalign.study.section import Files, Layered, Names, Reduced, Section, default_of, listed
@@ -175,6 +175,18 @@ class Study(Section):
     compute: Compute = Compute()
     output: Path = Path("results")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _around_words(cls, said: Any) -> Any:
+        """Voltages are cut around words, unless they are asked for as they run; there is no head motion in them."""
+        data, design = (said.get(key) or {} for key in ("data", "design")) if isinstance(said, dict) else ({}, {})
+        if not isinstance(data, dict) or not isinstance(design, dict) or data.get("kind") not in ELECTRIC:
+            return said
+        design = {"nuisance": ["drift"]} | design
+        if not {"lags", "delays_volumes", "resample", "hrf", "betas"} & set(design):
+            design["lags"] = {}
+        return {**said, "design": design}
+
     @model_validator(mode="after")
     def _names_fit(self) -> Study:
         names = [feature.name for feature in self.features]
@@ -213,9 +225,20 @@ class Study(Section):
         said = [f"design.{key}" for key in of_volumes if getattr(self.design, key) != default_of(self.design, key)]
         if self.data.nsd is not None and said:
             raise ValueError(f"nsd has a row per trial already, less its nuisance: leave out {' and '.join(said)}")
+        if self.design.lags is not None and not self.data.electric:
+            raise ValueError("design.lags goes with data.kind: ieeg, eeg or meg; a volume lasts longer than a word")
+        if self.data.electric and (self.design.betas is not None or self.design.hrf is not None):
+            raise ValueError("design.betas and design.hrf are of blood: leave them out of voltages")
+        counted = [f.name for f in self.features if isinstance(f, WordRate)]
+        if counted and self.design.lags is not None:
+            raise ValueError(
+                f"feature {counted[0]!r} is 1 for every word, and with design.lags every row is a word: leave it out; "
+                "word_length, word_frequency or the envelope of the sound say something of each"
+            )
         cut = "design.clean" if self.design.clean == "segment" else "controls" if "segment" in self.controls else ""
         if self.of_trials and cut:
-            what = "data.nsd" if self.data.nsd is not None else "design.betas"
+            ways = {"data.nsd": self.data.nsd, "design.betas": self.design.betas, "design.lags": self.design.lags}
+            what = next(name for name, asked in ways.items() if asked is not None)
             raise ValueError(
                 f"segment is a stretch of volumes, and {what} has a row per trial: leave segment out of {cut}"
             )
@@ -223,15 +246,15 @@ class Study(Section):
 
     @property
     def of_trials(self) -> bool:
-        """Whether what is fitted has a row per trial, of which nuisance is gone, and not per volume."""
-        return self.data.nsd is not None or self.design.betas is not None
+        """Whether what is fitted has a row per trial or word, of which nuisance is gone, and not per volume."""
+        return any(asked is not None for asked in (self.data.nsd, self.design.betas, self.design.lags))
 
     @property
     def needs_events(self) -> bool:
         """Whether anything is made of events: not where all features are of a film and a sound."""
         sources = ((OfPictures, self.stimuli.film), (OfSound, self.stimuli.sound))
         named = tuple(kind for kind, file in sources if file is not None)
-        conditions = self.targets.conditions or self.ceiling.kind == "run_reliability" or self.design.betas
+        conditions = self.targets.conditions or self.ceiling.kind == "run_reliability" or self.of_trials
         return bool(conditions) or not all(isinstance(f, named) for f in self.features)
 
     @property

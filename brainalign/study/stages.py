@@ -13,7 +13,16 @@ from brainalign.design.delays import delay
 from brainalign.design.hrf import convolved
 from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
 from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, from_ncsnr, none
-from brainalign.encoding.folds import ByGroup, Contiguous, FoldRule, Folds, HoldOut, Shuffled
+from brainalign.encoding.folds import (
+    ByGroup,
+    Contiguous,
+    FoldRule,
+    Folds,
+    HoldOut,
+    Shuffled,
+    is_series,
+    place_in_course,
+)
 from brainalign.encoding.runs import between_runs
 from brainalign.encoding.targets import Chosen, choose_targets
 from brainalign.encoding.within import PCA, narrowest, pca
@@ -201,7 +210,8 @@ def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
     asked = study.targets
     if not asked.where and asked.reliability is None:
         return None
-    steady = clean(brain, ["drift"], longest_s=study.design.drift_s) if asked.reliability is not None else brain
+    drifts = asked.reliability is not None and not are_trials(brain)
+    steady = clean(brain, ["drift"], longest_s=study.design.drift_s) if drifts else brain
     shown = None if asked.conditions is None else condition_means(steady, met, asked.conditions)
     return choose_targets(steady, asked.where, asked.reliability, asked.aside, shown, seed=study.encoding.seed)
 
@@ -209,12 +219,15 @@ def chosen(study: Study, brain: Signal, met: pd.DataFrame) -> Chosen | None:
 def fold_rule(settings: FoldSettings, brain: Signal) -> FoldRule:
     """The fold rule a study names.
 
-    `auto` leaves out stimuli where trials repeat them, else runs where there are several, else contiguous blocks.
+    `auto` leaves out stimuli where trials repeat them, blocks of a story that runs repeat, else runs where there are
+    several, else contiguous blocks.
     """
     if settings.test is not None:
         return HoldOut({k: list(v) for k, v in settings.test.items()})
     by = settings.by
     shown = brain.samples["stimulus"] if are_trials(brain) and "repeat" in brain.samples else pd.Series([])
+    if by == "auto" and is_series(brain.samples) and place_in_course(brain.samples) is not None:
+        by = "contiguous"
     if by == "auto" and shown.notna().all() and 1 < shown.nunique() < len(shown):
         return ByGroup("stimulus", settings.n or STIMULUS_FOLDS)
     if by == "auto":

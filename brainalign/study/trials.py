@@ -28,7 +28,8 @@ def mark_trials(brain: Signal, by: str = "") -> Signal:
 def on_trials(name: str, feature: Signal, brain: Signal, events: pd.DataFrame) -> Signal:
     """A feature on the recording's trials: the row of the event at which each begins.
 
-    Where a row stands for all events of a condition in a run, the mean over them, as the response is.
+    Where a row stands for all events of a condition in a run, the mean over them, as the response is. Of a sound or a
+    film, where the recording is cut around words, the mean while the word lasted.
 
     Parameters
     ----------
@@ -46,7 +47,11 @@ def on_trials(name: str, feature: Signal, brain: Signal, events: pd.DataFrame) -
         Trials of which the feature says nothing, or a feature that has a course in each.
     """
     if "stimulus_time" in feature.samples:
-        raise InputError(f"feature {name!r} has a course, of a film or a sound, and a trial one row: fit the volumes")
+        if "lags" not in brain.attrs:
+            raise InputError(
+                f"feature {name!r} has a course, of a film or a sound, and a trial one row: fit the volumes"
+            )
+        return while_it_lasts(name, feature, brain)
     by = str(brain.attrs["trials"])
     trials = _keys(brain.samples["run"], brain.samples["time"])
     known = _keys(feature.samples["run"], feature.samples["time"])
@@ -64,9 +69,49 @@ def on_trials(name: str, feature: Signal, brain: Signal, events: pd.DataFrame) -
     out = np.zeros((len(place), feature.shape[1]))
     np.add.at(out, row[row >= 0], values[row >= 0])
     out = (out / counts[:, None])[[place[key] for key in trials]].astype(np.float32)
+    return _as_rows(out, feature, brain, "trial by trial")
+
+
+def while_it_lasts(name: str, feature: Signal, brain: Signal) -> Signal:
+    """The mean of a feature that has a course while each word lasted; of a word shorter than its steps, the nearest.
+
+    Raises
+    ------
+    InputError
+        Words of which the feature says nothing.
+    """
+    out = np.full((len(brain.samples), feature.shape[1]), np.nan)
+    run_of, onset = brain.samples["run"].to_numpy(), brain.samples["time"].to_numpy(float)
+    end = onset + brain.samples["duration"].to_numpy(float)
+    lost = np.zeros(len(onset), bool)
+    for run in brain.runs:
+        mine = (feature.samples["run"] == run).to_numpy()
+        rows, values = np.flatnonzero(run_of == run), feature.array()[mine].astype(np.float64)
+        times = feature.samples["time"].to_numpy(float)[mine]
+        if len(times) < 2:
+            lost[rows] = True
+            continue
+        values[~feature.use[mine]] = np.nan
+        half = float(np.median(np.diff(times))) / 2
+        nearest = np.abs(times[:, None] - onset[None, rows]).argmin(0)
+        start = np.where(end[rows] - onset[rows] > 2 * half, np.searchsorted(times, onset[rows]), nearest)
+        stop = np.maximum(np.searchsorted(times, end[rows]), start + 1)
+        lost[rows] = (onset[rows] < times[0] - 2 * half) | (onset[rows] > times[-1] + 2 * half)
+        sums = np.concatenate([np.zeros((1, values.shape[1])), np.nancumsum(values, axis=0)])
+        gone = np.concatenate([[0], np.cumsum(np.isnan(values).any(1))])
+        start, stop = np.minimum(start, len(times) - 1), np.minimum(stop, len(times))
+        means = (sums[stop] - sums[start]) / (stop - start)[:, None]
+        means[gone[stop] > gone[start]] = np.nan
+        out[rows] = means
+    if lost.any():
+        raise _unmatched(name, feature, brain, lost)
+    return _as_rows(out.astype(np.float32), feature, brain, "the mean while each word lasted")
+
+
+def _as_rows(values: np.ndarray, feature: Signal, brain: Signal, how: str) -> Signal:
     keep = [c for c in ("run", "time", "stimulus", "repeat", "use") if c in brain.samples]
-    attrs: dict[str, Any] = {**feature.attrs, "resampled": "trial by trial"}
-    return Signal(out, in_use(brain.samples[keep], out), feature.columns, attrs=attrs)
+    attrs: dict[str, Any] = {**feature.attrs, "resampled": how}
+    return Signal(values, in_use(brain.samples[keep], values), feature.columns, attrs=attrs)
 
 
 def _keys(runs: pd.Series, times: pd.Series) -> list[tuple[str, float]]:

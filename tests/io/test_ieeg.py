@@ -4,6 +4,7 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import h5py
 import mne
 import mne_bids
 import numpy as np
@@ -74,7 +75,7 @@ def test_the_tiny_recording_is_what_mne_reads(tmp_path):
     assert set(events["run"]) == set(signal.samples["run"]) == {"01"}
 
 
-@pytest.mark.parametrize("extension", [".vhdr", ".edf", ".fif", ".set", ".nwb"])
+@pytest.mark.parametrize("extension", [".vhdr", ".edf", ".bdf", ".fif", ".set", ".nwb"])
 def test_every_format_gives_the_same_signal(electric, extension):
     data = electric.data(6)
     electric.write(extension, data, NAMES)
@@ -85,6 +86,46 @@ def test_every_format_gives_the_same_signal(electric, extension):
     assert signal.columns["channel"].tolist() == NAMES
     assert signal.attrs["unit"] == "V"
     assert [note for note in signal.attrs["notes"] if "electrodes.tsv" not in note] == []
+
+
+@pytest.mark.parametrize(
+    ("extension", "reader"),
+    [(".vhdr", "brainvision"), (".edf", "edf"), (".set", "eeglab")],
+)
+def test_a_tree_that_mne_bids_wrote_is_read(electric, writers, tmp_path, extension, reader):
+    data = {session: electric.data(6, seed=k) for k, session in enumerate("ab")}
+    places = {name: np.array([0.01 * k, 0.02, 0.03]) for k, name in enumerate(NAMES)}
+    for session, values in data.items():
+        path = tmp_path / f"recorded_in_{session}{extension}"
+        writers[extension](path, values, NAMES, electric.fs, **{"struct": True} if extension == ".set" else {})
+        theirs = getattr(mne.io, f"read_raw_{reader}")(path, verbose="ERROR")
+        theirs.set_channel_types(dict.fromkeys(NAMES, "seeg"), on_unit_change="ignore", verbose="ERROR")
+        theirs.info["line_freq"], theirs.info["bads"] = 60, ["LA3"]
+        theirs.set_montage(mne.channels.make_dig_montage(places, coord_frame="mni_tal"), verbose="ERROR")
+        theirs.set_annotations(mne.Annotations([1.0], [0.5], ["BAD_move"]))
+        to = {"subject": "01", "session": session, "task": "x", "run": "1", "acquisition": "hi", "datatype": "ieeg"}
+        mne_bids.write_raw_bids(theirs, mne_bids.BIDSPath(**to, root=electric.root), verbose="ERROR")
+    signal = read(electric)
+    kept = [0, 1, 3, 4, 5]
+    assert signal.runs == ["a-1", "b-1"]
+    assert signal.attrs["bad_channels"] == {"01": {"LA3": "bad by channels.tsv"}}
+    assert signal.columns.iloc[-1].to_list() == ["01", "RB2", "SEEG", 50, 20, 30, "fsaverage", "RB"]
+    assert read(electric, line_noise="sidecar").attrs["line_noise"] == {"01, a-1": 60.0, "01, b-1": 60.0}
+    for session, values in data.items():
+        run = signal.select(run=f"{session}-1")
+        np.testing.assert_allclose(run.values[run.use], values[run.use][:, kept], atol=1e-10)
+        assert set(range(500, 750)) <= set(np.flatnonzero(~run.use))
+
+
+def test_split_magnetoencephalography_is_one_run(electric, writers):
+    data = electric.data(8, seconds=100) * 1e-9
+    names, kinds = [f"MEG{k:04d}" for k in range(7)] + ["STI101"], ["mag"] * 3 + ["grad"] * 4 + ["stim"]
+    path = electric.path(".fif", datatype="meg", split="01")
+    writers[".fif"](path, data, names, electric.fs, kinds, split_size="2MB", split_naming="bids")
+    assert len(list(path.parent.glob("*_split-*_meg.fif"))) > 1
+    signal = read(electric, datatype="meg")
+    np.testing.assert_allclose(signal.values, data[:, :7], atol=1e-18)
+    assert signal.runs == ["1"]
 
 
 def test_types_and_bads_are_those_mne_bids_reads(person):
@@ -109,15 +150,32 @@ def test_positions_types_and_frame_come_along(person):
     assert columns.columns.to_list() == ["subject", "channel", "type", "x", "y", "z", "frame", "shaft"]
 
 
-@pytest.mark.parametrize("reference", [ba.common_average, ba.per_shaft, partial(ba.common_average, median=True)])
-def test_a_bad_channel_is_in_no_reference(person, reference):
+@pytest.mark.parametrize("worth", [1e6, np.nan, np.inf], ids=["large", "missing", "infinite"])
+@pytest.mark.parametrize(
+    "reference",
+    [
+        ba.as_recorded,
+        ba.common_average,
+        ba.per_shaft,
+        ba.bipolar,
+        ba.laplacian,
+        partial(ba.common_average, median=True),
+    ],
+    ids=["recorded", "average", "shaft", "bipolar", "laplacian", "median"],
+)
+def test_a_bad_channel_is_in_no_reference(person, reference, worth):
     electric, data = person
-    electric.table("task-x_channels.tsv", channels(NAMES, status=["good", "bad"] + ["good"] * 4))
+    names = ["LA1", "LA2", "LA3", "LA4", "LA5", "RB1"]
+    electric.table("task-x_channels.tsv", channels(names, ["SEEG"] * 5 + ["ECOG"], ["bad"] + ["good"] * 5))
+    electric.write(".vhdr", data, names)
     before = read(electric, reference=reference)
-    data[:, 1] = 1e-3 * np.arange(len(data))
-    electric.write(".vhdr", data, NAMES)
-    np.testing.assert_array_equal(read(electric, reference=reference).values, before.values)
-    assert "LA2" not in before.columns["channel"].tolist()
+    data[:, 0] = worth * np.linspace(0.5, 1, len(data))
+    electric.write(".vhdr", data, names)
+    after = read(electric, reference=reference)
+    np.testing.assert_array_equal(after.values, before.values)
+    assert after.use.all()
+    assert not after.columns["channel"].str.contains("LA1").any()
+    assert after.attrs["bad_channels"] == {"01": {"LA1": "bad by channels.tsv"}}
 
 
 def test_the_reference_is_named_with_its_options(person):
@@ -144,7 +202,19 @@ def test_runs_have_the_channels_in_common_and_what_is_bad_in_one_is_bad_in_all(p
     assert signal.columns["channel"].tolist() == ["LA1", "LA2", "LA4", "RB2"]
     np.testing.assert_allclose(signal.select(run="2").values, data[:1500, [1, 0, 2, 4]], atol=1e-10)
     assert signal.attrs["bad_channels"] == {"01": {"RB1": "run 2: bad by channels.tsv"}}
-    assert "2 channels are not in every run, and are left out: LA3, TP1" in signal.attrs["notes"]
+    said = "2 channels are not in every run, and are left out: LA3 (run 1), TP1 (run 2)"
+    assert said in signal.attrs["notes"]
+
+
+def test_runs_that_spell_names_in_two_ways_have_them_in_common(person):
+    electric, data = person
+    other = ["la 1", "LA02", "LA3", "LA4", "RB1", "RB2"]
+    electric.write(".vhdr", data[:, ::-1], other[::-1], run="2")
+    electric.table("task-x_run-2_channels.tsv", channels(other))
+    signal = read(electric)
+    assert signal.columns["channel"].tolist() == NAMES
+    np.testing.assert_allclose(signal.select(run="2").values, data, atol=1e-10)
+    assert "run 2 spells names in another way than run 1: LA1 is la 1, LA2 is LA02" in signal.attrs["notes"]
 
 
 def test_runs_of_two_rates_come_out_at_one(person):
@@ -235,6 +305,107 @@ def test_artefacts_are_looked_for_where_that_is_asked(person):
     assert "samples are not in use, by artefacts that were found" in "\n".join(signal.attrs["notes"])
 
 
+@pytest.mark.parametrize(
+    ("how", "reference"),
+    [(VOLTS, ba.as_recorded), (high_gamma(), ba.common_average), (band(70, 150, causal=True), ba.bipolar)],
+    ids=["raw", "sub-bands", "causal"],
+)
+def test_channels_that_cost_much_are_named_with_what_they_cost(person, how, reference):
+    electric, _ = person
+    names = [f"LA{k}" for k in range(1, 9)]
+    data = electric.data(8, seconds=20)
+    data[np.ix_(np.arange(1000, 3000), [3])] = np.nan
+    data[np.ix_(np.arange(2500, 3500), [6])] = np.nan
+    electric.write(".vhdr", data, names)
+    electric.table("task-x_channels.tsv", channels(names))
+    electric.table("task-x_events.tsv", {"onset": [6.4], "duration": [1.0], "trial_type": ["bad"]})
+    signal = read(electric, reference=reference, band=how, rate=100.0)
+    (said,) = [note for note in signal.attrs["notes"] if "most by" in note]
+    found = re.findall(r"(LA\d) (\d+\.\d)% \((\d+\.\d)% by it alone\)", said)
+    assert [name for name, _, _ in found] == ["LA4", "LA7"]
+    assert said.endswith("name such a channel bad in channels.tsv, to have those samples of the others")
+    for name, whole, alone in found:
+        status = ["bad" if one == name else "good" for one in names]
+        electric.table("task-x_channels.tsv", channels(names, status=status))
+        without = read(electric, reference=reference, band=how, rate=100.0)
+        assert 100 * (without.use.mean() - signal.use.mean()) == pytest.approx(float(alone), abs=0.11)
+        assert float(whole) == pytest.approx({"LA4": 20, "LA7": 10}[name], abs=3)
+
+
+def test_a_noisy_channel_is_named_and_what_all_share_is_not(person):
+    electric, _ = person
+    names = [f"LA{k}" for k in range(1, 9)]
+    data = electric.data(8, seconds=30)
+    rng = np.random.default_rng(1)
+    data[rng.choice(len(data), 60), 3] += 0.02
+    data[5000:5400] += 0.05
+    electric.write(".vhdr", data, names)
+    electric.table("task-x_channels.tsv", channels(names))
+    said = "\n".join(read(electric, artefacts=Limits(), reference=ba.common_average).attrs["notes"])
+    assert re.search(r"most by LA4 2\d\.\d% \(\d+\.\d% by it alone\): name such .*, or do not look for artefacts", said)
+    assert "LA3" not in said
+
+
+@pytest.mark.parametrize("extension", [".set", ".vhdr"])
+def test_where_a_recording_was_cut_nothing_is_in_use(electric, writers, extension):
+    data, path = electric.data(6), electric.path(extension)
+    data[1000:] += 1e-3
+    if extension == ".set":  # counted from 1, between two samples; its duration is that of what is gone
+        writers[extension](path, data, NAMES, electric.fs, events=[("boundary", 1000.5, 400.0), ("word", 90.0, 0.0)])
+    else:
+        writers[extension](path, data, NAMES, electric.fs)
+        markers = path.with_suffix(".vmrk")
+        markers.write_text(markers.read_text() + "Mk2=New Segment,,1001,1,0,20200101000010000000\n")
+    signal = read(electric)
+    out = np.flatnonzero(~signal.use)
+    assert {999, 1000} & set(out)
+    assert len(out) < 6
+    assert re.search(r"not in use, by annotations (boundary|New Segment)", "\n".join(signal.attrs["notes"]))
+
+
+def test_positions_in_an_nwb_file_are_taken_where_there_is_no_other(electric, writers):
+    path = electric.write(".nwb", electric.data(6), NAMES)
+    xyz = np.array([[-40.0 - k, 10.0, 5.0] for k in range(6)])
+    xyz[5] = np.nan
+
+    def fill(frame="", unit=None, scale=1.0):
+        with h5py.File(path, "r+") as file:
+            table = file["general/extracellular_ephys/electrodes"]
+            for k, axis in enumerate("xyz"):
+                table.pop(axis, None)
+                table[axis] = scale * xyz[::-1, k]  # rows of the table are in another order than channels
+                table[axis].attrs["description"] = f"{axis} {frame}"
+            if unit is not None:
+                table["x"].attrs["unit"] = unit
+
+    fill(frame="in MNI152NLin2009cAsym space", unit="mm")
+    signal = read(electric)
+    np.testing.assert_array_equal(signal.columns[["x", "y", "z"]], xyz.astype(np.float32))
+    assert signal.columns["frame"].tolist() == ["MNI152NLin2009cAsym"] * 5 + ["n/a"]
+    assert "itself has positions, in MNI152NLin2009cAsym, and these are taken, axes as" in "\n".join(
+        signal.attrs["notes"]
+    )
+    assert read(electric, coordinates="MNI152NLin2009cAsym").columns["x"].notna().sum() == 5
+    other = read(electric, coordinates="ACPC")
+    assert other.columns["x"].isna().all()
+    assert "in MNI152NLin2009cAsym, not 'ACPC': they are not taken" in "\n".join(other.attrs["notes"])
+    for scale, unit in ((1e-3, "m"), (1e3, "um")):
+        fill(scale=scale)
+        signal = read(electric)
+        np.testing.assert_allclose(signal.columns["x"], xyz[:, 0], rtol=1e-6)
+        assert set(signal.columns["frame"]) == {"n/a"}
+        assert re.search(
+            rf"a frame that it does not name.*said to be in n/a: taken in {unit}", "".join(signal.attrs["notes"])
+        )
+    electric.table("electrodes.tsv", electrodes(NAMES))
+    electric.table("coordsystem.json", ACPC)
+    assert read(electric).columns["x"].tolist() == [10, 11, 12, 13, 14, 15]
+    (electric.root / "sub-01/ieeg/sub-01_electrodes.tsv").unlink()
+    xyz[:] = 0.0  # as some write where nobody measured
+    fill()
+    assert read(electric).columns["x"].isna().all()
+
+
 def test_what_is_large_is_kept_in_the_store_with_what_is_in_use(person, tmp_path, monkeypatch):
     electric, _ = person
     electric.table("task-x_events.tsv", {"onset": [1.0], "duration": [0.5], "trial_type": ["bad"]})
@@ -272,6 +443,21 @@ def test_electrodes_of_several_spaces_are_chosen_by_name(person):
         assert set(columns["frame"]) == {"MNI152NLin2009cAsym"}
     with pytest.raises(InputError, match="has electrodes without a space and space-MNI, not 'Talairach'"):
         read(electric, coordinates="Talairach")
+
+
+@pytest.mark.parametrize("table_too", [False, True], ids=["no table", "a table without status"])
+def test_what_the_file_itself_says_is_bad_is_bad_where_channels_tsv_says_nothing(electric, table_too):
+    path = electric.path(".fif")
+    made = mne.io.RawArray(electric.data(6).T, mne.create_info(NAMES, electric.fs, "seeg"), verbose="ERROR")
+    made.info["bads"] = ["LA2"]
+    made.save(path, verbose="ERROR")
+    if table_too:
+        electric.table("task-x_channels.tsv", {"name": NAMES, "type": "SEEG"})
+    signal = read(electric)
+    assert signal.attrs["bad_channels"] == {"01": {"LA2": "bad by the file itself"}}
+    assert signal.columns["channel"].tolist() == [name for name in NAMES if name != "LA2"]
+    electric.table("task-x_channels.tsv", channels(NAMES))
+    assert read(electric).attrs["bad_channels"] == {"01": {}}
 
 
 def test_scalp_and_sensors_go_the_same_way(electric, writers):
@@ -347,7 +533,7 @@ TOLD = {
     ),
     "metres said to be millimetres": (
         table("electrodes.tsv", electrodes(NAMES, x=0.05, y=0.0, z=0.01)),
-        "reach 0.05 and are said to be in mm: taken in m",
+        "are about 0.05 and said to be in mm: taken in m",
     ),
     "unit of channels.tsv wrong": (
         table("task-x_channels.tsv", channels(NAMES, units="V")),
@@ -384,6 +570,33 @@ TOLD = {
     "another rate in the sidecar": (
         lambda electric, _: electric.path(".json").write_text('{"SamplingFrequency": 250}'),
         "its json says 250 Hz, the file 500 Hz",
+    ),
+    "a position that cannot be": (
+        table("electrodes.tsv", electrodes(NAMES, x=[9999, *range(11, 16)])),
+        "1 positions are more than 300 mm from where the frame begins",
+    ),
+    "no types": (
+        both(rewrite(".fif"), table("task-x_channels.tsv", {"name": NAMES})),
+        "channels.tsv says no type: types are the file's own",
+    ),
+    "prefixes of a clinic": (
+        both(
+            rewrite(names=[f"Pol {one}" for one in NAMES[:3]] + [f"eeg {one}-REF" for one in NAMES[3:]]),
+            table("task-x_channels.tsv", channels([name.lower() for name in NAMES])),
+        ),
+        "in another way: Pol LA1 is la1, .*eeg LA4-REF is la4",
+    ),
+    "a unit in words": (
+        table("task-x_channels.tsv", channels(NAMES, units="Volts")),
+        "channels.tsv says V, the header µV",
+    ),
+    "shorter than the sidecar says": (
+        lambda electric, _: electric.path(".json").write_text('{"RecordingDuration": 600}'),
+        "its json says 600 s, the file has 6 s: is it whole",
+    ),
+    "an annotation before the start": (
+        table("task-x_events.tsv", {"onset": [-5], "duration": [1], "trial_type": ["bad"]}),
+        "1 annotations outside 0 to 6 s are left out",
     ),
     "pixels": (
         table("coordsystem.json", {"iEEGCoordinateSystem": "Pixels", "iEEGCoordinateUnits": "pixels"}),
@@ -432,6 +645,44 @@ REFUSED = {
         table("task-x_events.tsv", {"onset": [0], "duration": ["n/a"], "trial_type": ["bad"]}),
         "'bad' has no onset or no duration",
     ),
+    "an artefact at no number": (
+        table("task-x_events.tsv", {"onset": ["1,5"], "duration": [1], "trial_type": ["bad"]}),
+        "'bad' is at '1,5' for '1' s: write seconds, as 1.5",
+    ),
+    "ragged events": (
+        table("task-x_events.tsv", "onset\tduration\ttrial_type\n1\t1\n"),
+        "events.tsv, line 2: 2 cells where the table has 3 columns",
+    ),
+    "ragged channels": (
+        table("task-x_channels.tsv", "name\ttype\tunits\nLA1\tSEEG\n"),
+        "channels.tsv, line 2: 2 cells where the table has 3 columns",
+    ),
+    "ragged electrodes": (
+        table("electrodes.tsv", "name\tx\ty\tz\nLA1\t1\t2\n"),
+        "electrodes.tsv, line 2: 3 cells where the table has 4 columns",
+    ),
+    "a broken coordsystem": (
+        lambda electric, _: electric.table("coordsystem.json", {}).write_text("{"),
+        "coordsystem.json cannot be read as JSON",
+    ),
+    "a table in Latin-1": (
+        lambda electric, _: electric.table("task-x_channels.tsv", "").write_bytes(b"name\tunits\nLA1\t\xb5V\n"),
+        "channels.tsv cannot be read .*write it again as UTF-8",
+    ),
+    "no samples": (
+        lambda electric, _: electric.path(".eeg").unlink(),
+        "names sub-01_task-x_run-1_ieeg.eeg as its samples, which is not there",
+    ),
+    "every channel bad": (
+        table("task-x_channels.tsv", channels(NAMES, status="bad")),
+        r"every channel is bad: LA1 \(bad by channels.tsv\), .*correct status in channels.tsv",
+    ),
+    "no number anywhere": (
+        rewrite(".fif", data=lambda electric: np.full((3000, 6), np.nan)),
+        r"every channel is bad: LA1 \(holds no finite number where it was looked at\)",
+    ),
+    "names without a channel": (rewrite(".edf", names=[*NAMES[:4], "", ""]), "several channels called ''"),
+    "an empty EDF": (rewrite(".edf", data=lambda electric: electric.data(6)[:0]), "has no sample; there is nothing"),
     "current, not voltage": (rewrite(".edf", unit="nA"), "channels are in 'nA' by the header"),
 }
 
@@ -461,9 +712,13 @@ def test_what_cannot_be_read_is_said(person, writers, what):
         ({"datatype": "ecog"}, "datatype 'ecog' is not known"),
         ({"task": "y"}, "no task 'y'"),
         ({"band": band(200, 260)}, "sub-01, run 1: 200 to 260 Hz is not in 500 samples per second"),
+        ({"band": "high_gamma"}, r"band is a Band, such as ba.high_gamma\(\); found 'high_gamma'"),
+        ({"reference": "bipolar"}, "reference is a function, such as ba.bipolar; found 'bipolar'"),
+        ({"reference": str}, "str gives a str, not a Reference"),
+        ({"artefacts": True}, r"artefacts is Limits, such as Limits\(\); found True"),
         ({"line_noise": "mains"}, "line_noise is 'sidecar', a frequency in Hz, or None; found 'mains'"),
     ],
-    ids=["datatype", "task", "band", "line"],
+    ids=["datatype", "task", "band", "no band", "no function", "no reference", "no limits", "line"],
 )
 def test_what_does_not_exist_cannot_be_asked_for(person, how, said):
     with pytest.raises(SettingsError, match=said):

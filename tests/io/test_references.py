@@ -168,6 +168,18 @@ def test_rows_of_a_grid_end():
     assert "G4-G5" not in pairs
 
 
+@pytest.mark.parametrize("bad", [(), (0,), (5,)], ids=["none", "the first", "middle"])
+def test_a_grid_that_is_counted_from_0_is_the_same_grid(bad):
+    counted = [contacts([f"G{k + a}" for k in range(12)], [f"G{k + a}" for k in bad], type="ECOG") for a in (0, 1)]
+    for reference in (bipolar, laplacian):
+        from_0, from_1 = (reference(table, grids={"G": (3, 4)}) for table in counted)
+        np.testing.assert_array_equal(from_0.matrix, from_1.matrix)
+        ends = [[int(end[1:]) + (k == 0) for name in columns(made) for end in name.split("-")]
+                for k, made in enumerate((from_0, from_1))]  # fmt: skip
+        assert ends[0] == ends[1]
+    assert len(columns(bipolar(counted[0], grids={"G": (3, 4)}))) == 9 - len(bad) * (1 + (5 in bad))
+
+
 def test_a_large_array_of_unknown_size_is_said_to_be_taken_as_a_line():
     made = bipolar(contacts([f"G{k}" for k in range(1, 65)], type="ECOG"))
     assert made.notes == (
@@ -183,9 +195,10 @@ def test_a_large_array_of_unknown_size_is_said_to_be_taken_as_a_line():
         (lambda: laplacian(contacts(["LA1", "RB1"])), InputError, "each has not two good neighbours: nothing is left"),
         (lambda: common_average(contacts(["LA1"])), InputError, "each is alone in its group"),
         (lambda: common_average(contacts(["LA1"]), by=["grup"]), SettingsError, "column 'grup'; did you mean 'group'"),
+        (lambda: bipolar(contacts(["LA1", "LA 1", "LA2"])), InputError, "several channels say the same: LA1, LA 1"),
         (lambda: laplacian(contacts(GRID), grids={"G": (2, 4)}), InputError, "2 × 4, grids says, and has a contact 12"),
     ],
-    ids=["nameless", "pairs", "neighbours", "alone", "column", "size"],
+    ids=["nameless", "pairs", "neighbours", "alone", "column", "twice", "size"],
 )  # fmt: skip
 def test_what_cannot_be_is_said(make, kind, said):
     with pytest.raises(kind, match=said):
@@ -201,6 +214,7 @@ def test_names_without_a_shaft_are_no_matter_where_they_are_bad():
     [
         ("LA1", ("LA", 1)), ("LA01", ("LA", 1)), ("A'3", ("A'", 3)), ("G_12", ("G", 12)), ("TP 4", ("TP", 4)),
         ("POL LA1", ("LA", 1)), ("EEG LA10-Ref", ("LA", 10)), ("LA-3", ("LA", 3)), ("3B5", ("3B", 5)), ("L0", ("L", 0)),
+        ("Pol LA1", ("LA", 1)), ("eeg LA1-REF", ("LA", 1)),
         ("LA1-LA2", None), ("LA1-2", None), ("Cz", None), ("17", None), ("", None), ("Ref", None),
     ],
 )  # fmt: skip

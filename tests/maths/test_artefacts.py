@@ -1,5 +1,8 @@
 """Are channels and samples that are no signal of a brain told from those that are?"""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -130,6 +133,91 @@ def test_where_many_channels_are_bad_all_are_but_bad_channels_have_no_say():
     assert marked(x, found, limits)[1000].all()
     assert marked(x, found, limits, bad=[0])[1000].tolist() == [True] * 3 + [False] * 5
     assert not marked(x, found, limits)[[998, 1002]].any()
+
+
+def brain(seconds=30, channels=64, seed=0):
+    """Volts in steps of 0.1 µV: amplitude that falls as f⁻¹ to f⁻², waxing and waning, unequally loud, with hum."""
+    rng, n = np.random.default_rng(seed), int(seconds * FS)
+    hz, t = np.maximum(np.fft.rfftfreq(n, 1 / FS), 0.5)[:, None], np.arange(n)[:, None] / FS
+    x = np.fft.irfft(
+        np.fft.rfft(rng.standard_normal((n, channels)), axis=0) / hz ** rng.uniform(1, 2, channels), n, axis=0
+    )
+    x *= 5e-5 / x.std(axis=0) * np.exp(0.5 * rng.standard_normal(channels))
+    x *= np.exp(0.4 * np.sin(2 * np.pi * t / rng.uniform(10, 40, channels)))
+    hum = 1e-5 * np.exp(0.7 * rng.standard_normal(channels)) * np.sin(2 * np.pi * 50 * t + 1)
+    return (
+        np.round((x + hum + 1e-6 * rng.standard_normal(x.shape) + 1e-3 * rng.standard_normal(channels)) / 1e-7) * 1e-7
+    )
+
+
+def test_a_brain_is_no_artefact():
+    """Simulated: no channel is bad, 0.3 % of the samples marked in any of 64 channels; 5 and 10 would take a tenth."""
+    x = brain()
+    found = survey([x], FS, line_hz=50.0)
+    assert bad_channels(found) == [""] * 64
+    assert marked(x, found).any(axis=1).mean() < 0.003
+    assert marked(x, found, Limits(peak=5, jump=10)).any(axis=1).mean() > 0.1
+
+
+def test_a_real_recording_between_seizures_is_no_artefact():
+    """50 contacts, 5 s of sleep with interictal spikes: nothing is marked, and no contact is bad."""
+    folder = Path(os.environ.get("BRAINALIGN_TEST_DATA", "/nowhere"), "ieeg-bids-tiny", "sub-01", "ieeg")
+    path = folder / "sub-01_task-interictalsleep_run-01_ieeg.eeg"
+    if not path.exists():
+        pytest.skip("no test data here")
+    x = 1e-7 * np.fromfile(path, "<f4").reshape(10_000, -1)
+    found = survey([x], 2000.0, line_hz=50.0)
+    assert set(bad_channels(found)) == {""}
+    assert not marked(x, found).any()
+
+
+@pytest.mark.parametrize(
+    ("shape", "size"),
+    [
+        (np.ones(1), 10),
+        (np.minimum(1, np.arange(150) / 2) * np.exp(-np.arange(150) / 40), 12),
+        (np.ones(1000), 12),
+        (np.hanning(35), 15),
+        (np.random.default_rng(2).standard_normal(150), 5),
+    ],
+    ids=["glitch", "pop", "step", "spike", "muscle"],
+)
+def test_artefacts_of_many_kinds_are_marked(shape, size):
+    """Added to every eighth channel three times, so many usual standard deviations high: 95 % are found."""
+    x = brain()
+    usual = survey([x], FS).amplitude
+    begins = [(channel, start + 37 * channel) for channel in range(0, 64, 8) for start in (2000, 6000, 10_000)]
+    for channel, at in begins:
+        x[at : at + len(shape), channel] += size * usual[channel] * shape
+    where = marked(x, survey([x], FS), Limits(together=2))
+    hits = [where[at : at + len(shape), channel].any() for channel, at in begins]
+    assert np.mean(hits) >= 0.95
+
+
+def test_a_missing_part_is_neither_a_clip_nor_a_quiet_channel():
+    """Bridges of missing seconds are no measurement: not the lowest value where there is an offset, nor the usual."""
+    x = recording(12, 5) + 5e-3
+    gone = x.copy()
+    gone[1000:3600, 2] = np.nan
+    whole, found = survey([x], FS, line_hz=50.0), survey([gone], FS, line_hz=50.0)
+    assert found.missing[2] == pytest.approx(2600 / 6000)
+    assert (found.clipped == 0).all()
+    assert np.isnan([found.low, found.high]).all()
+    for name in ("amplitude", "step"):
+        assert getattr(found, name)[2] == pytest.approx(getattr(whole, name)[2], rel=0.25)
+    nothing = survey([np.full((2000, 2), np.nan)], FS, line_hz=50.0)
+    assert bad_channels(nothing) == ["not recorded for 100 % of the run"] * 2
+    assert marked(np.full((2000, 2), np.nan), nothing).all()
+
+
+def test_the_tip_of_a_slow_wave_is_no_clip_and_an_infinite_value_is_always_marked():
+    t = np.arange(4000) / FS
+    x = np.round(1e-4 * np.sin(2 * np.pi * 0.3 * t + 0.2 * t)[:, None] / 1e-6) * 1e-6  # stays at its top for 70 ms
+    x += 1e-6 * (np.arange(4000) % 3 == 0)[:, None]
+    assert survey([x], FS).clipped.max() == 0
+    flat = np.zeros((2000, 1))
+    flat[700] = np.inf
+    assert marked(flat, survey([flat], FS), Limits(guard_s=0))[700].all()
 
 
 def test_a_run_of_nothing_is_refused_and_a_short_one_surveyed():

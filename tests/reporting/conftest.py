@@ -11,6 +11,7 @@ from brainalign.encoding.ceilings import between_subjects, none
 from brainalign.encoding.chance import Chance
 from brainalign.encoding.encode import encode
 from brainalign.encoding.folds import by_run, contiguous, drawn, hold_out
+from brainalign.encoding.parts import Partition
 from brainalign.encoding.result import Encoding
 from brainalign.signals import Signal, average_people
 
@@ -211,3 +212,55 @@ def noise(rng, samples, columns):
 def fit_of():
     """The maker of fits with a partition."""
     return partitioned
+
+
+LAGS = (-0.2, 0.0, 0.2, 0.4, 0.6)
+
+
+def electrodes(people=("01", "02", "03"), each=3, lags=LAGS, noise=2.0, words=240, seed=3, **how):
+    """Electrodes that follow the length of each word as it begins and a model 0.2 s later, the last of each 0.4 s."""
+    rng = np.random.default_rng(seed)
+    run = np.repeat(["1", "2"], words // 2)
+    onset = np.tile(np.cumsum(rng.uniform(0.2, 0.6, words // 2)), 2)
+    samples = pd.DataFrame({"run": run, "time": onset, "word": [f"w{k}" for k in range(words)]})
+    x = rng.standard_normal((words, 3))
+    design = Signal(x, samples, pd.DataFrame({"band": ["length", "lm", "lm"]}))
+    rows, columns = [], []
+    for who in people:
+        for k in range(each):
+            place = dict(zip("xyz", rng.uniform(-60, 60, 3).round(1), strict=True))
+            for lag in lags:
+                seen = x[:, 0] * np.exp(-((lag / 0.1) ** 2))
+                seen = seen + x[:, 1:].sum(1) * np.exp(-(((lag - (0.4 if k == each - 1 else 0.2)) / 0.1) ** 2))
+                rows.append(seen + noise * rng.standard_normal(words))
+                name = {"subject": who, "channel": f"LA{k + 1}", "type": "SEEG", **place, "frame": "MNI152Lin"}
+                columns.append({**name, "shaft": "LA", "lag": lag})
+    responses = Signal(np.array(rows).T, samples, pd.DataFrame(columns))
+    how = {"folds": contiguous(4, gap_s=2), "inner": 3, "baseline": ["length"], "ceiling": none, "weights": False} | how
+    return encode(design, responses, **{"chance": Chance(permutations=0, bootstrap=0), "partition": PARTS} | how)
+
+
+PARTS = Partition(product=True, unique=True, features={"length": ["length"], "lm": ["lm"]})
+
+
+@pytest.fixture(scope="session")
+def lagged():
+    """Three people with three electrodes each, at five lags."""
+    fit = electrodes(chance=Chance(permutations=19, bootstrap=0))
+    asked = {"start": -0.2, "stop": 0.6, "step": 0.2, "window": 0.2}
+    settings = {"title": "What do electrodes follow?", "data": {"bids": "tree", "kind": "ieeg", "rate": 100.0}}
+    recorded = {
+        "band": "amplitude at 70–150 Hz in 8 sub-bands",
+        "reference": "common_average",
+        "line_noise": {"01, 1": 60.0, "01, 2": 60.0, "02, 1": None},
+        "bad_channels": {"01": {"LA6": "flat", "LA7": "bad by channels.tsv", "LA8": "flat"}, "02": {}},
+    }
+    return replace(
+        fit, settings=settings | {"design": {"lags": asked}, "decided": {"words": 240, "recorded": recorded}}
+    )
+
+
+@pytest.fixture(scope="session")
+def electrodes_of():
+    """The maker of fits of electrodes at lags."""
+    return electrodes

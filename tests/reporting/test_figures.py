@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from brainalign.reporting.drawing import FULL, TEST, draw, inline, new_figure
-from brainalign.reporting.figures import draw_layers, draw_people, draw_places, draw_targets
+from brainalign.reporting.figures import draw_layers, draw_people, draw_targets
 from brainalign.reporting.found import people_gains
+from brainalign.reporting.places import draw_places
 from brainalign.reporting.timelines import WORDS, apart, draw_course, draw_excerpt, draw_folds
 from brainalign.reporting.wording import MINUS, number
 

@@ -85,7 +85,7 @@ def touching(figure):
 
 @needs_browser
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize(("name", "figures"), [("listening", 7), ("alone", 4), ("voxels", 5)])
+@pytest.mark.parametrize(("name", "figures"), [("listening", 7), ("alone", 4), ("voxels", 5), ("lagged", 8)])
 def test_a_browser_shows_the_page(name, figures, width, request, tmp_path):
     measured, console = browse(render(request.getfixturevalue(name)), tmp_path, width)
     assert console == []

@@ -6,13 +6,13 @@ import pytest
 
 from brainalign.encoding.result import load_encoding, save
 from brainalign.reporting import found
+from brainalign.reporting.facts import data_facts
 from brainalign.reporting.figures import draw_people
 from brainalign.reporting.tables import (
     BEST,
     BEYOND,
     answer,
     control_table,
-    data_facts,
     gain_table,
     summary,
     target_table,
