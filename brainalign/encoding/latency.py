@@ -43,8 +43,10 @@ def latency(
 
     Notes
     -----
-    Noise at lags that carry nothing counts for `centre` where it is positive, so the centre leans to the middle of the
-    lags, and is best compared between electrodes. Intervals resample blocks of time, the same for all lags and the
+    A feature that goes with what its neighbours have, as the length of words goes with when the next one comes, may
+    have its peak a little beside the lag of the response, without any noise. Noise at lags that carry nothing counts
+    for `centre` where it is positive, so the centre leans to the middle of the lags, and is best compared between
+    electrodes. Intervals resample blocks of time, the same for all lags and the
     baseline, and are conditional on the fitted models.
 
     `r_nested` is the r at lags chosen without the test fold: in each fold the lag whose fit the inner folds like best,
