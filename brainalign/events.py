@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import SequenceMatcher
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ import pandas as pd
 from brainalign.signals import Signal
 
 NEEDED = ("onset", "duration")
+SHOWN = ("stim_file", "stimulus")  # what is met again whenever its name is; a word comes again in any text
+PHRASE = 4  # words in a row by which a story is known
+ALIKE = 0.5  # share of the shorter story that is in the other, from which they are one
 
 
 def check_events(
@@ -59,7 +63,7 @@ def check_events(
     if problems:
         return events, [], problems
     events = events.assign(**{name: events[name].astype(float) for name in NEEDED})
-    problems += _negative(events, "onset", "onset 0 is the first volume: was something trimmed from one of the two?")
+    problems += _negative(events, "onset", "onset 0 is the first sample: was something trimmed from one of the two?")
     problems += _negative(events, "duration", "a duration is 0 or more")
     problems += _too_late(events, ends or {})
     notes, pieces = [], []
@@ -92,21 +96,24 @@ def run_ends(brain: Signal) -> dict[str, float]:
 
 
 def label_repeats(events: pd.DataFrame, by: str = "word") -> pd.DataFrame:
-    """Name what is met again: where runs have the same words in the same order, the n-th of one is the n-th of another.
+    """Name what is met again: pictures, or the words of a story that runs tell again.
+
+    Files and stimuli are met again whenever their name is. A word is so where a run tells the story of an earlier one,
+    though some words be missing in either, or where runs are lists of the same words in other orders, each once.
 
     Parameters
     ----------
     events : DataFrame
         `run` and the column `by`, in the order they were met.
     by : str
-        What events are told by.
+        What events are told by: `stim_file` and `stimulus` are names, all else is taken for running text.
 
     Returns
     -------
     DataFrame
-        With `stimulus` (the first run that has it, and its place there) and `repeat` (1, 2, …), by which ceilings find
-        repeated presentations and fold rules keep them together. As it came where no run repeats another, where there
-        is no such column, or where events have a `stimulus` and a `repeat` of their own.
+        With `stimulus` (its name; of a story the first run that has it, and its place there) and `repeat` (1, 2, …), by
+        which ceilings find repeated presentations and fold rules keep them together. As it came where nothing is met
+        again, where there is no such column, or where events have a `stimulus` and a `repeat` of their own.
 
     Examples
     --------
@@ -114,17 +121,56 @@ def label_repeats(events: pd.DataFrame, by: str = "word") -> pd.DataFrame:
     >>> label_repeats(twice)[["stimulus", "repeat"]].values.tolist()
     [['1.00001', 1], ['1.00002', 1], ['1.00001', 2], ['1.00002', 2]]
     """
-    if by not in events or {"stimulus", "repeat"} <= set(events):
+    if by not in events or not len(events) or {"stimulus", "repeat"} <= set(events):
         return events
-    stories: dict[tuple[str, ...], str] = {}  # what was met → the first run that has it
-    times: dict[str, int] = {}  # first run → how often
-    stimulus, repeat = np.full(len(events), "", object), np.ones(len(events), int)
-    for run, rows in events.groupby("run", sort=False).indices.items():
-        first = stories.setdefault(tuple(events[by].iloc[rows].astype(str)), str(run))
-        times[first] = times.get(first, 0) + 1
-        stimulus[rows] = [f"{first}.{k:05}" for k in range(1, len(rows) + 1)]
-        repeat[rows] = times[first]
-    return events.assign(stimulus=stimulus, repeat=repeat) if max(times.values(), default=1) > 1 else events
+    names = events[by].astype(str).to_numpy(object)
+    runs = events.groupby("run", sort=False).indices
+    told = [names[rows] for rows in runs.values()]
+    stimulus = names if by in SHOWN or _are_lists(told) else np.full(len(names), "", object)
+    if stimulus is not names:
+        for rows, label in zip(runs.values(), _places_in_stories([str(run) for run in runs], told), strict=True):
+            stimulus[rows] = label
+    repeat = pd.Series(stimulus).groupby(stimulus).cumcount().to_numpy() + 1
+    return events.assign(stimulus=stimulus, repeat=repeat) if repeat.max() > 1 else events
+
+
+def _are_lists(told: list[np.ndarray]) -> bool:
+    """Whether runs have the same words, each once, and not in one order."""
+    same = all(len(set(some)) == len(some) and set(some) == set(told[0]) for some in told)
+    return same and any(tuple(some) != tuple(told[0]) for some in told)
+
+
+def _places_in_stories(runs: list[str], told: list[np.ndarray]) -> list[list[str]]:
+    """Of every word of every run the first run that tells its story, and its place there; of a word that is not told
+    there, its own.
+    """
+    stories: dict[str, list[str]] = {}
+    out = []
+    for run, words in zip(runs, map(list, told), strict=True):
+        label = [f"{run}.{k:05}" for k in range(1, len(words) + 1)]
+        for first, story in stories.items():
+            blocks = _shared(story, words)
+            if blocks:
+                for a, b, n in blocks:
+                    label[b : b + n] = [f"{first}.{k:05}" for k in range(a + 1, a + n + 1)]
+                break
+        else:
+            stories[run] = words
+        out.append(label)
+    return out
+
+
+def _shared(one: list[str], other: list[str]) -> list[tuple[int, int, int]]:
+    """Where two runs tell the same: (place in one, in the other, how many words); empty where they are two stories."""
+    if one == other:
+        return [(0, 0, len(one))]
+    phrases = [set(zip(*(words[k:] for k in range(PHRASE)), strict=False)) for words in (one, other)]
+    least = ALIKE * min(map(len, phrases))
+    if not least or len(phrases[0] & phrases[1]) < least:
+        return []
+    blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
+    blocks = [(block.a, block.b, block.size) for block in blocks if block.size]
+    return blocks if sum(n for *_, n in blocks) >= ALIKE * min(len(one), len(other)) else []
 
 
 def name_event(event: pd.Series) -> str:
@@ -166,7 +212,8 @@ def _too_late(events: pd.DataFrame, ends: Mapping[str, float]) -> list[str]:
             more = f" (the first of {len(late)})" if len(late) > 1 else ""
             problems.append(
                 f"{_place(events, int(late[0]))}: onset {events['onset'].iloc[late[0]]:g} s, after the recording ends "
-                f"({end:g} s){more}: the events belong to another run, or their clock is another"
+                f"({end:g} s){more}: the events belong to another run, their clock is another, or the recording "
+                "stopped early: leave out what it lacks"
             )
     return problems
 

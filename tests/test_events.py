@@ -125,3 +125,37 @@ def test_runs_that_repeat_a_story_are_found():
     assert label_repeats(met, by="phone") is met
     own = met.assign(stimulus="mine", repeat=1)
     assert label_repeats(own) is own
+
+
+TALE = tuple("once upon a time there was a river and a fish who did not want to swim at all".split())  # noqa: SIM905
+
+
+def told(**runs):
+    return pd.DataFrame([{"run": run, "word": word} for run, words in runs.items() for word in words])
+
+
+def test_a_story_is_told_again_though_words_are_missing():
+    found = label_repeats(told(a=TALE, b=TALE[:5] + TALE[6:], c=TALE[6:], d=(*TALE[:9], "brook", *TALE[10:])))
+    name = dict(list(found.groupby("run")["stimulus"]))
+    whole = name["a"].tolist()
+    assert name["b"].tolist() == whole[:5] + whole[6:]
+    assert name["c"].tolist() == whole[6:]
+    assert name["d"].tolist() == [*whole[:9], "d.00010", *whole[10:]]
+    assert found.loc[found["stimulus"].eq("a.00008"), "repeat"].tolist() == [1, 2, 3, 4]
+    other = ("fish", *TALE[:3], "swim", "at", "the", "river", "where", "fish", "want", "to", "be")
+    assert "stimulus" not in label_repeats(told(a=TALE, b=other))
+
+
+def test_pictures_are_met_again_whenever_their_name_is():
+    met = told(a="xyz", b="zxw").rename(columns={"word": "stim_file"})
+    found = label_repeats(met, by="stim_file")
+    assert found["stimulus"].tolist() == list("xyzzxw")
+    assert found["repeat"].tolist() == [1, 1, 1, 2, 2, 1]
+    assert "repeat" not in label_repeats(met[met["run"] == "a"], by="stim_file")
+    assert "repeat" not in label_repeats(met, by="trial_type")
+
+
+def test_lists_of_words_in_other_orders_are_repeats():
+    found = label_repeats(told(a=["cup", "tree", "owl"], b=["owl", "cup", "tree"]))
+    assert found["stimulus"].tolist() == ["cup", "tree", "owl", "owl", "cup", "tree"]
+    assert "stimulus" not in label_repeats(told(a=["a", "cup", "a"], b=["a", "a", "cup"]))  # that is running text

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from brainalign.events import check_events, run_ends
 from brainalign.scratch import room
 from brainalign.signals import Signal, join
 
+MOST = 100_000  # lags
 LAST = 1e-6  # of a step: a lag as near to the last is the last
 NUMBERS = 2 << 20  # read together, in float64
 NAMES = ("word", "stimulus", "stim_file", "trial_type")  # what an event is, whoever met it
+HALF = 0.5  # of the events of a run, which all have to have met
 RESERVED = ("onset", "run", "time", "use")
 
 
@@ -62,7 +64,7 @@ def epochs(
         Events that cannot be (a run that was not recorded, onsets after its end), columns that have a `lag` already,
         a clock that is not even, or no event of which all windows are known.
     SettingsError
-        Lags or a window that are no times.
+        Lags or a window that are no times; lags that are closer than samples.
 
     Notes
     -----
@@ -92,20 +94,26 @@ def epochs(
     if "lag" in brain.columns:
         raise InputError("the columns have a `lag` already: epochs are cut from a recording, once")
     met, notes = _met(brain, events)
-    values, short, unused = _cut(brain, met, lags, window, least)
+    runs = _runs(brain)
+    if len(lags) > 1 and (coarse := min(run.rate for run in runs.values()) * step) < 1 - LAST:
+        raise SettingsError(
+            f"lags {step:g} s apart, in a recording with a sample every {step / coarse:.4g} s: neighbours would be the "
+            "same windows; take longer steps, or a higher rate"
+        )
+    values, short, unused = _cut(brain, runs, met, lags, window, least)
     out = short | unused
+    why = [(short, "a window reaches beyond the run"), (unused, "too few samples of a window are in use")]
+    said = ", ".join(f"{int(mask.sum())} as {what}" for mask, what in why if mask.any())
     if out.all():
         low, high = lags[0] - window / 2, lags[-1] + window / 2
         raise InputError(
-            f"of {len(met)} events not one has all its windows ({low:g} to {high:g} s around it): {int(short.sum())} "
-            f"reach beyond their run, {int(unused.sum())} rest on samples that are not in use; ask for shorter lags"
+            f"of {len(met)} events not one has all its windows ({low:g} to {high:g} s around it): {said}; ask for "
+            "shorter lags" + ", for a smaller `least`, or look at what marks samples" * bool(unused.any())
         )
     samples = met.drop(columns=[c for c in RESERVED if c in met])
     samples = pd.concat([met["run"], met["onset"].rename("time"), samples], axis=1)
     if out.any():
         samples["use"] = ~out
-        why = [(short, "a window reaches beyond the run"), (unused, "too few samples of a window are in use")]
-        said = ", ".join(f"{int(mask.sum())} as {what}" for mask, what in why if mask.any())
         notes.append(f"{int(out.sum())} of {len(met)} events are not in use: {said}")
     repeated = brain.columns.loc[brain.columns.index.repeat(len(lags))].reset_index(drop=True)
     attrs: dict[str, Any] = {
@@ -140,6 +148,8 @@ def lags_of(start: float, stop: float, step: float) -> np.ndarray:
         raise SettingsError(
             f"lags go from start up to stop in steps above 0, in seconds; found {start!r} to {stop!r} by {step!r}"
         )
+    if (stop - start) / step >= MOST:
+        raise SettingsError(f"{start!r} to {stop!r} by {step!r} s is more than {MOST:,} lags: take longer steps")
     return np.round(start + step * np.arange(int((stop - start) / step + LAST) + 1), 9) + 0.0
 
 
@@ -147,7 +157,8 @@ def join_events(*people: Signal) -> Signal:
     """Put people side by side who met the same events, each on a clock of their own.
 
     The n-th event of a run is the n-th of that run in everybody. What differs in time is the recording, not the event:
-    rows carry the onsets of the first.
+    rows carry the onsets of the first. Where events are called something (`word`, `stim_file`, ..), a recording may
+    have begun late or stopped early: of a run those are kept that everybody met, if that is at least half.
 
     Parameters
     ----------
@@ -185,14 +196,12 @@ def join_events(*people: Signal) -> Signal:
     lost = [f"{run} of {_who(one)}" for one in people for run in one.runs if run not in shared]
     if lost:
         notes.append(f"runs that are not in everybody are left out: {', '.join(lost)}")
-    kept = [one.select(run=shared) for one in people]
-    rows = [one.samples.sort_values("run", key=lambda r: r.map(shared.index), kind="stable").index for one in kept]
-    kept = [one.select(rows=order.to_numpy()) for one, order in zip(kept, rows, strict=True)]
-    problems = [problem for other in kept[1:] if (problem := _who_differs(kept[0], other, shared))]
-    if problems:
-        raise one_message(problems)
+    kept, cut = _met_by_all(people, shared)
+    notes += cut
     clock = kept[0].samples[["run", "time"]]
-    together = join(*(replace(one, samples=one.samples.assign(**clock), related={}) for one in kept))
+    together = join(
+        *(replace(one, samples=one.samples.assign(run=clock["run"], time=clock["time"]), related={}) for one in kept)
+    )
     gone = {_who(one): int((~one.use).sum()) for one in kept}
     if len(kept) > 1 and any(gone.values()):
         said = ", ".join(f"{who} {count}" for who, count in gone.items() if count)
@@ -208,22 +217,83 @@ def _who(one: Signal) -> str:
     return f"sub-{people[0]}" + (f" and {len(people) - 1} more" if len(people) > 1 else "") if people else "a recording"
 
 
-def _who_differs(first: Signal, other: Signal, runs: Sequence[str]) -> str:
-    """What keeps the events of two recordings from being the same; "" where they are."""
-    both = f"{_who(first)} and {_who(other)}"
+def _met_by_all(people: Sequence[Signal], runs: Sequence[str]) -> tuple[list[Signal], list[str]]:
+    """Everybody's events that all met, and a note of those that are left out.
+
+    Raises
+    ------
+    InputError
+        Everybody whose events are not those of the first.
+    """
+    rows: list[list[np.ndarray]] = [[] for _ in people]
+    notes, problems = [], []
     for run in runs:
-        mine, theirs = (one.samples[one.samples["run"] == run].reset_index(drop=True) for one in (first, other))
-        if len(mine) != len(theirs):
-            return (
-                f"run {run}: {both} met {len(mine)} and {len(theirs)} events: the same ones are needed, in the same "
-                "order; leave out those that one of them lacks"
+        mine = [np.flatnonzero((one.samples["run"] == run).to_numpy()) for one in people]
+        tables = [one.samples.iloc[at].reset_index(drop=True) for one, at in zip(people, mine, strict=True)]
+        later = [_later_by(tables[0], table) for table in tables]
+        if None in later:
+            problems += [
+                _who_differs(people[0], people[k], run, tables[0], tables[k])
+                for k, by in enumerate(later)
+                if by is None
+            ]
+            continue
+        starts = [0 if by is None else by for by in later]
+        low, high = max(starts), min(by + len(at) for by, at in zip(starts, mine, strict=True))
+        most = max(map(len, mine))
+        if high - low < HALF * most:
+            problems.append(
+                f"run {run}: {max(high - low, 0)} of {most} events were met by everybody, as recordings begin and end "
+                "at others: leave out who lacks most, or fit people apart, one data.subjects at a time"
             )
-        for name in (c for c in NAMES if c in mine and c in theirs):
-            odd = np.flatnonzero((mine[name].astype(str) != theirs[name].astype(str)).to_numpy())
-            if len(odd):
-                a, b = mine[name].iloc[odd[0]], theirs[name].iloc[odd[0]]
-                return f"run {run}, event {odd[0] + 1}: {both} met {name} {a!r} and {b!r}: the same ones are needed"
-    return ""
+            continue
+        for each, at, by in zip(rows, mine, starts, strict=True):
+            each.append(at[low - by : high - by])
+        if high - low < most:
+            notes.append(f"run {run}: {high - low} of {most} events were met by everybody, the others are left out")
+    if problems:
+        raise one_message(problems)
+    return [one.select(rows=np.concatenate(each)) for one, each in zip(people, rows, strict=True)], notes
+
+
+def _later_by(mine: pd.DataFrame, theirs: pd.DataFrame) -> int | None:
+    """By how many events the second table begins later than the first; None where they do not agree.
+
+    They are tables of the same events, or one of them begins or ends earlier and there is one way only to see it so.
+    """
+    names = [name for name in NAMES if name in mine and name in theirs]
+    called = pd.concat([mine[names], theirs[names]], ignore_index=True).astype(str)
+    code = called.groupby(names).ngroup().to_numpy() if names else np.zeros(len(called), int)
+    a, b = code[: len(mine)], code[len(mine) :]
+    if np.array_equal(a, b):
+        return 0
+    least = max(1, int(np.ceil(HALF * max(len(a), len(b)))))
+    fits = []
+    for by in range(least - len(b), len(a) - least + 1):
+        low, high = max(0, by), min(len(a), len(b) + by)
+        if high - low >= least and np.array_equal(a[low:high], b[low - by : high - by]):
+            fits.append(by)
+    return fits[0] if len(fits) == 1 else None
+
+
+def _who_differs(first: Signal, other: Signal, run: str, mine: pd.DataFrame, theirs: pd.DataFrame) -> str:
+    """What keeps the events of two recordings from being the same."""
+    met = "other" if len(mine) == len(theirs) else f"{len(mine)} and {len(theirs)}"
+    return (
+        f"run {run}: {_who(first)} and {_who(other)} met {met} events{_first_odd(mine, theirs)}: the same ones are "
+        "needed, in the same order; leave out those that one of them lacks, or fit people apart, one data.subjects at "
+        "a time"
+    )
+
+
+def _first_odd(mine: pd.DataFrame, theirs: pd.DataFrame) -> str:
+    """What the first event is that two tables do not have alike; "" where what they are called says nothing."""
+    n, found = min(len(mine), len(theirs)), []
+    for name in (c for c in NAMES if c in mine and c in theirs):
+        odd = np.flatnonzero(mine[name][:n].astype(str).to_numpy() != theirs[name][:n].astype(str).to_numpy())
+        if len(odd):
+            found.append((odd[0], f" (event {odd[0] + 1}: {name} {mine[name][odd[0]]!r} and {theirs[name][odd[0]]!r})"))
+    return min(found)[1] if found else ""
 
 
 def _met(brain: Signal, events: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
@@ -233,15 +303,16 @@ def _met(brain: Signal, events: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
         raise one_message(problems)
     if not len(met):
         raise InputError("there is no event to cut around: name a table with a row per event")
-    lost = [run for run in dict.fromkeys(met["run"]) if run not in brain.runs]
+    runs = brain.runs
+    lost = [run for run in dict.fromkeys(met["run"]) if run not in runs]
     if lost:
         raise InputError(
-            f"events in run {', '.join(lost)}, but the recording has run {', '.join(brain.runs)}: name the runs alike"
+            f"events in run {', '.join(lost)}, but the recording has run {', '.join(runs)}: name the runs alike"
         )
-    silent = [run for run in brain.runs if run not in set(met["run"])]
+    silent = [run for run in runs if run not in set(met["run"])]
     if silent:
         notes.append(f"run {', '.join(silent)} has no events and is left out")
-    order = {run: k for k, run in enumerate(brain.runs)}
+    order = {run: k for k, run in enumerate(runs)}
     return met.sort_values("run", key=lambda run: run.map(order), kind="stable").reset_index(drop=True), notes
 
 
@@ -272,7 +343,7 @@ def _runs(brain: Signal) -> dict[str, _Run]:
 
 
 def _cut(
-    brain: Signal, met: pd.DataFrame, lags: np.ndarray, window: float, least: float
+    brain: Signal, runs: Mapping[str, _Run], met: pd.DataFrame, lags: np.ndarray, window: float, least: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n_events, n_columns × n_lags) means, NaN where they are not known; whether an event's windows reach beyond its
     run; and whether, of those that do not, one has too few samples in use.
@@ -280,7 +351,7 @@ def _cut(
     out = room((len(met), brain.shape[1] * len(lags)))
     short, unused = np.zeros(len(met), bool), np.zeros(len(met), bool)
     onset, label = met["onset"].to_numpy(float), met["run"].to_numpy()
-    for name, run in _runs(brain).items():
+    for name, run in runs.items():
         rows = np.flatnonzero(label == name)
         size = max(1, round(window * run.rate))
         first = run.first(onset[rows, None] + lags, size)

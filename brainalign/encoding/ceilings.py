@@ -17,6 +17,8 @@ from brainalign.signals import Signal
 
 ENOUGH_PEOPLE = 3  # with two, a half is one person and the spread over splits is nil
 ENOUGH_REPEATS = 2
+IN_THE_HEAD = ("ECOG", "SEEG", "DBS")  # electrodes, which lie elsewhere in everybody
+WHERE = ("x", "y", "z", "frame", "shaft")  # where a sensor was, and not which it is
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,20 @@ def between_subjects(brain: Signal) -> Ceilings:
     -------
     Ceilings
         For the mean: split-half reliability over people with Spearman–Brown (unit r2). For one person: correlation
-        with the mean of the others over the root of that mean's reliability (unit r).
+        with the mean of the others over the root of that mean's reliability (unit r). NaN for a sensor (`channel`) that
+        not everybody has.
 
     Raises
     ------
     InputError
-        Fewer than three people.
+        Fewer than three people, columns of which nothing says that they are the same place in everybody, or electrodes
+        in the head.
     """
     people = brain.related.get("people", brain)
-    if "subject" not in people.columns or people.columns["subject"].nunique() < ENOUGH_PEOPLE:
-        found = people.columns["subject"].nunique() if "subject" in people.columns else 1
-        raise InputError(
-            f"a ceiling between people needs at least {ENOUGH_PEOPLE} of them on one clock; found {found}: "
-            "choose ceiling: {kind: none}"
-        )
     stacked, place = by_person(people)
     one = leave_one_out(stacked, corrected=True)
-    single = replace(one, value=one.value[place], se=one.se[place], p=one.p[place])
+    value, se, p = (np.where(place[1] < 0, np.nan, numbers[place]) for numbers in (one.value, one.se, one.p))
+    single = replace(one, value=value, se=se, p=p)
     if people is brain:
         return Ceilings(single, None, "each person against the mean of the others")
     group = split_half(stacked, null="shift")
@@ -306,27 +305,60 @@ def _same_stimuli(presentations: Signal, brain: Signal) -> Signal:
 def by_person(people: Signal) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     """(people, samples, places) float64, and for every column of `people` its (person, place).
 
-    Places come in the order of the first person's columns.
+    Places come in the order of the first person's columns. Of sensors they are those that everybody has; the others
+    have place -1.
     """
-    what = [c for c in people.columns.columns if c != "subject"]
+    names, person, column, count = _places_of(people)
+    out = room((len(names), len(people.samples), count), float)
+    there = column >= 0
+    out[person[there], :, column[there]] = people.array().T[there]
+    return out, (person, column)
+
+
+def check_people(people: Signal) -> None:
+    """Refuse people of whom nothing says which column of one is which of another's.
+
+    Raises
+    ------
+    InputError
+    """
+    _places_of(people)
+
+
+def _places_of(people: Signal) -> tuple[list[str], np.ndarray, np.ndarray, int]:
+    """The people; of every column its person and place, -1 for a sensor that not everybody has; how many places."""
+    if (count := _people(people)) < ENOUGH_PEOPLE:
+        raise InputError(
+            f"a ceiling between people needs at least {ENOUGH_PEOPLE} of them on one clock; found {count}: "
+            "choose ceiling: {kind: none}"
+        )
+    sensors = "channel" in people.columns
+    inside = sorted(set(people.columns["type"]) & set(IN_THE_HEAD)) if sensors and "type" in people.columns else []
+    if inside:
+        raise InputError(
+            f"electrodes in the head ({', '.join(inside)}) lie elsewhere in everybody, whatever they are called: "
+            "people are no ceiling for one another; have the story told twice, or choose ceiling: {kind: none}"
+        )
+    what = [c for c in people.columns.columns if c != "subject" and not (sensors and c in WHERE)]
     table = people.columns[what].astype(str) if what else pd.DataFrame({"all": "all"}, index=people.columns.index)
     keys = pd.MultiIndex.from_frame(table)
     names = list(dict.fromkeys(people.columns["subject"]))
-    first = keys[(people.columns["subject"] == names[0]).to_numpy()]
-    if not first.is_unique:
-        twice = dict(zip(table.columns, first[first.duplicated()][0], strict=True))
-        raise InputError(
-            f"sub-{names[0]} has {twice} more than once: a ceiling between people needs columns that say which place "
-            "of one person is which of another's"
-        )
+    mine = [keys[(people.columns["subject"] == name).to_numpy()] for name in names]
+    for name, own in zip(names, mine, strict=True):
+        if not own.is_unique:
+            twice = dict(zip(table.columns, own[own.duplicated()][0], strict=True))
+            raise InputError(
+                f"sub-{name} has {twice} more than once: a ceiling between people needs columns that say which place "
+                "of one person is which of another's"
+            )
+    first = mine[0]
+    if sensors:
+        first = first[np.logical_and.reduce([first.isin(own) for own in mine])]
     person = np.array([names.index(s) for s in people.columns["subject"]])
     column = first.get_indexer(keys)
-    out = room((len(names), len(people.samples), len(first)), float)
-    out.fill(np.nan)
-    if (column < 0).any() or len(people.columns) != len(names) * len(first):
+    if not len(first) or (not sensors and ((column < 0).any() or len(people.columns) != len(names) * len(first))):
         raise InputError(
             f"people do not have the same columns (first difference: sub-{names[int(person[np.argmin(column)])]}): "
             "a ceiling between people compares like with like"
         )
-    out[person, :, column] = people.array().T
-    return out, (person, column)
+    return names, person, column, len(first)

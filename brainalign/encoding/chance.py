@@ -12,6 +12,7 @@ from scipy.sparse import csr_array
 
 from brainalign.encoding import nulls
 from brainalign.encoding.fit import Fits, Problem, Source, key_of_fit
+from brainalign.encoding.folds import told_together
 from brainalign.encoding.group import over_people
 from brainalign.encoding.neighbours import neighbours
 from brainalign.encoding.score import HeldOut, Tested, plain_r, predicted_by
@@ -387,14 +388,15 @@ def tested_once(problem: Problem) -> bool:
 
 def rearrangements(problem: Problem, chance: Chance) -> Moved | None:
     """In which other order the responses might have come, within runs: all samples, or those of an untouched test set
-    (counted as they stand in it). None where none are wanted.
+    (counted as they stand in it). Runs that tell one story are moved alike. None where none are wanted.
     """
     if not chance.permutations:
         return None
     rows = problem.folds[0][1] if tested_once(problem) else np.arange(len(problem.targets))
-    run = problem.Y.samples["run"].to_numpy()[rows]
+    samples = problem.Y.samples.iloc[rows].reset_index(drop=True)
+    run = samples["run"].to_numpy()
     usual = 1 if chance.how == "shift" else 2 * _block_of(problem, rows, run)
-    return rearranged(run, chance.permutations, chance.how, usual, problem.seed)
+    return rearranged(run, chance.permutations, chance.how, usual, problem.seed, told_together(samples))
 
 
 def floor_of(moved: Moved) -> float:
@@ -425,7 +427,9 @@ def _say(problem: Problem, chance: Chance, moved: Moved | None) -> list[str]:
     notes = []
     if moved is not None:
         what = "shifted in time" if chance.how == "shift" else "permuted in blocks of neighbours"
-        how = f"responses {what} within each run ({len(moved)} times, smallest possible p {floor_of(moved):.4f})"
+        stories, runs = int(told_together(problem.Y.samples).max()) + 1, len(problem.Y.runs)
+        alike = ", runs of one story alike" if stories < runs else ""
+        how = f"responses {what} within each run{alike} ({len(moved)} times, smallest possible p {floor_of(moved):.4f})"
         if tested_once(problem):
             notes.append(f"p: {how} against the finished predictions of the untouched test set; one-sided")
             rows = problem.folds[0][1]

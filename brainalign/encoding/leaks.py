@@ -134,7 +134,7 @@ def leak_audit(features: Signal, brain: Signal, folds: Any, seed: int = 0) -> pd
     pairs = folds_in_use(rule, brain, keep, refuse=False)
     features, brain = features.select(rows=keep), brain.select(rows=keep)
     found = [
-        *_distance(pairs, features),
+        *_distance(pairs, features, float(brain.attrs.get("lags", {}).get("window", 0))),
         *_repeats(pairs, brain.samples),
         *_context(pairs, features),
         *_scaled(features),
@@ -152,20 +152,22 @@ def verdict(audit: pd.DataFrame) -> str:
     return f"LEAKY: {len(leaky)} of {len(audit)} checks: {each}"
 
 
-def _distance(folds: Folds, features: Signal) -> Iterator[Finding]:
+def _distance(folds: Folds, features: Signal, window: float) -> Iterator[Finding]:
     samples = features.samples
     if not is_series(samples):
         return
     nearest = min(_gap_s(train, test, samples) for train, test in folds)
     step = _step(samples)
     delays = features.columns["delay"].abs().max() if "delay" in features.columns else 0
-    needed = max(float(delays), 1.0) * step
+    delayed = max(float(delays), 1.0) * step
+    needed = max(delayed, window)
+    reach = "window around a word" if window > delayed else "longest delay"
     yield Finding(
         "gap",
         nearest,
         needed,
         bool(nearest <= needed),
-        f"seconds from a test sample to the nearest training sample of its run; the longest delay is {needed:g} s",
+        f"seconds from a test sample to the nearest training sample of its run; the {reach} is {needed:g} s",
     )
 
 

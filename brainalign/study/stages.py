@@ -12,7 +12,15 @@ from brainalign.design.conditions import condition_means, label_conditions
 from brainalign.design.delays import delay
 from brainalign.design.hrf import convolved
 from brainalign.design.resample import Kernel, boxcar, in_use, lanczos, mean_within, resample, spacing, sum_within
-from brainalign.encoding.ceilings import CeilingRule, auto, between_repeats, between_subjects, from_ncsnr, none
+from brainalign.encoding.ceilings import (
+    CeilingRule,
+    auto,
+    between_repeats,
+    between_subjects,
+    check_people,
+    from_ncsnr,
+    none,
+)
 from brainalign.encoding.folds import (
     ByGroup,
     Contiguous,
@@ -198,8 +206,10 @@ def check_ceiling(study: Study, brain: Signal, met: pd.DataFrame, folds: Folds) 
     Raises
     ------
     InputError
-        Nothing that is met again, or too little; no map of the ceiling.
+        Nothing that is met again, or too little; no map of the ceiling; people who are too few or not to be compared.
     """
+    if study.ceiling.kind == "between_subjects":
+        check_people(brain.related.get("people", brain))
     if study.ceiling.kind not in ("auto", "none", "between_subjects"):
         asked = np.unique(np.concatenate([test for _, test in folds]))
         ceiling_rule(study, met)(brain.select(rows=asked[brain.use[asked]], columns=slice(0, 1)))
@@ -223,20 +233,20 @@ def fold_rule(settings: FoldSettings, brain: Signal) -> FoldRule:
     several, else contiguous blocks.
     """
     if settings.test is not None:
-        return HoldOut({k: list(v) for k, v in settings.test.items()})
+        return HoldOut({k: list(v) for k, v in settings.test.items()}, settings.gap_s)
     by = settings.by
     shown = brain.samples["stimulus"] if are_trials(brain) and "repeat" in brain.samples else pd.Series([])
     if by == "auto" and is_series(brain.samples) and place_in_course(brain.samples) is not None:
         by = "contiguous"
     if by == "auto" and shown.notna().all() and 1 < shown.nunique() < len(shown):
-        return ByGroup("stimulus", settings.n or STIMULUS_FOLDS)
+        return ByGroup("stimulus", settings.n or STIMULUS_FOLDS, settings.gap_s)
     if by == "auto":
         by = "run" if len(brain.runs) > 1 else "contiguous"
     if by == "contiguous":
         return Contiguous(settings.n or CONTIGUOUS_FOLDS, settings.gap_s)
     if by == "shuffled":
         return Shuffled(settings.n or CONTIGUOUS_FOLDS)
-    return ByGroup(by, settings.n)
+    return ByGroup(by, settings.n, settings.gap_s)
 
 
 def reductions(features: list[Named], matched: bool = False) -> dict[str, PCA]:

@@ -63,7 +63,10 @@ def on_trials(name: str, feature: Signal, brain: Signal, events: pd.DataFrame) -
     row = np.array([place.get(key, -1) for key in known], int)
     counts = np.bincount(row[row >= 0], minlength=len(place))
     if not counts.all():
-        raise _unmatched(name, feature, brain, np.array([counts[place[key]] == 0 for key in trials]))
+        lost = np.array([counts[place[key]] == 0 for key in trials])
+        what = "words" if "lags" in brain.attrs else "trials"
+        say = f"{what} take the row of the event at their onset, so it has to be made of the same events"
+        raise _unmatched(name, feature, brain, lost, what, say)
     values, used = feature.array().astype(np.float64), feature.use
     values[~used] = np.nan  # what could not be read is not known of the trial either
     out = np.zeros((len(place), feature.shape[1]))
@@ -93,10 +96,12 @@ def while_it_lasts(name: str, feature: Signal, brain: Signal) -> Signal:
             continue
         values[~feature.use[mine]] = np.nan
         half = float(np.median(np.diff(times))) / 2
-        nearest = np.abs(times[:, None] - onset[None, rows]).argmin(0)
-        start = np.where(end[rows] - onset[rows] > 2 * half, np.searchsorted(times, onset[rows]), nearest)
-        stop = np.maximum(np.searchsorted(times, end[rows]), start + 1)
-        lost[rows] = (onset[rows] < times[0] - 2 * half) | (onset[rows] > times[-1] + 2 * half)
+        after = np.clip(np.searchsorted(times, onset[rows]), 1, len(times) - 1)
+        nearest = after - (onset[rows] - times[after - 1] <= times[after] - onset[rows])
+        start, stop = np.searchsorted(times, onset[rows]), np.searchsorted(times, end[rows])
+        lost[rows] = (stop <= start) & (np.abs(times[nearest] - onset[rows]) > 2 * half)
+        start = np.where((end[rows] - onset[rows] > 2 * half) & (stop > start), start, nearest)
+        stop = np.maximum(stop, start + 1)
         sums = np.concatenate([np.zeros((1, values.shape[1])), np.nancumsum(values, axis=0)])
         gone = np.concatenate([[0], np.cumsum(np.isnan(values).any(1))])
         start, stop = np.minimum(start, len(times) - 1), np.minimum(stop, len(times))
@@ -104,7 +109,8 @@ def while_it_lasts(name: str, feature: Signal, brain: Signal) -> Signal:
         means[gone[stop] > gone[start]] = np.nan
         out[rows] = means
     if lost.any():
-        raise _unmatched(name, feature, brain, lost)
+        say = "a film or a sound has to last as long as the words do, and to begin when the recording does (start_s)"
+        raise _unmatched(name, feature, brain, lost, "words", say)
     return _as_rows(out.astype(np.float32), feature, brain, "the mean while each word lasted")
 
 
@@ -118,12 +124,11 @@ def _keys(runs: pd.Series, times: pd.Series) -> list[tuple[str, float]]:
     return list(zip(runs.astype(str), (times.to_numpy(float) / KEY_S).round().tolist()))
 
 
-def _unmatched(name: str, feature: Signal, brain: Signal, lost: np.ndarray) -> InputError:
+def _unmatched(name: str, feature: Signal, brain: Signal, lost: np.ndarray, what: str, say: str) -> InputError:
     first = brain.samples[lost].iloc[0]
     theirs = feature.samples.loc[feature.samples["run"] == first["run"], "time"]
     found = f"from {theirs.min():g} to {theirs.max():g} s" if len(theirs) else "no row"
     return InputError(
-        f"feature {name!r} says nothing of {lost.sum():,} of {len(lost):,} trials, the first in run {first['run']} at "
-        f"{first['time']:g} s (its rows in that run: {found}): trials take the row of the event at their onset, so it "
-        "has to be made of the same events"
+        f"feature {name!r} says nothing of {lost.sum():,} of {len(lost):,} {what}, the first in run {first['run']} at "
+        f"{first['time']:g} s (its rows in that run: {found}): {say}"
     )

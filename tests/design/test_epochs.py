@@ -204,7 +204,7 @@ def test_what_cannot_be_cut():
         ba.epochs(brain, words())
     with pytest.raises(InputError, match="have a `lag` already"):
         ba.epochs(ba.Signal(brain.values, brain.samples, brain.columns.assign(lag=0.0)), words(5.0))
-    with pytest.raises(InputError, match=r"not one has all its windows \(-2.1 to 2.1 s around it\): 2 reach"):
+    with pytest.raises(InputError, match=r"has all its windows \(-2.1 to 2.1 s around it\): 2 as a window reaches"):
         ba.epochs(brain, words(1.0, 9.0))
     with pytest.raises(InputError, match="run 1 is not evenly sampled"):
         ba.epochs(brain.select(rows=np.r_[0:300, 400:1000]), words(5.0))
@@ -243,15 +243,43 @@ def test_people_on_clocks_of_their_own_meet_over_the_words():
 
 def test_people_who_met_other_words_are_kept_apart():
     one = person("01", 4.0, 5.0, 6.0)
-    with pytest.raises(InputError, match="run 1: sub-01 and sub-02 met 3 and 2 events: the same ones are needed"):
-        ba.join_events(one, person("02", 4.0, 5.0))
-    with pytest.raises(InputError, match="run 1, event 2: sub-01 and sub-02 met word 'river' and 'brook'"):
+    with pytest.raises(InputError, match=r"sub-01 and sub-02 met 3 and 2 events \(event 2: word 'river' and 'ran'\)"):
+        ba.join_events(one, person("02", 4.0, 6.0, said=("the", "ran")))
+    with pytest.raises(InputError, match=r"met other events \(event 2: word 'river' and 'brook'\): the same ones are"):
         ba.join_events(one, person("02", 4.0, 5.0, 6.0, said=("the", "brook", "ran")))
     with pytest.raises(InputError, match=r"no run is in everybody \(sub-01: 1; sub-02: 2\)"):
         ba.join_events(one, person("02", 4.0, 5.0, 6.0, run="2"))
     with pytest.raises(InputError, match="at least one Signal"):
         ba.join_events()
     assert ba.join_events(one).shape == one.shape
+
+
+def test_a_recording_may_begin_late_or_stop_early():
+    said = ("once", "upon", "a", "time", "there", "was", "a", "river")
+    whole = person("01", *np.arange(4.0, 12.0), said=said)
+    late = person("02", *np.arange(1.5, 7.5), said=said[2:], seed=1)
+    short = person("03", *np.arange(6.0, 13.0), said=said[:7], seed=2)
+    for people in ((whole, late, short), (late, short, whole)):
+        found = ba.join_events(*people)
+        assert found.samples["word"].tolist() == list(said[2:7])
+        for one in people:
+            mine = found.select(subject=one.columns["subject"][0])
+            at = [one.samples["word"].tolist().index("time") + k for k in range(-1, 4)]
+            np.testing.assert_array_equal(mine.values, one.values[at])
+        assert "run 1: 5 of 8 events were met by everybody, the others are left out" in found.attrs["notes"]
+    first, last = person("02", *np.arange(4.0, 8.0), said=said[:4]), person("03", *np.arange(4.0, 8.0), said=said[4:])
+    with pytest.raises(InputError, match="run 1: 0 of 8 events were met by everybody, as recordings begin and end"):
+        ba.join_events(whole, first, last)
+    alike = person("02", *np.arange(4.0, 10.0), said=("a",) * 6)
+    with pytest.raises(InputError, match="met 6 and 5 events: the same ones are needed"):  # any of the six may be lost
+        ba.join_events(alike, person("03", *np.arange(4.0, 9.0), said=("a",) * 5))
+
+
+def test_lags_are_no_closer_than_samples():
+    with pytest.raises(SettingsError, match=r"lags 0\.001 s apart, in a recording with a sample every 0\.01 s"):
+        ba.epochs(recording(20.0), words(5.0), start=0, stop=0.1, step=0.001)
+    with pytest.raises(SettingsError, match="is more than 100,000 lags: take longer steps"):
+        lags_of(-1e13, 1e13, 0.2)
 
 
 def test_runs_that_one_person_lacks_are_left_out():

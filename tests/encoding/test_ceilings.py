@@ -180,6 +180,43 @@ def test_people_whose_places_differ_have_no_ceiling_of_their_own():
         between_subjects(Signal(rng.standard_normal((40, 6)), samples, voxels))
 
 
+def capped(people="1234", lacking=(), kind="EEG"):
+    """People with caps of four sensors, that lie a little elsewhere on each head; what they have in common is Fz's."""
+    rng = np.random.default_rng(0)
+    shared, parts, tables = rng.standard_normal(300), [], []
+    for person in people:
+        names = [name for name in ("Fz", "Cz", "Pz") if (person, name) not in lacking]
+        noise = rng.standard_normal((300, 2 * len(names)))
+        noise[:, [2 * k for k, name in enumerate(names) if name == "Fz"]] += shared[:, None]
+        parts.append(noise)
+        rows = pd.DataFrame({"channel": np.repeat(names, 2), "lag": [0.0, 0.1] * len(names), "type": kind})
+        tables.append(rows.assign(subject=person, x=rng.normal(size=len(rows)), frame="CapTrak"))
+    samples = pd.DataFrame({"run": "1", "time": np.arange(300) * 0.4})
+    return Signal(np.concatenate(parts, axis=1), samples, pd.concat(tables, ignore_index=True))
+
+
+def test_people_meet_at_a_sensor_wherever_it_was():
+    found = between_subjects(capped()).own
+    fz = (capped().columns["channel"].eq("Fz") & capped().columns["lag"].eq(0)).to_numpy()
+    assert found.value[fz].min() > 0.5
+    assert abs(np.nanmedian(found.value[~fz])) < 0.2
+    brain = capped(lacking=[("3", "Cz"), ("4", "Pz")])
+    value, fz = auto(brain).own.value, brain.columns["channel"].eq("Fz").to_numpy()
+    assert np.isnan(value[~fz]).all()  # of a sensor that one person lacks nothing is said
+    assert value[fz & brain.columns["lag"].eq(0)].min() > 0.5
+    nothing = capped(lacking=[("1", "Fz"), ("3", "Cz"), ("4", "Pz")])
+    with pytest.raises(InputError, match="people do not have the same columns"):
+        between_subjects(nothing)
+
+
+def test_electrodes_of_one_name_are_not_one_place():
+    with pytest.raises(InputError, match=r"electrodes in the head \(SEEG\) lie elsewhere in everybody"):
+        between_subjects(capped(kind="SEEG"))
+    found = auto(capped(kind="ECOG"))
+    assert found.own is None
+    assert "electrodes in the head (ECOG)" in found.why
+
+
 def mapped(n=200, ratio=1.0, targets=30, **columns):
     """Three presentations of n stimuli in two columns' worth of people, with the true map beside them."""
     brain, _ = presented(k=3, n=n, targets=targets, ratio=ratio)

@@ -9,6 +9,7 @@ from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut
 
 from brainalign.encoding.folds import (
     ByGroup,
+    GroupsElseContiguous,
     as_rule,
     beside,
     by_group,
@@ -23,6 +24,7 @@ from brainalign.encoding.folds import (
     place_in_course,
     shuffled,
     splits_of,
+    told_together,
     warnings_of,
 )
 from brainalign.errors import InputError, SettingsError
@@ -126,7 +128,41 @@ def test_a_place_in_a_course_needs_an_order_that_is_kept():
     assert place_in_course(twice.assign(stimulus=list("abcacb"))) is None
     assert place_in_course(twice.assign(stimulus=["a", "b", "c", "a", "b", None])) is None
     assert place_in_course(twice.drop(columns="repeat")) is None
+    lacking = runs(3, 4).assign(stimulus=list("acdabcd"), repeat=[1] * 3 + [2] * 4)  # run 1 lacks b
+    assert place_in_course(lacking).tolist() == [0, 2, 3, 0, 1, 2, 3]
+    for train, test in contiguous(2, gap_s=0)(lacking):
+        assert not set(lacking["stimulus"][train]) & set(lacking["stimulus"][test])
     assert place_in_course(runs(3).assign(stimulus=list("abc"), repeat=1)) is None  # nothing comes again
+
+
+def test_runs_that_tell_one_story_are_told_together():
+    samples = runs(3, 2, 2, 3).assign(stimulus=list("abcxyabbcd"), repeat=[1] * 5 + [2] * 5)
+    assert told_together(samples).tolist() == [0] * 3 + [1] * 2 + [0] * 5
+    assert told_together(runs(2, 2)).tolist() == [0, 0, 1, 1]
+
+
+def test_the_inner_loop_keeps_a_story_together_and_its_gap():
+    twice = runs(40, 40).assign(stimulus=[f"{k:02}" for k in range(40)] * 2, repeat=[1] * 40 + [2] * 40)
+    for train, test in GroupsElseContiguous("run", 4, gap_s=2.0)(twice):
+        assert not set(twice["stimulus"][train]) & set(twice["stimulus"][test])
+    inner = ByGroup("run", gap_s=2.0).inner(3)
+    assert len(inner(runs(12))) == 3  # 24 s, of which gaps of 16 s would leave nothing
+
+
+def test_stimuli_that_come_again_beside_others_are_no_course():
+    rng = np.random.default_rng(0)
+    for n, times in ((30, 2), (8, 20)):
+        fast = runs(*[n] * times, tr=0.5)
+        order = np.concatenate([rng.permutation(n) for _ in range(times)])
+        drawn = fast.assign(stimulus=order.astype(str), repeat=np.repeat(np.arange(times), n))
+        assert not is_series(drawn)
+        assert is_series(drawn.drop(columns="repeat"))
+        assert is_series(drawn.assign(stimulus=np.tile(np.arange(n), times).astype(str)))
+        assert len(by_group("stimulus", 4)(drawn)) == 4
+    with pytest.raises(InputError, match=r"repeats of one stimulus belong to one fold \(folds: \{by: stimulus\}\)"):
+        by_run(drawn)
+    with pytest.raises(InputError, match=r"belong to one fold \(folds: \{by: contiguous\}\)"):
+        by_run(drawn.assign(stimulus=np.tile(np.arange(n), times).astype(str)))
 
 
 def apart(samples: pd.DataFrame) -> pd.DataFrame:

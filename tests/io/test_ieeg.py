@@ -759,6 +759,16 @@ def test_a_run_without_a_sample_is_left_out_beside_others(person):
     assert read(electric).attrs["left_out"][0]["subject"] == "02"
 
 
+def test_a_person_whose_voltages_never_change_is_left_out_beside_others(person):
+    electric, data = person
+    electric.write(".vhdr", np.zeros_like(data), NAMES, subject="02")
+    (left,) = read(electric).attrs["left_out"]
+    assert left["subject"] == "02"
+    assert "every value of" in left["why"]
+    with pytest.raises(InputError, match=r"sub-02: every value of .* is 0; there is nothing to read"):
+        read(electric, subject=["01", "02"])
+
+
 def test_electrodes_by_atlas_and_landmark(images, person):
     electric, _ = person
     labels = np.zeros((20, 20, 20), np.int16)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from brainalign.errors import InputError, SettingsError
+from brainalign.maths.inference import exceeded, null_batches
 from brainalign.maths.rearrange import block_length, rearranged, shifts
 
 
@@ -93,3 +94,31 @@ def test_a_rearrangement_is_the_same_by_name():
             np.testing.assert_array_equal(index[rows], np.roll(rows, step))
     with pytest.raises(SettingsError, match="how is 'shift' or 'blocks'; found 'swap'"):
         rearranged(run, 5, "swap", 1)
+
+
+def test_runs_of_one_story_are_moved_alike():
+    run, story = np.repeat([0, 1, 2], [12, 10, 12]), np.repeat([0, 0, 1], [12, 10, 12])
+    moved = rearranged(run, 40, "shift", 1, together=story)
+    assert (moved.steps[:, 0] == moved.steps[:, 1]).all()
+    assert (moved.steps[:, 0] != moved.steps[:, 2]).any()
+    assert moved.steps[:, :2].max() < 10  # none comes round again in the shorter one
+    one = rearranged(run[:22], 40, "shift", 1, together=story[:22])
+    assert sorted(one.steps[:, 0]) == list(range(1, 10))
+    blocks = rearranged(run, 20, "blocks", 2, together=story)
+    np.testing.assert_array_equal(blocks.orders[0][:, :5], blocks.orders[1])
+    assert (blocks.orders[0][:, 5] == 5).all()
+    assert (blocks.orders[0] != blocks.orders[2]).any()
+
+
+@pytest.mark.parametrize(("together", "low", "high"), [(None, 0.10, 0.2), ("story", 0.03, 0.065)])
+def test_what_two_tellings_have_in_common_is_no_second_witness(together, low, high):
+    """Responses to something else in the story, the same in both runs but for a tenth, and an unrelated prediction."""
+    rng = np.random.default_rng(0)
+    n, p = 150, []
+    for seed in range(5):
+        heard, other = slow(rng, n, 400, 0.5), slow(rng, n, 400, 0.5)
+        y = np.concatenate([np.sqrt(0.9) * heard + np.sqrt(0.1) * slow(rng, n, 400, 0.5) for _ in range(2)])
+        story = None if together is None else np.zeros(2 * n)
+        moved = rearranged(np.repeat([0, 1], n), 149, "shift", 1, seed, story)
+        p += [exceeded(observed, null) for _, observed, null in null_batches(y, np.r_[other, other], moved)]
+    assert low < (np.concatenate(p) <= 0.05).mean() < high

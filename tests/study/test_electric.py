@@ -10,7 +10,7 @@ import yaml
 from scipy.signal import butter, sosfiltfilt
 
 import brainalign as ba
-from brainalign.errors import InputError, SettingsError
+from brainalign.errors import BrainalignError, InputError, SettingsError
 from brainalign.store import Store
 from brainalign.study.reading import apart_by_events, recording
 from brainalign.study.run import audit_study, check_study, run_study
@@ -123,6 +123,7 @@ def test_what_was_planted_is_found_around_the_words_of_people_on_different_clock
         "line_noise": {f"{person}, {run}": 50.0 for person in SKIP for run in "12"},
         "bad_channels": {person: {} for person in SKIP},
     }
+    assert any("within each run, runs of one story alike (19 times" in note for note in fit.notes)
     assert any("2 of 282 events have no word and are left out" in note for note in fit.notes)
     assert not any("motion" in note for note in fit.notes)
     assert {name for name in fit.provenance["inputs"] if name.endswith((".eeg", ".edf"))}
@@ -176,6 +177,7 @@ def test_voltages_as_they_run_are_fitted_on_their_clock(study, store, tree):
         features=[{"name": "length", "kind": "word_length"}],
         design={"resample": "sum", "delays_volumes": list(range(10))},
         encoding={"folds": {"by": "run", "inner": 3}},
+        inference={"permutations": 0, "bootstrap": 0},
     )
     assert asked.design.lags is None
     fit = run_study(asked, store)
@@ -230,9 +232,14 @@ WORDS = [{"name": "length", "kind": "word_length"}]
         ({"data": IEEG, "design": {"lags": {"step": 0}}}, "lags go from start up to stop in steps above 0"),
         ({"data": IEEG, "design": {"lags": {}, "hrf": "spm"}}, "nothing is put on a clock: leave out hrf"),
         ({"data": IEEG, "design": {"hrf": "spm"}}, "design.betas and design.hrf are of blood"),
-        ({"data": IEEG, "design": {"clean": "segment"}}, "design.lags has a row per trial: leave segment out"),
+        ({"data": IEEG, "design": {"clean": "segment"}}, "design.lags has a row per word: leave segment out"),
         ({"data": {"bids": "tree"}, "design": {"lags": {}}}, "design.lags goes with data.kind: ieeg, eeg or meg"),
         ({"data": IEEG, "features": [{"name": "rate", "kind": "word_rate"}]}, "feature 'rate' is 1 for every word"),
+        (
+            {"data": IEEG, "encoding": {"folds": {"gap_s": 0.1}}},
+            "gap_s 0.1 is shorter than the window of design.lags, 0.2 s: words of training and test would share",
+        ),
+        ({"data": IEEG, "design": {"lags": {"stop": 1e13}}}, "is more than 100,000 lags: take longer steps"),
         ({"data": IEEG, "design": "lags"}, "design: is a section with keys of its own"),
     ],
 )
@@ -246,6 +253,87 @@ def test_events_without_words_are_an_error(study, store, tree):
     assert any("have no column 'wrd' to cut around; did you mean 'word'" in one for one in check_study(asked, store))
     with pytest.raises(InputError, match=r"design\.lags: the events have no column 'wrd'"):
         run_study(asked, store)
+
+
+def one_problem(asked, store):
+    """What `check` finds and `fit` stops at."""
+    (problem,) = check_study(asked, store)
+    with pytest.raises(BrainalignError) as error:
+        run_study(asked, store)
+    assert str(error.value) == problem
+    return problem
+
+
+def test_check_says_what_fit_stops_at(study, store, tree, tmp_path):
+    from scipy.io import wavfile
+
+    hum = np.random.default_rng(0).integers(-3000, 3000, 8000 * 30).astype(np.int16)
+    wavfile.write(tmp_path / "short.wav", 8000, hum)
+    sound = {run: str(tmp_path / "short.wav") for run in "12"}
+    alone = {"bids": str(tree), "kind": "ieeg", "task": "story", "subjects": ["02"]}
+    heard = study(data=alone, features=[{"name": "e", "kind": "envelope"}], stimuli={"sound": sound})
+    assert "feature 'e' says nothing of" in (said := one_problem(heard, store))
+    assert "a film or a sound has to last as long as the words do" in said
+    shown = study(data=alone, features=[{"name": "c", "kind": "category"}])
+    assert "the events have no column 'trial_type'" in one_problem(shown, store)
+    between = study(data=alone, ceiling={"kind": "between_subjects"})
+    assert "needs at least 3 of them on one clock; found 1" in one_problem(between, store)
+    held = study(data=alone, encoding={"folds": {"test": {"run": ["2"]}}})
+    assert "belong to one fold (folds: {by: contiguous})" in one_problem(held, store)
+
+
+N_PICTURES = 30
+LIGHT = np.random.default_rng(7).integers(20, 230, N_PICTURES)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory, writers):
+    """Two people in caps who saw pictures, in another order in each run; Cz follows how light they are, at 0.2 s."""
+    from PIL import Image
+
+    folder, fs = tmp_path_factory.mktemp("seen") / "tree", 100.0
+    (folder / "stimuli").mkdir(parents=True)
+    for k, light in enumerate(LIGHT):
+        Image.fromarray(np.full((8, 8, 3), light, np.uint8)).save(folder / f"stimuli/{k:02}.png")
+    (folder / "dataset_description.json").write_text(json.dumps({"Name": "x", "BIDSVersion": "1.10.0"}))
+    for person in ("01", "02"):
+        where = folder / f"sub-{person}/eeg"
+        where.mkdir(parents=True)
+        for run in "12":
+            order = np.random.default_rng(int(run)).permutation(N_PICTURES)
+            onset = 2 + 0.8 * np.arange(N_PICTURES)
+            volts = 4e-6 * np.random.default_rng(int(person + run)).standard_normal((2900, 3))
+            for at, light in zip(onset, LIGHT[order], strict=True):
+                start = round((at + 0.15) * fs)
+                volts[start : start + 10, 1] += 1e-5 * (light - LIGHT.mean()) / LIGHT.std()
+            stem = f"sub-{person}_task-see_run-{run}"
+            writers[".vhdr"](where / f"{stem}_eeg.vhdr", volts, ["Fz", "Cz", "Pz"], fs)
+            (where / f"{stem}_eeg.json").write_text(json.dumps({"PowerLineFrequency": 50}))
+            table = pd.DataFrame({"onset": onset, "duration": 0.3, "stim_file": [f"{k:02}.png" for k in order]})
+            table.to_csv(where / f"{stem}_events.tsv", sep="\t", index=False)
+    return folder
+
+
+def test_pictures_in_other_orders_are_never_taught_and_asked(study, store, seen):
+    sections = {
+        "data": {"bids": str(seen), "kind": "eeg", "band": {"kind": "raw", "low": 0.5, "high": 30}, "rate": 50},
+        "features": [{"name": "light", "kind": "luminance"}],
+        "design": {"lags": {"start": -0.2, "stop": 0.5, "step": 0.1, "window": 0.1, "column": "stim_file"}},
+        "encoding": {"folds": {"gap_s": 2, "inner": 3}},
+    }
+    asked = study(**sections)
+    assert check_study(asked, store) == []
+    fit = run_study(asked, store)
+    assert fit.settings["decided"]["folds"] == "10 folds of whole stimuli"
+    peaks = ba.latency(fit, bootstrap=0).set_index(["subject", "channel"])
+    for person in ("01", "02"):
+        assert peaks.loc[(person, "Cz"), "peak"] == pytest.approx(0.2)
+        assert peaks.loc[(person, "Cz"), "r_peak"] > 0.8 > 0.4 > peaks.loc[(person, "Fz"), "r_peak"]
+    assert any("30 stimuli met 2 times" in note for note in fit.notes)
+    by_run = study(**sections | {"encoding": {"folds": {"by": "run"}}})
+    said = one_problem(by_run, store)
+    assert "30 stimuli are on both sides" in said
+    assert "repeats of one stimulus belong to one fold (folds: {by: stimulus})" in said
 
 
 def test_every_persons_events_are_looked_at(study, store, tree, tmp_path):
@@ -283,10 +371,17 @@ def test_a_sound_is_its_mean_while_a_word_lasts():
     assert on_trials("envelope", gone, brain, pd.DataFrame()).use.tolist() == [False, True, True]
 
 
+def test_a_word_in_a_pause_between_sounds_is_not_the_next_sound():
+    parts = sound(seconds=10.0)
+    with_pause = parts.select(rows=np.r_[0:30, 60:100])
+    found = on_trials("e", with_pause, cut([1.0, 2.8, 7.0], [0.2, 0.6, 0.05]), pd.DataFrame())
+    np.testing.assert_allclose(found.values[:, 0], [1.05, 2.85, 7.0], atol=1e-5)
+    with pytest.raises(InputError, match="says nothing of 1 of 2 words, the first in run 1 at 4 s"):
+        on_trials("e", with_pause, cut([1.0, 4.0], [0.2, 0.5]), pd.DataFrame())
+
+
 def test_a_sound_that_ends_before_the_words_is_an_error():
-    with pytest.raises(
-        InputError, match="feature 'envelope' says nothing of 1 of 2 trials, the first in run 1 at 12 s"
-    ):
+    with pytest.raises(InputError, match="feature 'envelope' says nothing of 1 of 2 words, the first in run 1 at 12 s"):
         on_trials("envelope", sound(), cut([1.0, 12.0], [0.5, 0.5]), pd.DataFrame())
     volumes = replace(cut([1.0], [0.5]), attrs={"trials": ""})
     with pytest.raises(InputError, match="has a course, of a film or a sound, and a trial one row"):
