@@ -61,8 +61,8 @@ def epochs(
     Raises
     ------
     InputError
-        Events that cannot be (a run that was not recorded, onsets after its end), columns that have a `lag` already,
-        a clock that is not even, or no event of which all windows are known.
+        Events that cannot be (a run that was not recorded, onsets after its end, another person's), columns that have a
+        `lag` already, a clock that is not even, or no event of which all windows are known.
     SettingsError
         Lags or a window that are no times; lags that are closer than samples.
 
@@ -301,6 +301,13 @@ def _met(brain: Signal, events: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     met, notes, problems = check_events(events, ends=run_ends(brain) if "tr" in brain.attrs else None)
     if problems:
         raise one_message(problems)
+    whose = events.attrs.get("subjects")
+    others = [who for who in dict.fromkeys(brain.columns.get("subject", ())) if whose is not None and who not in whose]
+    if others:
+        raise InputError(
+            f"the events are of sub-{', sub-'.join(whose)}, and the recording holds sub-{others[0]} too: read those of "
+            "all where they are the same (subject=None), else cut each person apart and join them (join_events)"
+        )
     if not len(met):
         raise InputError("there is no event to cut around: name a table with a row per event")
     runs = brain.runs

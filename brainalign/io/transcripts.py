@@ -44,7 +44,8 @@ def read_events(
     DataFrame
         `onset`, `duration` (s), `run` (named as `read_fmri` and `read_ieeg` name it), then the table's own columns
         (`word`, `trial_type` …), text as it was written. Sorted by onset within each run; ``attrs["notes"]`` says so
-        where it was not, ``attrs["inputs"]`` is file → sha256.
+        where it was not, ``attrs["inputs"]`` is file → sha256; ``attrs["subjects"]`` says whose they are, where
+        `subject` did.
 
     Raises
     ------
@@ -66,6 +67,8 @@ def read_events(
     for note in notes:
         logging.getLogger(__name__).warning(note)
     events.attrs["notes"] = notes
+    if subject is not None:
+        events.attrs["subjects"] = list(dict.fromkeys(recording.subject for recording in recordings))
     return events
 
 

@@ -71,7 +71,8 @@ def words_of(study: Study, brain: Signal | None) -> pd.DataFrame:
         raise InputError(f"design.lags: no event has a {column!r} (n/a in all {len(met)}): name the column that says")
     words = met[there].reset_index(drop=True)
     left = [f"{int((~there).sum())} of {len(met)} events have no {column} and are left out"] * (not there.all())
-    words.attrs = {**met.attrs, "notes": [*met.attrs.get("notes", []), *left]}
+    known = {key: value for key, value in met.attrs.items() if key != "subjects"}  # the others met the same
+    words.attrs = {**known, "notes": [*met.attrs.get("notes", []), *left]}
     return words
 
 

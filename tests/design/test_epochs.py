@@ -1,5 +1,7 @@
 """Windows around words: means by hand, nothing across runs, what is not known is said."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -215,6 +217,16 @@ def test_what_cannot_be_cut():
     short = recording(0.1)
     with pytest.raises(InputError, match="not one has all its windows"):
         ba.epochs(short, words(0.05), start=0, stop=0)
+
+
+def test_events_of_one_person_are_not_anothers():
+    brain = recording(20.0)
+    both = ba.join(brain, replace(brain, columns=brain.columns.assign(subject="02")))
+    mine = words(5.0, 6.0)
+    mine.attrs["subjects"] = ["01"]
+    with pytest.raises(InputError, match="the events are of sub-01, and the recording holds sub-02 too"):
+        ba.epochs(both, mine, start=0, stop=0)
+    assert ba.epochs(brain, mine, start=0, stop=0).shape == (2, 3)
 
 
 def test_runs_without_events_are_said():
