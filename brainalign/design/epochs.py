@@ -301,8 +301,9 @@ def _met(brain: Signal, events: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
     met, notes, problems = check_events(events, ends=run_ends(brain) if "tr" in brain.attrs else None)
     if problems:
         raise one_message(problems)
-    whose = events.attrs.get("subjects")
-    others = [who for who in dict.fromkeys(brain.columns.get("subject", ())) if whose is not None and who not in whose]
+    whose = events.attrs.get("subjects", [])
+    here = brain.columns["subject"].unique().tolist() if whose and "subject" in brain.columns else []
+    others = [who for who in here if who not in whose]
     if others:
         raise InputError(
             f"the events are of sub-{', sub-'.join(whose)}, and the recording holds sub-{others[0]} too: read those of "
