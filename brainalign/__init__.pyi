@@ -5,7 +5,6 @@ from .design.conditions import condition_means as condition_means
 from .design.conditions import label_conditions as label_conditions
 from .design.delays import delay as delay
 from .design.epochs import epochs as epochs
-from .design.epochs import join_events as join_events
 from .design.estimates import lsa as lsa
 from .design.estimates import lss as lss
 from .design.hrf import DoubleGamma as DoubleGamma
@@ -15,6 +14,7 @@ from .design.hrf import glover as glover
 from .design.hrf import hrf_library as hrf_library
 from .design.hrf import spm as spm
 from .design.hrf import with_derivatives as with_derivatives
+from .design.joining import join_events as join_events
 from .design.resample import boxcar as boxcar
 from .design.resample import lanczos as lanczos
 from .design.resample import mean_within as mean_within

@@ -90,7 +90,10 @@ def write_edf(path, data, names, fs, unit="uV", rates=None, record=1.0, times=No
     bdf, said = path.suffix == ".bdf", times is not None
     whole = np.rint(data / MICRO * 10).astype("<i4")
     names = [*names, *["BDF Annotations" if bdf else "EDF Annotations"] * said]
-    field = lambda values, width: "".join(f"{value!s:<{width}}"[:width] for value in values)  # noqa: E731
+
+    def field(values, width):
+        return "".join(f"{value!s:<{width}}"[:width] for value in values)
+
     n = len(names)
     kind = ("BDF+D" if bdf else "EDF+D") if said else "24BIT" if bdf else ""
     head = field(["X", "X"], 80) + f"01.01.2000.00.00{256 * (n + 1):<8}{kind:<44}{n_records:<8}{record:<8g}{n:<4}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from brainalign.encoding.folds import is_series, place_in_course
+from brainalign.encoding.courses import is_series, place_in_course
 from brainalign.errors import InputError, SettingsError, did_you_mean
 from brainalign.maths.ceiling import Ceiling, explainable_variance, leave_one_out, noise_ceiling, split_half
 from brainalign.maths.published import ceiling_of_ncsnr

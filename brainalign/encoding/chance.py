@@ -11,8 +11,8 @@ import pandas as pd
 from scipy.sparse import csr_array
 
 from brainalign.encoding import nulls
+from brainalign.encoding.courses import told_together
 from brainalign.encoding.fit import Fits, Problem, Source, key_of_fit
-from brainalign.encoding.folds import told_together
 from brainalign.encoding.group import over_people
 from brainalign.encoding.neighbours import neighbours
 from brainalign.encoding.score import HeldOut, Tested, plain_r, predicted_by

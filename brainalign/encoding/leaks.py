@@ -12,6 +12,7 @@ import pandas as pd
 
 from brainalign.encoding.ceilings import none
 from brainalign.encoding.chance import Chance
+from brainalign.encoding.courses import is_series
 from brainalign.encoding.encode import encode
 from brainalign.encoding.folds import (
     ByGroup,
@@ -21,7 +22,6 @@ from brainalign.encoding.folds import (
     Folds,
     as_rule,
     folds_in_use,
-    is_series,
     on_both_sides,
     table_of,
 )

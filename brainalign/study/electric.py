@@ -43,9 +43,8 @@ class _OfKind(Section):
         said = {key: getattr(self, key) for key in type(self).model_fields if key != "kind"}
         return {key: None if value == NONE else value for key, value in said.items() if value is not None}
 
-    def check(self, functions: Mapping[str, Callable[..., Any]]) -> None:
+    def check(self, kind: str, functions: Mapping[str, Callable[..., Any]]) -> None:
         """Refuse options of another kind."""
-        kind = str(getattr(self, "kind"))  # noqa: B009  (each of the two has kinds of its own)
         known = {name: list(inspect.signature(function).parameters) for name, function in functions.items()}
         for key in self.options():
             if key not in known[kind]:
@@ -65,7 +64,7 @@ class ReferenceSettings(_OfKind):
 
     @model_validator(mode="after")
     def _options_fit(self) -> ReferenceSettings:
-        self.check(REFERENCES)
+        self.check(self.kind, REFERENCES)
         return self
 
     def made(self) -> Referencing:
@@ -88,7 +87,7 @@ class BandSettings(_OfKind):
 
     @model_validator(mode="after")
     def _options_fit(self) -> BandSettings:
-        self.check(BANDS)
+        self.check(self.kind, BANDS)
         if self.kind == "band" and (self.low is None or self.high is None):
             raise ValueError("kind: band needs low and high, in Hz, such as {kind: band, low: 70, high: 200}")
         try:

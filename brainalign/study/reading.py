@@ -10,9 +10,10 @@ import pandas as pd
 
 from brainalign.design.betas import betas, condition_betas
 from brainalign.design.clean import clean
-from brainalign.design.epochs import epochs, join_events
+from brainalign.design.epochs import epochs
 from brainalign.design.estimates import How, lsa, lss
 from brainalign.design.hrf import Basis, Hrf, glover, hrf_library, spm, with_derivatives
+from brainalign.design.joining import join_events
 from brainalign.errors import InputError, one_message, problems_of
 from brainalign.events import label_repeats
 from brainalign.io.fmri import read_fmri

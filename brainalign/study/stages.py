@@ -21,6 +21,7 @@ from brainalign.encoding.ceilings import (
     from_ncsnr,
     none,
 )
+from brainalign.encoding.courses import is_series, place_in_course
 from brainalign.encoding.folds import (
     ByGroup,
     Contiguous,
@@ -28,8 +29,6 @@ from brainalign.encoding.folds import (
     Folds,
     HoldOut,
     Shuffled,
-    is_series,
-    place_in_course,
 )
 from brainalign.encoding.runs import between_runs
 from brainalign.encoding.targets import Chosen, choose_targets

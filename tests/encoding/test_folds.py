@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import GroupKFold, KFold, LeaveOneGroupOut
 
+from brainalign.encoding.courses import is_series, place_in_course, told_together
 from brainalign.encoding.folds import (
     ByGroup,
     GroupsElseContiguous,
@@ -20,11 +21,8 @@ from brainalign.encoding.folds import (
     drawn,
     folds_in_use,
     hold_out,
-    is_series,
-    place_in_course,
     shuffled,
     splits_of,
-    told_together,
     warnings_of,
 )
 from brainalign.errors import InputError, SettingsError

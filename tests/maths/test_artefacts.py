@@ -13,6 +13,8 @@ from brainalign.maths.artefacts import Limits, bad_channels, mark, survey
 
 FS = 500.0
 
+DATA = Path(os.environ.get("BRAINALIGN_TEST_DATA", Path(__file__).parents[3] / "shared" / "data"))
+
 
 def recording(seconds=12, channels=8, seed=0):
     """Volts: noise of a spectrum that falls with frequency, about as loud in each channel, on offsets."""
@@ -161,10 +163,9 @@ def test_a_brain_is_no_artefact():
 
 def test_a_real_recording_between_seizures_is_no_artefact():
     """50 contacts, 5 s of sleep with interictal spikes: nothing is marked, and no contact is bad."""
-    folder = Path(os.environ.get("BRAINALIGN_TEST_DATA", "/nowhere"), "ieeg-bids-tiny", "sub-01", "ieeg")
-    path = folder / "sub-01_task-interictalsleep_run-01_ieeg.eeg"
+    path = DATA / "ieeg-bids-tiny/sub-01/ieeg/sub-01_task-interictalsleep_run-01_ieeg.eeg"
     if not path.exists():
-        pytest.skip("no test data here")
+        pytest.skip(f"no recording at {path}: set BRAINALIGN_TEST_DATA")
     x = 1e-7 * np.fromfile(path, "<f4").reshape(10_000, -1)
     found = survey([x], 2000.0, line_hz=50.0)
     assert set(bad_channels(found)) == {""}
